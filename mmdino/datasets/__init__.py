@@ -1,0 +1,7 @@
+"""Data sets, samplers and transforms."""
+
+from mmdino.datasets.image_folder import ImageFolder
+from mmdino.datasets.samplers import EpochSampler
+from mmdino.datasets.transforms import MultiCropTransform
+
+__all__ = ["EpochSampler", "ImageFolder", "MultiCropTransform"]

@@ -1,0 +1,81 @@
+"""Checks that a usable OpenMMLab distribution is installed, before anything of it is imported.
+
+OpenMMLab has two living distributions with the same import names: the original packages and the
+maintained ``onedl-*`` fork. mmdino runs on either, and requires neither in ``setup.py``, since pip
+would then install one over the other. What pip cannot check is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import NamedTuple
+
+from packaging.version import Version
+
+
+class Requirement(NamedTuple):
+    """An import name, the distributions that provide it, and the tested versions."""
+
+    module: str
+    distributions: tuple[str, ...]
+    at_least: str
+    below: str
+
+
+REQUIREMENTS = (
+    Requirement("mmengine", ("onedl-mmengine", "mmengine", "mmengine-lite"), "0.10.7", "0.11"),
+    Requirement("mmcv", ("onedl-mmcv", "mmcv", "mmcv-lite"), "2.1.0", "2.4"),
+    Requirement("mmpretrain", ("onedl-mmpretrain", "mmpretrain"), "1.2.0", "1.4"),
+)
+INSTALL_ADVICE = (
+    'pip install "mmdino[onedl]" (the maintained distribution) or '
+    'pip install "mmdino[openmmlab]" (the original one)'
+)
+
+
+def installed_version(distribution: str) -> str | None:
+    """Returns the installed version of a distribution, or None where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_dependencies(
+    version_of: Callable[[str], str | None] = installed_version,
+) -> None:
+    """Refuses an environment in which mmdino cannot work.
+
+    Args:
+        version_of: Returns the installed version of a distribution, None where it is missing.
+
+    Raises:
+        ImportError: If a package is missing, outside the tested window, or installed from both
+            distributions at once. The message has the command that mends it.
+    """
+    sources: set[bool] = set()
+    for requirement in REQUIREMENTS:
+        found = {name: version_of(name) for name in requirement.distributions}
+        found = {name: version for name, version in found.items() if version is not None}
+        if not found:
+            raise ImportError(
+                f"mmdino needs {requirement.module} "
+                f">={requirement.at_least},<{requirement.below}, which is not installed. "
+                f"Install it with: {INSTALL_ADVICE}"
+            )
+        for name, version in found.items():
+            sources.add(name.startswith("onedl-"))
+            if not Version(requirement.at_least) <= Version(version) < Version(requirement.below):
+                raise ImportError(
+                    f"mmdino is tested with {requirement.module} "
+                    f">={requirement.at_least},<{requirement.below}, but {name} {version} is "
+                    f'installed. Mend it with: pip install "{name}'
+                    f'>={requirement.at_least},<{requirement.below}"'
+                )
+    if len(sources) > 1:
+        raise ImportError(
+            "Packages of both OpenMMLab distributions are installed (onedl-* and the original "
+            "ones). They overwrite each other's files. Uninstall all of mmengine, mmcv, "
+            "mmpretrain, onedl-mmengine, onedl-mmcv and onedl-mmpretrain, then: " + INSTALL_ADVICE
+        )

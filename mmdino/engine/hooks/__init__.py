@@ -1,0 +1,23 @@
+"""Hooks."""
+
+from mmdino.engine.hooks.center_update_hook import CenterUpdateHook
+from mmdino.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
+from mmdino.engine.hooks.ema_teacher_hook import EMATeacherHook
+from mmdino.engine.hooks.finite_loss_hook import FiniteLossHook
+from mmdino.engine.hooks.iteration_seed_hook import IterationSeedHook
+from mmdino.engine.hooks.last_layer_freeze_hook import LastLayerFreezeHook
+from mmdino.engine.hooks.teacher_temp_warmup_hook import TeacherTempWarmupHook
+from mmdino.engine.hooks.throughput_hook import ThroughputHook
+from mmdino.engine.hooks.unreadable_images_hook import UnreadableImagesHook
+
+__all__ = [
+    "CenterUpdateHook",
+    "CollapseMonitorHook",
+    "EMATeacherHook",
+    "FiniteLossHook",
+    "IterationSeedHook",
+    "LastLayerFreezeHook",
+    "TeacherTempWarmupHook",
+    "ThroughputHook",
+    "UnreadableImagesHook",
+]

@@ -1,0 +1,53 @@
+"""The centre's update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmdino.engine.progress import accumulative_counts, dino_model, took_step
+from mmdino.models.dino import CENTER_UPDATE
+from mmdino.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CenterUpdateHook(Hook):
+    """Moves the centre of :class:`DINOLoss` after each optimiser step.
+
+    The mean is that of all micro-batches of the step on all ranks; the loss of the step has used
+    the old centre. A step that the gradient scaler skips does not count. The momentum is an
+    argument of the loss, whose state dict holds the centre.
+
+    Raises:
+        TypeError: If the model is not DINO, or the optimiser wrapper does not tell its steps.
+
+    Example:
+        >>> custom_hooks = [dict(type="mmdino.CenterUpdateHook")]
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Tells the model that its centre is taken care of."""
+        took_step(runner.optim_wrapper)
+        dino_model(runner, self).declare_updated_by(CENTER_UPDATE)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Moves the centre if the optimiser took a step, or forgets a step that was skipped."""
+        loss = dino_model(runner, self).dino_loss
+        if took_step(runner.optim_wrapper):
+            loss.update_center()
+        elif window_ended(runner):
+            loss.discard_pending()
+
+
+def window_ended(runner: Runner) -> bool:
+    """Returns whether the current micro-batch is the last of its optimiser step."""
+    done = runner.iter + 1
+    return done % accumulative_counts(runner.optim_wrapper) == 0 or done == runner.max_iters

@@ -1,0 +1,68 @@
+"""The stop at a loss that is not finite."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmdino.registry import HOOKS
+
+MAX_NAMED_FILES = 16
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stops the run when the loss is not finite, before teacher, centre or checkpoint take it in.
+
+    Raises:
+        ValueError: From the run, with the iteration, the learning rate, the gradient norm, the
+            files of the batch and the last checkpoint, which stays as it is.
+
+    Example:
+        >>> custom_hooks = [dict(type="mmdino.FiniteLossHook")]
+    """
+
+    # After the loss is logged, before the hooks of normal priority.
+    priority = "ABOVE_NORMAL"
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Checks the loss of the iteration."""
+        loss = outputs["loss"].item()
+        if math.isfinite(loss):
+            return
+        hub = runner.message_hub
+        norms = hub.log_scalars.get("train/grad_norm")
+        norm = f"{norms.current():.4g}" if norms else "not measured (no clip_grad)"
+        checkpoint = hub.runtime_info.get("last_ckpt", "none has been written")
+        raise ValueError(
+            f"The loss is {loss} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}), with "
+            f"learning rate {runner.optim_wrapper.get_lr()['lr'][0]:.4g} and gradient norm {norm}. "
+            f"Last good checkpoint: {checkpoint}. Look at the images of the batch, then resume "
+            "with a lower learning rate, a smaller clip_grad.max_norm, or bfloat16 in place of "
+            f"float16. Files of the batch: {_name_files(batch_files(data_batch))}"
+        )
+
+
+def batch_files(data_batch: dict) -> list[str]:
+    """Returns the paths of a batch's images, as far as its samples carry them."""
+    return [
+        str(sample.get("img_path"))
+        for sample in data_batch.get("data_samples") or []
+        if sample.get("img_path") is not None
+    ]
+
+
+def _name_files(files: list[str]) -> str:
+    if not files:
+        return "unknown (img_path is not among the meta_keys of PackInputs)."
+    more = len(files) - MAX_NAMED_FILES
+    return ", ".join(files[:MAX_NAMED_FILES]) + (f" and {more} more." if more > 0 else ".")

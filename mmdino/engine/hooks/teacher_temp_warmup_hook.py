@@ -1,0 +1,49 @@
+"""The teacher's temperature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmdino.engine.progress import current_epoch, dino_model
+from mmdino.registry import HOOKS
+from mmdino.schedules import linear_warmup
+
+
+@HOOKS.register_module()
+class TeacherTempWarmupHook(Hook):
+    """Raises the teacher's temperature, epoch by epoch, to the ``teacher_temp`` of the loss.
+
+    A high temperature at once is unstable (Caron et al. 2021, appendix D). Lower ``start`` if the
+    loss does not come down.
+
+    Args:
+        start: Temperature of the first epoch.
+        epochs: Length of the warm-up in epochs; 30 in the paper for 0.07.
+
+    Raises:
+        ValueError: If ``start`` is not positive or ``epochs`` is negative.
+        TypeError: If the model is not DINO.
+
+    Example:
+        >>> custom_hooks = [dict(type="mmdino.TeacherTempWarmupHook", start=0.04, epochs=30)]
+    """
+
+    def __init__(self, start: float = 0.04, epochs: int = 30) -> None:
+        if not start > 0 or epochs < 0:
+            raise ValueError(
+                f"TeacherTempWarmupHook got start={start} and epochs={epochs}; the temperature "
+                "must be above 0 and the length not negative."
+            )
+        self.start = start
+        self.epochs = epochs
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Sets the temperature of the epoch."""
+        loss = dino_model(runner, self).dino_loss
+        loss.current_teacher_temp = linear_warmup(
+            current_epoch(runner), self.epochs, self.start, loss.teacher_temp
+        )
+        runner.message_hub.update_scalar("train/teacher_temp", loss.current_teacher_temp)

@@ -1,0 +1,75 @@
+"""Speed, and the share of it that waits for data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmdino.engine.progress import accumulative_counts
+from mmdino.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ThroughputHook(Hook):
+    """Logs images/s over all ranks and the share of time spent waiting for data.
+
+    Also prints, once at the start, the effective batch and the learning rate that follows from it,
+    and, once, what to do if the network waits for the loader.
+
+    Args:
+        window: Iterations that the figures are averaged over.
+        advise_above: Share of waiting from which advice is given.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> custom_hooks = [dict(type="mmdino.ThroughputHook")]
+    """
+
+    def __init__(self, window: int = 50, advise_above: float = 0.2) -> None:
+        if window < 1 or not 0 <= advise_above <= 1:
+            raise ValueError(
+                f"ThroughputHook got window={window} and advise_above={advise_above}; the window "
+                "must be at least 1 iteration, the share within [0, 1]."
+            )
+        self.window = window
+        self.advise_above = advise_above
+        self._advised = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Prints the effective batch and the peak learning rate."""
+        per_rank = runner.train_dataloader.batch_size
+        counts = accumulative_counts(runner.optim_wrapper)
+        batch = per_rank * get_world_size() * counts
+        group = runner.optim_wrapper.optimizer.param_groups[0]
+        runner.logger.info(
+            f"Effective batch: {per_rank} images x {get_world_size()} rank(s) x {counts} "
+            f"micro-batch(es) = {batch}. Peak learning rate: "
+            f"{group.get('initial_lr', group['lr']):.4g}."
+        )
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Updates the figures."""
+        hub = runner.message_hub
+        seconds = hub.get_scalar("train/time").mean(self.window)
+        waiting = hub.get_scalar("train/data_time").mean(self.window) / seconds
+        images = runner.train_dataloader.batch_size * get_world_size()
+        hub.update_scalar("train/images_per_s", images / seconds)
+        hub.update_scalar("train/data_share", waiting)
+        if waiting > self.advise_above and runner.iter + 1 >= self.window and not self._advised:
+            self._advised = True
+            runner.logger.warning(
+                f"{waiting:.0%} of the time goes into waiting for data. Raise "
+                "train_dataloader.num_workers (one a core is a start), store the images smaller "
+                "(500 pixels on the short side is enough), or put them on a faster disk."
+            )

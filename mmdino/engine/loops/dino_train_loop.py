@@ -1,0 +1,79 @@
+"""An epoch-based loop that resumes in the middle of an epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast
+from mmengine.runner import EpochBasedTrainLoop
+
+from mmdino.registry import LOOPS
+
+
+@LOOPS.register_module()
+class DINOTrainLoop(EpochBasedTrainLoop):
+    """mmengine's ``EpochBasedTrainLoop`` whose resumed runs equal uninterrupted ones.
+
+    mmengine repeats an epoch from its beginning if the checkpoint was written within it. This loop
+    goes on with the next batch, which ``EpochSampler`` makes possible without reading the ones
+    before. It also gives the sampler the seed of the resumed run.
+
+    Args:
+        *args: Arguments of ``EpochBasedTrainLoop``.
+        val_at_start: Whether to validate before the first iteration, for a figure of the untrained
+            or loaded network.
+        **kwargs: Arguments of ``EpochBasedTrainLoop``.
+
+    Example:
+        >>> train_cfg = dict(type="mmdino.DINOTrainLoop", max_epochs=100, val_at_start=True)
+    """
+
+    def __init__(self, *args: Any, val_at_start: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.val_at_start = val_at_start
+
+    def run(self) -> torch.nn.Module:
+        """Trains."""
+        self._share_seed()
+        if self.val_at_start and self._iter == 0 and self.runner.val_loop is not None:
+            self.runner.val_loop.run()
+        return super().run()
+
+    def run_epoch(self) -> None:
+        """Runs what is left of the current epoch."""
+        done = self._iter - self._epoch * len(self.dataloader)
+        if not 0 <= done <= len(self.dataloader):
+            raise ValueError(
+                f"The checkpoint stands at iteration {self._iter} in epoch {self._epoch}, which "
+                f"does not fit an epoch of {len(self.dataloader)} iterations. Resume with the data "
+                "set, batch size and number of ranks of the interrupted run, or start a new run "
+                "from its weights with load_from."
+            )
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        if done:
+            self._skip(done)
+        for idx, data_batch in enumerate(self.dataloader, start=done):
+            self.run_iter(idx, data_batch)
+        if done:
+            self._skip(0)
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1
+
+    def _skip(self, batches: int) -> None:
+        sampler = self.dataloader.sampler
+        if not hasattr(sampler, "set_start"):
+            raise ValueError(
+                f"Resuming within an epoch needs a sampler that can start there, but the "
+                f"train_dataloader has a {type(sampler).__name__}. Use "
+                "sampler=dict(type='mmdino.EpochSampler', shuffle=True), or checkpoints by epoch."
+            )
+        sampler.set_start(batches * self.dataloader.batch_size)
+
+    def _share_seed(self) -> None:
+        """Sets the sampler to the run's seed, which a checkpoint may have changed since."""
+        seed = torch.tensor(self.runner.seed)
+        broadcast(seed)
+        if hasattr(self.dataloader.sampler, "seed"):
+            self.dataloader.sampler.seed = int(seed)

@@ -1,0 +1,87 @@
+"""Validation by nearest neighbours."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.dist import all_gather, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner, ValLoop
+from mmengine.runner.amp import autocast
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmdino.evaluation.knn_metric import KNNMetric, label_of
+from mmdino.registry import LOOPS
+
+
+@LOOPS.register_module()
+class KNNValLoop(ValLoop):
+    """Builds a bank of labelled features with the teacher, then validates against it.
+
+    Args:
+        runner: The runner.
+        dataloader: Loader of the queries, from ``val_dataloader``.
+        evaluator: Evaluator with a :class:`KNNMetric`, from ``val_evaluator``.
+        bank_dataloader: Loader of the labelled images that vote.
+        fp16: Whether to compute features under autocast.
+
+    Raises:
+        ValueError: If the evaluator has no :class:`KNNMetric`.
+
+    Example:
+        >>> val_cfg = dict(type="mmdino.KNNValLoop", bank_dataloader=dict(...))
+        >>> val_evaluator = dict(type="mmdino.KNNMetric")
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        bank_dataloader: DataLoader | dict,
+        fp16: bool = False,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        self.metrics = [m for m in self.evaluator.metrics if isinstance(m, KNNMetric)]
+        if not self.metrics:
+            raise ValueError(
+                "KNNValLoop needs val_evaluator = dict(type='mmdino.KNNMetric', ...), but the "
+                f"evaluator has {[type(m).__name__ for m in self.evaluator.metrics]}."
+            )
+        self.bank_dataloader = runner.build_dataloader(bank_dataloader, seed=runner.seed)
+
+    def run(self) -> dict:
+        """Validates and returns the metrics."""
+        self.runner.model.eval()
+        features, labels = self.fill_bank()
+        for metric in self.metrics:
+            metric.set_bank(features, labels)
+        return super().run()
+
+    @torch.no_grad()
+    def fill_bank(self) -> tuple[Tensor, Tensor]:
+        """Computes the features of all bank images, the ranks sharing the work.
+
+        Returns:
+            Features (N, D) and labels (N,) in the order of the data set on the main process, empty
+            ones elsewhere. An image that a sampler repeats to fill up a rank counts once.
+        """
+        size = len(self.bank_dataloader.dataset)
+        self.runner.logger.info(f"Computing the k-NN bank: features of {size} images.")
+        features, labels = torch.empty(0), torch.empty(0, dtype=torch.int64)
+        for batch in self.bank_dataloader:
+            with autocast(enabled=self.fp16):
+                samples = self.runner.model.val_step(batch)
+            part = torch.stack([sample.feature for sample in samples]).float()
+            facts = [(int(sample.sample_idx), label_of(sample)) for sample in samples]
+            parts = all_gather(part)
+            places = all_gather(torch.tensor(facts, device=part.device))
+            if not is_main_process():
+                continue
+            if not len(features):
+                features = part.new_empty(size, part.shape[1])
+                labels = torch.empty(size, dtype=torch.int64, device=part.device)
+            for values, fact in zip(parts, places, strict=True):
+                features[fact[:, 0]] = values
+                labels[fact[:, 0]] = fact[:, 1]
+        return features, labels

@@ -1,0 +1,78 @@
+"""Parameter groups and the learning rate's share of accumulation."""
+
+from __future__ import annotations
+
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
+from torch import nn
+
+from mmdino.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class DINOOptimWrapperConstructor:
+    """Builds the optimiser with two groups: what weight decay acts on, and what it does not.
+
+    Biases and one-dimensional parameters are not decayed. mmengine's own constructor makes a group
+    of each parameter, which keeps multi-tensor optimisers from working on many at once.
+
+    The configured ``lr`` is that of the batch in ``auto_scale_lr.base_batch_size``. mmengine scales
+    it by batch size and ranks; accumulation makes the batch larger too, so this class multiplies
+    the rate by ``accumulative_counts``.
+
+    Args:
+        optim_wrapper_cfg: Config of the wrapper with its ``optimizer``.
+        paramwise_cfg: Not supported; must be empty.
+
+    Raises:
+        ValueError: If ``paramwise_cfg`` is given or no optimiser is configured.
+
+    Example:
+        >>> optim_wrapper = dict(
+        ...     type="mmdino.DINOOptimWrapper",
+        ...     constructor="mmdino.DINOOptimWrapperConstructor",
+        ...     optimizer=dict(type="AdamW", lr=0.0005, weight_decay=0.04))
+        >>> auto_scale_lr = dict(enable=True, base_batch_size=256)
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        if paramwise_cfg:
+            raise ValueError(
+                f"DINOOptimWrapperConstructor got paramwise_cfg={paramwise_cfg}. It decides by the "
+                "shape of a parameter alone; for other rules take mmengine's constructor (leave "
+                "out optim_wrapper.constructor)."
+            )
+        if "optimizer" not in optim_wrapper_cfg:
+            raise ValueError(
+                "optim_wrapper has no 'optimizer'; give one, such as dict(type='AdamW', lr=0.0005)."
+            )
+        self.wrapper_cfg = dict(optim_wrapper_cfg)
+        self.optimizer_cfg = dict(self.wrapper_cfg.pop("optimizer"))
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Builds the wrapper for the trainable parameters of ``model``."""
+        optimizer_cfg = dict(self.optimizer_cfg, params=parameter_groups(model))
+        accumulative_counts = self.wrapper_cfg.get("accumulative_counts", 1)
+        if "lr" in optimizer_cfg:
+            optimizer_cfg["lr"] *= accumulative_counts
+        return OPTIM_WRAPPERS.build(
+            dict(self.wrapper_cfg),
+            default_args={"optimizer": OPTIMIZERS.build(optimizer_cfg)},
+        )
+
+
+def parameter_groups(model: nn.Module) -> list[dict]:
+    """Splits the trainable parameters into those with and those without weight decay.
+
+    Returns:
+        Two groups for a torch optimiser. The key ``decayed`` tells the weight-decay schedule which
+        of them it moves, also where the decay starts at 0.
+    """
+    groups: dict[bool, list] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[parameter.ndim > 1 and not name.endswith(".bias")].append(parameter)
+    return [
+        {"params": groups[True], "decayed": True},
+        {"params": groups[False], "decayed": False, "weight_decay": 0.0},
+    ]

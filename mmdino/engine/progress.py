@@ -1,0 +1,78 @@
+"""Where a run stands, counted in optimiser steps and epochs.
+
+mmengine's runner counts micro-batches: with gradient accumulation, several of its iterations make
+one optimiser step. The method's schedules and updates go by optimiser steps, so that 4
+micro-batches of 1 are 1 batch of 4.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mmdino.engine.optimizers.dino_optim_wrapper import DINOOptimWrapper
+from mmdino.models import DINO
+
+
+def accumulative_counts(optim_wrapper: OptimWrapper) -> int:
+    """Returns how many micro-batches make an optimiser step."""
+    return optim_wrapper._accumulative_counts
+
+
+def current_step(runner: Runner) -> int:
+    """Returns the optimiser step, from 0, that the current micro-batch belongs to."""
+    return runner.iter // accumulative_counts(runner.optim_wrapper)
+
+
+def num_steps(runner: Runner) -> int:
+    """Returns the optimiser steps of the whole run; the last may have fewer micro-batches."""
+    return math.ceil(runner.max_iters / accumulative_counts(runner.optim_wrapper))
+
+
+def current_epoch(runner: Runner) -> int:
+    """Returns the epoch, from 0, also where the loop counts iterations only."""
+    if isinstance(runner.train_loop, IterBasedTrainLoop):
+        return runner.iter // len(runner.train_dataloader)
+    return runner.epoch
+
+
+def took_step(optim_wrapper: OptimWrapper) -> bool:
+    """Returns whether the micro-batch that just ended made the optimiser move the weights.
+
+    It did not in the middle of an accumulation, nor where the gradient scaler of fp16 skipped.
+
+    Raises:
+        TypeError: If the wrapper cannot tell.
+    """
+    if isinstance(optim_wrapper, DINOOptimWrapper):
+        return optim_wrapper.step_taken
+    if isinstance(optim_wrapper, OptimWrapper) and not isinstance(optim_wrapper, AmpOptimWrapper):
+        return optim_wrapper.should_update()
+    raise TypeError(
+        f"The optim_wrapper is a {type(optim_wrapper).__name__}, which does not say when fp16 "
+        "skips a step; teacher and centre must then stay. Use "
+        "optim_wrapper = dict(type='mmdino.DINOAmpOptimWrapper', ...), or OptimWrapper."
+    )
+
+
+def dino_model(runner: Runner, asked_by: Any) -> DINO:
+    """Returns the model of a run without its distributed wrapper.
+
+    Args:
+        runner: The runner.
+        asked_by: The hook that works on the model, for the message.
+
+    Raises:
+        TypeError: If the model is not DINO.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if not isinstance(model, DINO):
+        raise TypeError(
+            f"{type(asked_by).__name__} works on a model of type 'mmdino.DINO', but the run trains "
+            f"a {type(model).__name__}. Take the hook out of custom_hooks, or change the model."
+        )
+    return model

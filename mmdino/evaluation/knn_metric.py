@@ -1,0 +1,100 @@
+"""The k-NN figures of a validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmdino.evaluation.knn import knn_accuracy
+from mmdino.registry import METRICS
+
+
+@METRICS.register_module()
+class KNNMetric(BaseMetric):
+    """Accuracy of weighted k-NN with the features of a bank (Caron et al. 2021, appendix E).
+
+    ``KNNValLoop`` fills the bank and then processes the queries.
+
+    Args:
+        k: Numbers of neighbours; 20 is best in the paper. Those above the size of the bank are
+            lowered to it.
+        temperature: Temperature of the votes exp(similarity / temperature).
+        **kwargs: mmengine's other arguments.
+
+    Raises:
+        ValueError: If k or the temperature is not positive, or samples have no labels.
+
+    Example:
+        >>> val_evaluator = dict(type="mmdino.KNNMetric", k=(10, 20), temperature=0.07)
+    """
+
+    default_prefix = "knn"
+
+    def __init__(
+        self,
+        k: int | Sequence[int] = (10, 20, 100, 200),
+        temperature: float = 0.07,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.ks = (k,) if isinstance(k, int) else tuple(k)
+        if not self.ks or min(self.ks) < 1 or not temperature > 0:
+            raise ValueError(
+                f"KNNMetric got k={k} and temperature={temperature}; k must be at least 1 and the "
+                "temperature above 0."
+            )
+        self.temperature = temperature
+        self._bank: tuple[Tensor, Tensor] | None = None
+
+    def set_bank(self, features: Tensor, labels: Tensor) -> None:
+        """Takes the labelled features (N, D) that vote. Only the main process needs them."""
+        self._bank = (features, labels)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Takes the features of a batch of queries."""
+        self.results += [(sample["feature"], label_of(sample)) for sample in data_samples]
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Returns ``top1`` and ``top5`` of the best k, and of each k as ``k20_top1``, in percent."""
+        assert self._bank is not None, "KNNValLoop fills the bank before the queries"
+        features, labels = self._bank
+        queries = torch.stack([feature for feature, _ in results]).to(features)
+        accuracies = knn_accuracy(
+            queries,
+            torch.tensor([label for _, label in results]),
+            features,
+            labels,
+            self.ks,
+            self.temperature,
+        )
+        best = max(accuracies, key=lambda k: accuracies[k])
+        print_log(
+            f"Weighted k-NN: {len(labels)} bank and {len(results)} query images, "
+            f"{int(labels.max()) + 1} classes, temperature {self.temperature}, best k {best}.",
+            logger="current",
+        )
+        metrics = {"top1": accuracies[best][0], "top5": accuracies[best][1]}
+        for k, (top1, top5) in accuracies.items():
+            metrics |= {f"k{k}_top1": top1, f"k{k}_top5": top5}
+        return metrics
+
+
+def label_of(sample: dict) -> int:
+    """Returns the class of a sample.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    label = sample.get("gt_label")
+    if label is None:
+        raise ValueError(
+            f"k-NN needs labels, but the sample of {sample.get('img_path')} has none. Give the "
+            "data sets of val_dataloader and val_cfg.bank_dataloader with_label=True, or set "
+            "val_dataloader, val_cfg and val_evaluator to None."
+        )
+    return int(label)

@@ -1,0 +1,179 @@
+"""mmpretrain's ViT with the reference's initialisation and position-embedding scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmpretrain.models import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmdino.models.layers import at_least_float32
+from mmdino.registry import MODELS
+
+
+@MODELS.register_module()
+class DINOVisionTransformer(VisionTransformer):
+    """mmpretrain's ``VisionTransformer``, computing what the authors' network computes.
+
+    Parameters, their names and all options are mmpretrain's, so weights move freely between the
+    two. What differs: linear weights start from a truncated normal of deviation 0.02 with biases 0;
+    position embeddings are interpolated in the precision they have, with the reference's scale;
+    sizes that do not fit are refused.
+
+    Args:
+        arch: As in mmpretrain. DINO's ViT-S is ``"deit-small"`` (384 wide, 12 deep): mmpretrain's
+            ``"small"`` is another network, 768 wide and 8 deep. ViT-Ti is ``"deit-tiny"``, ViT-B
+            ``"deit-base"``.
+        img_size: Size the position embeddings are learned for, an int or (height, width).
+        patch_size: Side of a patch in pixels.
+        pos_embed_offset: Added to the target grid when embeddings are interpolated: the scale is
+            (grid + offset) / source grid. The authors' weights are trained with 0.1; 0 gives
+            mmpretrain's scale.
+        **kwargs: mmpretrain's other arguments.
+
+    Raises:
+        ValueError: If the image is no multiple of the patch, or ``arch`` is unknown.
+
+    Example:
+        >>> backbone = dict(
+        ...     type="mmdino.DINOVisionTransformer", arch="deit-small", patch_size=16,
+        ...     drop_path_rate=0.1)
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = "deit-small",
+        img_size: int | Sequence[int] = 224,
+        patch_size: int = 16,
+        pos_embed_offset: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        if patch_size < 1 or any(side < patch_size or side % patch_size for side in sides):
+            raise ValueError(
+                f"DINOVisionTransformer got img_size={img_size} and patch_size={patch_size}; each "
+                "side of the image must be a multiple of the patch."
+            )
+        if isinstance(arch, str) and arch.lower() not in self.arch_zoo:
+            raise ValueError(
+                f"DINOVisionTransformer got arch={arch!r}; known are {sorted(self.arch_zoo)}, or "
+                "give a dict with embed_dims, num_layers, num_heads and feedforward_channels."
+            )
+        super().__init__(arch=arch, img_size=img_size, patch_size=patch_size, **kwargs)
+        self.pos_embed_offset = pos_embed_offset
+        self._init_like_reference()
+
+    def init_weights(self) -> None:
+        """Initialises the weights, unless ``init_cfg`` loads pretrained ones."""
+        super().init_weights()
+        if not (isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained"):
+            self._init_like_reference()
+
+    def _init_like_reference(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        if self.cls_token is not None:
+            nn.init.trunc_normal_(self.cls_token, std=0.02)
+
+    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Returns the tokens (B, N, D) that enter the first block, and the grid of patches."""
+        tokens, grid = self.patch_embed(images)
+        if self.cls_token is not None:
+            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        positions = interpolate_pos_embed(
+            self.pos_embed,
+            self.patch_resolution,
+            grid,
+            self.num_extra_tokens,
+            self.interpolate_mode,
+            self.pos_embed_offset,
+        )
+        return self.pre_norm(self.drop_after_pos(tokens + positions)), grid
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps images (B, C, H, W) to the outputs of the blocks in ``out_indices``.
+
+        As in mmpretrain, what an output is depends on ``out_type``: by default the class token
+        (B, D), after the final norm for the last block.
+        """
+        tokens, grid = self.embed(images)
+        outputs = []
+        for index, layer in enumerate(self.layers):
+            tokens = layer(tokens)
+            if index == len(self.layers) - 1 and self.final_norm:
+                tokens = self.ln1(tokens)
+            if index in self.out_indices:
+                outputs.append(self._format_output(tokens, grid))
+        return tuple(outputs)
+
+    def intermediate_tokens(self, images: Tensor, num_blocks: int = 1) -> list[Tensor]:
+        """Returns all tokens (B, N, D) after each of the last blocks and the final norm.
+
+        Args:
+            images: Images (B, C, H, W).
+            num_blocks: Number of last blocks; the first of the list is the earliest.
+        """
+        tokens, _ = self.embed(images)
+        outputs = []
+        for layer in self.layers:
+            tokens = layer(tokens)
+            outputs.append(tokens)
+        return [self.ln1(tokens) for tokens in outputs[-num_blocks:]]
+
+    def last_attention(self, images: Tensor) -> Tensor:
+        """Returns the attention (B, heads, N, N) of the last block, from every token to every token.
+
+        Recomputed from queries and keys, since fused attention returns no weights.
+        """
+        tokens, _ = self.embed(images)
+        for layer in self.layers[:-1]:
+            tokens = layer(tokens)
+        last = self.layers[-1]
+        query, key, _ = (
+            last.attn.qkv(last.ln1(tokens))
+            .unflatten(-1, (3, last.attn.num_heads, last.attn.head_dims))
+            .permute(2, 0, 3, 1, 4)
+        )
+        return (query @ key.transpose(-2, -1) * last.attn.head_dims**-0.5).softmax(-1)
+
+
+def interpolate_pos_embed(
+    pos_embed: Tensor,
+    source_grid: Sequence[int],
+    target_grid: Sequence[int],
+    num_extra_tokens: int,
+    mode: str = "bicubic",
+    offset: float = 0.1,
+) -> Tensor:
+    """Resizes learned position embeddings to another grid of patches.
+
+    Args:
+        pos_embed: Embeddings (1, extra + H * W, D) of the source grid (H, W).
+        source_grid: Rows and columns of patches that the embeddings were learned for.
+        target_grid: Rows and columns wanted.
+        num_extra_tokens: Leading tokens without a place, such as the class token.
+        mode: Interpolation of ``torch.nn.functional.interpolate``.
+        offset: Added to the target grid for the scale factor, as the reference does.
+
+    Returns:
+        Embeddings (1, extra + h * w, D).
+    """
+    if tuple(source_grid) == tuple(target_grid):
+        return pos_embed
+    extra, places = pos_embed[:, :num_extra_tokens], pos_embed[:, num_extra_tokens:]
+    places = at_least_float32(places.unflatten(1, tuple(source_grid)).permute(0, 3, 1, 2))
+    scale = [(new + offset) / old for new, old in zip(target_grid, source_grid, strict=True)]
+    if offset:
+        places = functional.interpolate(places, scale_factor=scale, mode=mode)
+    else:
+        places = functional.interpolate(places, size=tuple(target_grid), mode=mode)
+    assert places.shape[-2:] == tuple(target_grid), "the offset must not add a row or a column"
+    places = places.permute(0, 2, 3, 1).flatten(1, 2).to(extra.dtype)
+    return torch.cat([extra, places], dim=1)

@@ -1,0 +1,106 @@
+"""The projection head."""
+
+from __future__ import annotations
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmdino.models.layers import WeightNormLinear, at_least_float32, no_autocast
+from mmdino.registry import MODELS
+
+
+@MODELS.register_module()
+class DINOHead(BaseModule):
+    """Projects a feature to the logits of K prototypes (Caron et al. 2021, appendix C).
+
+    An MLP down to a bottleneck, L2 normalisation, then one direction a prototype. The names of the
+    parameters are those of the authors' checkpoints (``mlp.0.weight``, ``last_layer.weight_v``).
+
+    Args:
+        in_channels: Width D of the feature.
+        out_channels: Number K of prototypes; the paper's is 65536.
+        num_layers: Linear layers of the MLP, at least 1.
+        hidden_channels: Width between the layers of the MLP.
+        bottleneck_channels: Width that is normalised and compared with the prototypes.
+        use_bn: Whether each hidden layer of the MLP has a batch norm.
+        norm_last_layer: Whether the prototypes keep length 1. Letting their length train helps
+            ViT-S and is unstable for ViT-B.
+        init_cfg: mmengine's initialisation config.
+
+    Raises:
+        ValueError: If a size is not positive.
+
+    Example:
+        >>> head = dict(type="mmdino.DINOHead", in_channels=384, out_channels=65536)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 65536,
+        num_layers: int = 3,
+        hidden_channels: int = 2048,
+        bottleneck_channels: int = 256,
+        use_bn: bool = False,
+        norm_last_layer: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        sizes = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "num_layers": num_layers,
+            "hidden_channels": hidden_channels,
+            "bottleneck_channels": bottleneck_channels,
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"DINOHead got {name}={size}; it must be at least 1.")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.mlp = _mlp(in_channels, hidden_channels, bottleneck_channels, num_layers, use_bn)
+        self.last_layer = WeightNormLinear(
+            bottleneck_channels, out_channels, train_gain=not norm_last_layer
+        )
+        self._init_mlp()
+
+    def init_weights(self) -> None:
+        """Starts the MLP's weights from a truncated normal of deviation 0.02, its biases from 0."""
+        super().init_weights()
+        if not self.init_cfg:
+            self._init_mlp()
+
+    def _init_mlp(self) -> None:
+        for module in self.mlp.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps features (B, D) to logits (B, K).
+
+        Under autocast the matrix products run in the lower precision, the normalisation does not.
+        """
+        x = self.mlp(x)
+        with no_autocast(x):
+            x = functional.normalize(at_least_float32(x), dim=-1)
+        return self.last_layer(x)
+
+
+def _mlp(
+    in_channels: int, hidden_channels: int, out_channels: int, num_layers: int, use_bn: bool
+) -> nn.Module:
+    """Linear layers with GELU (and batch norm) between them; a single one stands alone."""
+    if num_layers == 1:
+        return nn.Linear(in_channels, out_channels)
+    layers: list[nn.Module] = []
+    width = in_channels
+    for _ in range(num_layers - 1):
+        layers.append(nn.Linear(width, hidden_channels))
+        if use_bn:
+            layers.append(nn.BatchNorm1d(hidden_channels))
+        layers.append(nn.GELU())
+        width = hidden_channels
+    layers.append(nn.Linear(width, out_channels))
+    return nn.Sequential(*layers)

@@ -1,0 +1,18 @@
+"""Arithmetic that stays in single precision or better under autocast."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Returns half and bfloat16 tensors as float32, float32 and float64 ones as they are."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def no_autocast(tensor: Tensor) -> AbstractContextManager:
+    """A context in which operations on the device of ``tensor`` keep their inputs' precision."""
+    return torch.autocast(tensor.device.type, enabled=False)

@@ -1,0 +1,78 @@
+"""Batch norm over all ranks, on any device."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.dist import get_world_size
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """All-reduce whose gradient is the all-reduced gradient."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
+        total = grad.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+class SyncBatchNorm(nn.SyncBatchNorm):
+    """``torch.nn.SyncBatchNorm`` that also works between CPU processes.
+
+    torch's own layer refuses CPU tensors, so a run over gloo could not be compared with the one of
+    a single process. On accelerators this class is torch's layer, unchanged.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises (B, D, ...) with the statistics of the batches of all ranks."""
+        if not self.training or get_world_size() == 1 or x.device.type != "cpu":
+            return super().forward(x)
+        dims = [0, *range(2, x.dim())]
+        count = _SumOverRanks.apply(x.new_tensor(float(x.numel() // x.size(1))))
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        mean = _SumOverRanks.apply(x.sum(dims)) / count
+        centered = x - mean.view(shape)
+        variance = _SumOverRanks.apply(centered.square().sum(dims)) / count
+        if self.track_running_stats:
+            self._track(mean.detach(), variance.detach(), count)
+        normalised = centered * torch.rsqrt(variance + self.eps).view(shape)
+        return normalised * self.weight.view(shape) + self.bias.view(shape)
+
+    def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance * count / (count - 1), share)
+
+
+def synchronise_batch_norm(module: nn.Module) -> nn.Module:
+    """Returns ``module`` with each batch norm replaced by :class:`SyncBatchNorm`.
+
+    Parameters and buffers keep their identity and their names.
+    """
+    if isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm):
+        synchronised = SyncBatchNorm(
+            module.num_features,
+            eps=module.eps,
+            momentum=module.momentum,
+            affine=module.affine,
+            track_running_stats=module.track_running_stats,
+        )
+        synchronised.weight, synchronised.bias = module.weight, module.bias
+        for name, buffer in module.named_buffers(recurse=False):
+            synchronised.register_buffer(name, buffer)
+        synchronised.train(module.training)
+        return synchronised
+    for name, child in module.named_children():
+        replacement = synchronise_batch_norm(child)
+        if replacement is not child:
+            setattr(module, name, replacement)
+    return module

@@ -1,0 +1,53 @@
+"""Packaging. What pip may not resolve by itself is checked at import, in mmdino/dependencies.py."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+version: dict[str, str] = {}
+exec((ROOT / "mmdino" / "version.py").read_text(), version)
+
+setup(
+    name="mmdino",
+    version=version["__version__"],
+    description="DINO self-supervised pretraining as a plugin for OpenMMLab's mmpretrain",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["mmdino", "mmdino.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        # Not mmengine, mmcv or mmpretrain: two distributions provide them under the same import
+        # names, and pip would install one over the other. Not torchvision: one from the registry
+        # does not load beside every build of torch. Both come with the extras below.
+        "matplotlib",  # the training figure; mmengine needs it too
+        "numpy",
+        "packaging",  # compares versions at import
+        "torch>=2.4",  # torch.serialization.add_safe_globals, device-independent GradScaler
+    ],
+    extras_require={
+        # The maintained distribution: wheels, releases to 2026.
+        "onedl": [
+            "torch>=2.4",
+            "torchvision",  # mmpretrain imports it without declaring it
+            "onedl-mmengine>=0.10.12,<0.11",
+            "onedl-mmcv>=2.3.6,<2.4",
+            "onedl-mmpretrain>=1.3.6,<1.4",
+            "onedl-mmsegmentation>=1.4.2,<1.5",  # transfer to ADE20K
+        ],
+        # The original distribution. mmcv-lite is mmcv without compiled ops, which mmdino does not
+        # need; mmsegmentation does, see docs/get_started.md.
+        "openmmlab": [
+            "torch>=2.4",
+            "torchvision",
+            "mmengine>=0.10.7,<0.11",
+            "mmcv-lite>=2.1.0,<2.2",
+            "mmpretrain>=1.2.0,<1.3",
+        ],
+        "tests": [
+            "pytest>=8",
+            "ruff==0.17.6",  # pinned: another version formats differently
+        ],
+    },
+)

@@ -1,0 +1,39 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(autouse=True)
+def _default_scope():
+    """Builds from configs as a run of mmpretrain does."""
+    init_default_scope("mmpretrain")
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Returns arrays of the reference implementation.
+
+    ``golden(topic, prefix)`` maps the names below the prefix to tensors, or to NumPy arrays where
+    they hold names.
+    """
+
+    def load(topic: str, prefix: str = "") -> dict[str, torch.Tensor | np.ndarray]:
+        with np.load(DATA / f"{topic}.npz") as arrays:
+            return {
+                name.removeprefix(prefix): torch.from_numpy(array)
+                if array.dtype.kind != "U"
+                else array
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            }
+
+    return load

@@ -1,0 +1,249 @@
+"""Every change of a view against Pillow and torchvision, in whose terms the method is stated."""
+
+from __future__ import annotations
+
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+from torchvision import transforms
+from torchvision.transforms import functional as reference
+
+from mmdino.datasets.transforms import view_ops
+
+
+def draw_photo(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+    """Draws an image with large and small structure, and levels from black to white."""
+    rng = np.random.default_rng(seed)
+    photo = np.zeros((height, width, channels), np.float32)
+    for sigma in (1, 4, 16):
+        for channel in range(channels):
+            noise = rng.standard_normal((height, width)).astype(np.float32)
+            photo[..., channel] += sigma * cv2.GaussianBlur(noise, (0, 0), sigma)
+    low, high = np.percentile(photo, (2, 98))
+    return np.clip(255 * (photo - low) / (high - low), 0, 255).astype(np.uint8)
+
+
+def to_pillow(bgr: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(bgr[..., ::-1]))
+
+
+def from_pillow(image: Image.Image) -> np.ndarray:
+    return np.asarray(image)[..., ::-1]
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype == np.uint8
+    return np.abs(a.astype(int) - b.astype(int))
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    return draw_photo(120, 150)
+
+
+@pytest.mark.parametrize(
+    ("box", "size"),
+    [
+        ((10, 20, 200, 260), (96, 96)),
+        ((0, 0, 300, 400), (224, 224)),
+        ((33, 7, 224, 224), (224, 224)),
+        ((50, 60, 70, 55), (96, 96)),
+        ((120, 240, 17, 21), (64, 48)),
+        ((299, 399, 1, 1), (16, 16)),
+        ((5, 5, 280, 3), (32, 32)),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resize_is_pillows_antialiased_bicubic(box, size, channels):
+    image = draw_photo(300, 400, channels)
+    top, left, height, width = box
+
+    view = view_ops.resize_crop(image, box, size)
+
+    crop = Image.fromarray(image.squeeze()).crop((left, top, left + width, top + height))
+    expected = np.asarray(crop.resize(size[::-1], Image.Resampling.BICUBIC))
+    assert difference(view, expected.reshape(*size, channels)).mean() < 0.5
+    assert view.flags.c_contiguous
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5, 8, 200])
+def test_resize_flip_and_blur_treat_each_channel_alike(channels):
+    image = draw_photo(40, 50, channels)
+
+    def change(image):
+        view = view_ops.resize_crop(image, (3, 5, 30, 40), (24, 20))
+        return view_ops.gaussian_blur(view_ops.flip(view), 1.2)
+
+    expected = np.concatenate([change(image[..., [i]]) for i in range(channels)], axis=2)
+    assert difference(change(image), expected).max() <= 1
+
+
+def test_resize_accepts_read_only_and_mirrored_images(photo):
+    expected = view_ops.resize_crop(photo, (0, 0, 120, 150), (32, 32))
+    mirrored = photo[:, ::-1].copy()[:, ::-1]
+    read_only = photo.copy()
+    read_only.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for image in (mirrored, read_only):
+            view = view_ops.resize_crop(image, (0, 0, 120, 150), (32, 32))
+            np.testing.assert_array_equal(view, expected)
+
+
+def test_view_of_the_whole_image_shares_no_memory_with_it(photo):
+    view = view_ops.resize_crop(photo, (0, 0, 120, 150), (120, 150))
+    np.testing.assert_array_equal(view, photo)
+    assert not np.shares_memory(view, photo)
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (1, 2), (5, 400), (400, 5), (3, 4), (37, 41)]
+)
+@pytest.mark.parametrize("ratio", [(3 / 4, 4 / 3), (0.1, 0.2)])
+def test_crop_box_lies_inside_any_image(height, width, ratio):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        top, left, h, w = view_ops.draw_crop_box(rng, height, width, (0.05, 1.0), ratio)
+        assert 0 <= top < top + h <= height
+        assert 0 <= left < left + w <= width
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "central"), [(5, 400, (0, 196, 5, 7)), (400, 5, (196, 0, 7, 5))]
+)
+def test_crop_box_that_never_fits_is_the_largest_central_one(height, width, central):
+    scale, ratio = (0.9, 1.0), (3 / 4, 4 / 3)
+    rng = np.random.default_rng(0)
+    image = torch.empty(3, height, width)
+    assert view_ops.draw_crop_box(rng, height, width, scale, ratio) == central
+    assert transforms.RandomResizedCrop.get_params(image, scale, ratio) == central
+
+
+@pytest.mark.parametrize("scale", [(0.05, 0.4), (0.4, 1.0)])
+def test_crop_boxes_are_distributed_as_torchvisions(scale):
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    image = torch.empty(3, 375, 500)
+    ratio = (3 / 4, 4 / 3)
+    draws = 2000
+    ours = [view_ops.draw_crop_box(rng, 375, 500, scale, ratio) for _ in range(draws)]
+    theirs = [transforms.RandomResizedCrop.get_params(image, scale, ratio) for _ in range(draws)]
+
+    def statistics(boxes):
+        top, left, h, w = np.array(boxes, float).T
+        measures = np.stack([h * w, np.log(w / h), top, left, (h * w) ** 2])
+        return measures.mean(axis=1), measures.std(axis=1) / np.sqrt(draws)
+
+    (ours_mean, ours_error), (theirs_mean, theirs_error) = statistics(ours), statistics(theirs)
+    np.testing.assert_array_less(
+        np.abs(ours_mean - theirs_mean), 4 * np.hypot(ours_error, theirs_error)
+    )
+
+
+def test_flip_mirrors_left_and_right(photo):
+    np.testing.assert_array_equal(view_ops.flip(photo), photo[:, ::-1])
+    assert view_ops.flip(photo).flags.c_contiguous
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.6, 1.0, 1.4])
+@pytest.mark.parametrize("change", ["brightness", "contrast", "saturation"])
+def test_blends_are_within_a_level_of_pillows(photo, change, factor):
+    view = getattr(view_ops, f"adjust_{change}")(photo, factor)
+    expected = from_pillow(getattr(reference, f"adjust_{change}")(to_pillow(photo), factor))
+    assert difference(view, expected).max() <= 1
+
+
+@pytest.mark.parametrize("shift", [-0.5, -0.1, -0.03, 0.0, 0.1, 0.5])
+def test_hue_is_close_to_pillows(photo, shift):
+    # both keep hues in 256 steps, a step is up to six levels, and Pillow cuts the shift to a step
+    view = view_ops.adjust_hue(photo, shift)
+    expected = from_pillow(reference.adjust_hue(to_pillow(photo), shift))
+    assert difference(view, expected).mean() < 2
+    assert difference(view, expected).max() <= 18
+
+
+def test_third_of_the_hue_circle_turns_red_into_green():
+    red, green = np.array([[[0, 0, 255]]], np.uint8), np.array([[[0, 255, 0]]], np.uint8)
+    assert difference(view_ops.adjust_hue(red, 1 / 3), green).max() <= 6
+    assert difference(view_ops.adjust_hue(green, -1 / 3), red).max() <= 6
+
+
+def test_contrast_of_other_channel_counts_blends_with_the_mean_of_all():
+    image = np.full((4, 4, 5), 100, np.uint8)
+    image[:2] = 200
+    np.testing.assert_array_equal(np.unique(view_ops.adjust_contrast(image, 0.0)), [150])
+    np.testing.assert_array_equal(np.unique(view_ops.adjust_contrast(image, 0.5)), [125, 175])
+
+
+def test_gray_is_pillows(photo):
+    expected = from_pillow(reference.to_grayscale(to_pillow(photo), num_output_channels=3))
+    assert difference(view_ops.to_gray(photo), expected).max() <= 1
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 2.0])
+def test_blur_is_close_to_torchvisions_and_pillows(photo, sigma):
+    view = view_ops.gaussian_blur(photo, sigma)
+    expected = from_pillow(reference.gaussian_blur(to_pillow(photo), 25, sigma))
+    # torchvision mirrors the image at its border, where this blur repeats the border pixels
+    inside = slice(8, -8)
+    assert difference(view[inside, inside], expected[inside, inside]).max() <= 2
+    # Pillow comes near the Gaussian with box filters
+    expected = from_pillow(to_pillow(photo).filter(ImageFilter.GaussianBlur(sigma)))
+    assert difference(view, expected).mean() < 1
+
+
+@pytest.mark.parametrize("threshold", [0, 100, 128, 255])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_solarize_is_pillows(threshold, channels):
+    image = draw_photo(60, 70, channels)
+    view = view_ops.solarize(image, threshold)
+    expected = np.asarray(reference.solarize(Image.fromarray(image.squeeze()), threshold))
+    np.testing.assert_array_equal(view, expected.reshape(image.shape))
+
+
+def test_no_change_touches_its_input(photo):
+    before = photo.copy()
+    view_ops.resize_crop(photo, (0, 0, 120, 150), (120, 150))
+    view_ops.flip(photo)
+    view_ops.adjust_brightness(photo, 1.3)
+    view_ops.adjust_contrast(photo, 1.3)
+    view_ops.adjust_saturation(photo, 1.3)
+    view_ops.adjust_hue(photo, 0.1)
+    view_ops.to_gray(photo)
+    view_ops.gaussian_blur(photo, 1.0)
+    view_ops.solarize(photo, 128)
+    np.testing.assert_array_equal(photo, before)
+
+
+def test_jitter_draws_factors_around_one():
+    rng = np.random.default_rng(0)
+    image = np.full((1, 1, 3), 100, np.uint8)
+    levels = [view_ops.jitter_color(rng, image, 0.4, 0, 0, 0)[0, 0, 0] for _ in range(300)]
+    assert 60 <= min(levels) <= 62
+    assert 138 <= max(levels) <= 140
+    # a factor never turns negative, however large the amount
+    levels = [view_ops.jitter_color(rng, image, 2.0, 0, 0, 0)[0, 0, 0] for _ in range(300)]
+    assert np.mean(np.array(levels) == 0) < 0.03
+
+
+def test_jitter_takes_its_steps_in_every_order(monkeypatch):
+    order = []
+    for name in ("brightness", "contrast", "saturation", "hue"):
+
+        def record(image, amount, name=name):
+            order.append(name)
+            return image
+
+        monkeypatch.setattr(view_ops, f"adjust_{name}", record)
+    rng = np.random.default_rng(0)
+    orders = set()
+    for _ in range(300):
+        order.clear()
+        view_ops.jitter_color(rng, np.zeros((1, 1, 3), np.uint8), 0.4, 0.4, 0.2, 0.1)
+        orders.add(tuple(order))
+    assert len(orders) == 24

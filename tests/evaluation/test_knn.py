@@ -1,0 +1,47 @@
+"""Weighted k-NN gives the reference's accuracies, whatever the block sizes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmdino.evaluation.knn import knn_accuracy, nearest_neighbours
+
+
+@pytest.fixture
+def tensors(golden):
+    arrays = golden("knn")
+    names = ("test_features", "test_labels", "train_features", "train_labels")
+    return [arrays[name] for name in names]
+
+
+def test_accuracies_equal_the_reference_exactly(golden, tensors):
+    arrays = golden("knn")
+    found = knn_accuracy(*tensors, ks=(5, 10, 20, 100), temperature=0.07)
+    expected = {
+        k: (float(arrays[f"k{k}/top1"]), float(arrays[f"k{k}/top5"])) for k in (5, 10, 20, 100)
+    }
+    assert found == expected
+
+
+@pytest.mark.parametrize(("query_chunk", "bank_chunk"), [(7, 64), (200, 33), (1, 500)])
+def test_blocks_do_not_change_the_neighbours(tensors, query_chunk, bank_chunk):
+    queries, _, bank, _ = tensors
+    whole = nearest_neighbours(queries, bank, 50, 10_000, 10_000)
+    blocks = nearest_neighbours(queries, bank, 50, query_chunk, bank_chunk)
+    torch.testing.assert_close(blocks[0], whole[0])
+    assert torch.equal(blocks[1], whole[1])
+
+
+def test_more_neighbours_than_images_are_lowered(tensors):
+    queries, labels, bank, bank_labels = tensors
+    small = knn_accuracy(queries, labels, bank[:8], bank_labels[:8], ks=(8, 200))
+    assert small[200] == small[8]
+
+
+def test_length_of_a_feature_does_not_count(tensors):
+    queries, labels, bank, bank_labels = tensors
+    scaled = knn_accuracy(
+        queries * 3, labels, bank * torch.rand(len(bank), 1).add(0.5), bank_labels, ks=(20,)
+    )
+    assert scaled == knn_accuracy(queries, labels, bank, bank_labels, ks=(20,))

@@ -1,0 +1,39 @@
+"""The schedules equal the reference's, from the first value to the last."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmdino.schedules import cosine, linear_warmup, warmup_cosine
+
+
+@pytest.mark.parametrize("case", ["a", "b"])
+def test_schedules_equal_the_reference(golden, case):
+    arrays = golden("schedules", f"{case}/")
+    epochs, length = int(arrays["epochs"]), int(arrays["iters_per_epoch"])
+    total = epochs * length
+    ours = {
+        "lr": [
+            warmup_cosine(i, total, epochs // 5 * length, 0.0005 * 1024 / 256, 1e-6)
+            for i in range(total)
+        ],
+        "weight_decay": [cosine(i, total, 0.04, 0.4) for i in range(total)],
+        "momentum": [cosine(i, total, 0.996, 1.0) for i in range(total)],
+        "teacher_temp_by_epoch": [
+            linear_warmup(epoch, epochs // 3, 0.04, 0.07) for epoch in range(epochs)
+        ],
+    }
+    for name, values in ours.items():
+        assert values == pytest.approx(arrays[name].tolist(), abs=1e-12), name
+
+
+def test_warmup_starts_at_zero_and_reaches_the_peak_on_its_last_step():
+    assert warmup_cosine(0, 100, 10, 1.0, 0.0) == 0
+    assert warmup_cosine(9, 100, 10, 1.0, 0.0) == 1
+    assert warmup_cosine(10, 100, 10, 1.0, 0.0) == 1
+
+
+def test_no_warmup_is_the_final_value_at_once():
+    assert linear_warmup(0, 0, 0.04, 0.07) == 0.07
+    assert linear_warmup(0, 1, 0.04, 0.07) == 0.04
+    assert linear_warmup(1, 1, 0.04, 0.07) == 0.07

@@ -1,0 +1,174 @@
+"""A DINO run small enough for a test: real Runner, hooks, wrapper, schedulers and loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+from torch.utils.data import Dataset
+
+ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48}
+VIEW_SIZES = (32, 32, 16, 16)
+
+
+class RandomViews(Dataset):
+    """Views drawn from the seed of their index, as a pipeline with MultiCropTransform draws them.
+
+    Args:
+        size: Number of images.
+        dtype: Precision of the views.
+        poison: Index of an image whose views are not finite.
+    """
+
+    metainfo: dict = {}
+
+    def __init__(self, size=12, dtype=torch.float32, poison=None):
+        self.size = size
+        self.dtype = dtype
+        self.poison = poison
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        seed = hash(getattr(index, "seed", (0, int(index)))) % 2**31
+        generator = torch.Generator().manual_seed(seed)
+        views = [
+            torch.randn(3, side, side, generator=generator, dtype=self.dtype) for side in VIEW_SIZES
+        ]
+        if index == self.poison:
+            views[0].fill_(float("nan"))
+        sample = DataSample(metainfo={"img_path": f"images/{int(index)}.jpg"})
+        return {"inputs": views, "data_samples": sample}
+
+
+def vit_model(**options):
+    """Config of DINO with a ViT of width 12."""
+    return {
+        "type": "mmdino.DINO",
+        "backbone": {
+            "type": "mmdino.DINOVisionTransformer",
+            "arch": ARCH,
+            "img_size": 32,
+            "patch_size": 8,
+        },
+        "head": {
+            "type": "mmdino.DINOHead",
+            "in_channels": 12,
+            "out_channels": 32,
+            "hidden_channels": 16,
+            "bottleneck_channels": 8,
+        },
+        "data_preprocessor": {"mean": [0.0] * 3, "std": [1.0] * 3, "bgr_to_rgb": False},
+        "view_sizes": (32, 16),
+        **options,
+    }
+
+
+def resnet_model(**options):
+    """Config of DINO with a narrow ResNet-18, batch norm in backbone and head."""
+    model = vit_model(
+        backbone={
+            "type": "ResNet",
+            "depth": 18,
+            "stem_channels": 8,
+            "base_channels": 8,
+            "out_indices": (3,),
+        },
+        neck={"type": "GlobalAveragePooling"},
+    )
+    model["head"] |= {"in_channels": 64, "use_bn": True}
+    return model | options
+
+
+def config(work_dir, **options):
+    """Config of a run; ``options`` replace whole keys.
+
+    Convenience keys: ``batch_size``, ``accumulative_counts``, ``epochs``, ``dataset``, ``wrapper``
+    (merged into optim_wrapper).
+    """
+    counts = options.pop("accumulative_counts", 1)
+    wrapper = options.pop("wrapper", {})
+    cfg = {
+        "model": vit_model(),
+        "work_dir": str(work_dir),
+        "train_dataloader": {
+            "dataset": options.pop("dataset", RandomViews()),
+            "sampler": {"type": "mmdino.EpochSampler", "shuffle": True},
+            "batch_size": options.pop("batch_size", 4),
+            "num_workers": 0,
+            "collate_fn": {"type": "default_collate"},
+        },
+        "train_cfg": {"type": "mmdino.DINOTrainLoop", "max_epochs": options.pop("epochs", 2)},
+        "optim_wrapper": {
+            "type": "mmdino.DINOOptimWrapper",
+            "constructor": "mmdino.DINOOptimWrapperConstructor",
+            # The constructor multiplies by the micro-batches; the tests want one rate for all.
+            "optimizer": {"type": "AdamW", "lr": 0.002 / counts, "weight_decay": 0.04},
+            "clip_grad": {"type": "per_tensor", "max_norm": 0.3},
+            "accumulative_counts": counts,
+            **wrapper,
+        },
+        "param_scheduler": [
+            {
+                "type": "mmdino.WarmupCosineLR",
+                "warmup": 1,
+                "end_lr": 1e-5,
+                "by_epoch": True,
+                "convert_to_iter_based": True,
+            },
+            {
+                "type": "mmdino.CosineWeightDecay",
+                "end_value": 0.4,
+                "by_epoch": True,
+                "convert_to_iter_based": True,
+            },
+        ],
+        "custom_hooks": hooks(),
+        "default_scope": "mmpretrain",
+        "default_hooks": {"logger": {"type": "LoggerHook", "interval": 1}},
+        "env_cfg": {"dist_cfg": {"backend": "gloo"}},
+        "randomness": {"seed": 3},
+        "experiment_name": f"{Path(work_dir).name}-{len(_names)}",
+        "log_level": "WARNING",
+    }
+    # Runs of one name share mmengine's global message hub.
+    _names.append(cfg["experiment_name"])
+    return cfg | options
+
+
+def hooks(**changes):
+    """Configs of the hooks that the shipped configs have; a change of None leaves one out."""
+    defaults = {
+        "IterationSeedHook": {},
+        "EMATeacherHook": {"momentum": 0.9},
+        "CenterUpdateHook": {},
+        "LastLayerFreezeHook": {"epochs": 1},
+        "TeacherTempWarmupHook": {"start": 0.03, "epochs": 2},
+        "FiniteLossHook": {},
+        "UnreadableImagesHook": {},
+        "ThroughputHook": {},
+    }
+    merged = defaults | changes
+    return [
+        {"type": f"mmdino.{name}", **arguments}
+        for name, arguments in merged.items()
+        if arguments is not None
+    ]
+
+
+def build(work_dir, **options):
+    """Builds the Runner of :func:`config`."""
+    return Runner(**config(work_dir, **options))
+
+
+def train_double(runner):
+    """Trains in float64, where the order of a sum makes no visible difference."""
+    runner.model.double()
+    runner.train()
+    return runner.model.state_dict()
+
+
+_names: list[str] = []
