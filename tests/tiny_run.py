@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch.utils.data import Dataset
+
+import mmdino
+from mmdino.engine.progress import dino_model
 
 ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48}
 VIEW_SIZES = (32, 32, 16, 16)
@@ -162,6 +167,59 @@ def hooks(**changes):
 def build(work_dir, **options):
     """Builds the Runner of :func:`config`."""
     return Runner(**config(work_dir, **options))
+
+
+class Recorder(Hook):
+    """Notes what each micro-batch used and what it left.
+
+    A row has the ``lr`` and ``weight_decay`` in force, the ``loss``, whether the optimiser took a
+    ``step``, the teacher's ``momentum`` (None before the first step), and copies of ``center``,
+    ``student`` and ``teacher`` (all parameters as one vector) and ``prototypes``.
+    """
+
+    priority = "LOWEST"
+
+    def __init__(self):
+        self.rows = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        group = runner.optim_wrapper.optimizer.param_groups[0]
+        self.rows.append({"lr": group["lr"], "weight_decay": group["weight_decay"]})
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        model = dino_model(runner, self)
+        momentum = runner.message_hub.log_scalars.get("train/teacher_momentum")
+        teacher, student = (flat(tensors) for tensors in model.teacher_pairs())
+        self.rows[-1] |= {
+            "loss": outputs["loss"].item(),
+            "step": runner.optim_wrapper.step_taken,
+            "momentum": momentum.current() if momentum else None,
+            "center": model.dino_loss.center.clone(),
+            "student": student,
+            "teacher": teacher,
+            "prototypes": flat(model.head.last_layer.parameters()),
+        }
+
+    def column(self, name):
+        """One entry of all rows."""
+        return [row[name] for row in self.rows]
+
+
+def flat(tensors):
+    """Copies tensors into one vector."""
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
+
+
+def log_text(runner):
+    """What a run with ``log_level="INFO"`` has written to its log file."""
+    return (Path(runner.log_dir) / f"{runner.timestamp}.log").read_text()
+
+
+def script_env(**variables):
+    """Environment of a script that finds mmdino and this module, and computes on one thread."""
+    places = [Path(mmdino.__file__).parents[1], Path(__file__).parent]
+    path = os.pathsep.join(map(str, places))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **variables}
 
 
 def train_double(runner):

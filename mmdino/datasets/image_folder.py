@@ -26,11 +26,13 @@ class ImageFolder(CustomDataset):
     Args:
         data_root: The folder.
         with_label: Whether to read labels.
+        every: Take every n-th image in the order of names: a smaller set with all classes.
         max_refetch: Images in a row that may be unreadable.
         **kwargs: Other arguments of mmpretrain's ``CustomDataset``.
 
     Raises:
         FileNotFoundError: If the folder is missing or holds no images.
+        ValueError: If ``every`` is not positive.
 
     Example:
         >>> dataset = dict(type="mmdino.ImageFolder", data_root="data/my_images", pipeline=[...])
@@ -40,9 +42,13 @@ class ImageFolder(CustomDataset):
         self,
         data_root: str = "",
         with_label: bool = False,
+        every: int = 1,
         max_refetch: int = 100,
         **kwargs: Any,
     ) -> None:
+        if every < 1:
+            raise ValueError(f"ImageFolder got every={every}; it must be at least 1 (all images).")
+        self.every = every
         super().__init__(
             data_root=data_root, with_label=with_label, max_refetch=max_refetch, **kwargs
         )
@@ -67,7 +73,7 @@ class ImageFolder(CustomDataset):
                 "for each image; leave ann_file out to take classes from the names of folders."
             )
         try:
-            return super().load_data_list()
+            return super().load_data_list()[:: self.every]
         except RuntimeError as error:
             layout = "folder/class_name/image" if self.with_label else "folder/**/image"
             raise FileNotFoundError(

@@ -1,6 +1,7 @@
 """Hooks."""
 
 from mmdino.engine.hooks.center_update_hook import CenterUpdateHook
+from mmdino.engine.hooks.checkpoint_match_hook import CheckpointMatchHook
 from mmdino.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
 from mmdino.engine.hooks.ema_teacher_hook import EMATeacherHook
 from mmdino.engine.hooks.finite_loss_hook import FiniteLossHook
@@ -12,6 +13,7 @@ from mmdino.engine.hooks.unreadable_images_hook import UnreadableImagesHook
 
 __all__ = [
     "CenterUpdateHook",
+    "CheckpointMatchHook",
     "CollapseMonitorHook",
     "EMATeacherHook",
     "FiniteLossHook",

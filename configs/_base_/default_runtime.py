@@ -1,0 +1,35 @@
+# mmpretrain's names stay unprefixed; those of this package begin with "mmdino.".
+default_scope = "mmpretrain"
+
+# All hooks of the method sit here, and not in custom_hooks, because the entries of a dict can be
+# changed one by one from a config or the command line:
+#   --cfg-options default_hooks.ema_teacher.momentum=0.9995
+default_hooks = dict(
+    logger=dict(type="LoggerHook", interval=50),
+    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=3),
+    checkpoint_match=dict(type="mmdino.CheckpointMatchHook"),
+    iteration_seed=dict(type="mmdino.IterationSeedHook"),
+    ema_teacher=dict(type="mmdino.EMATeacherHook", momentum=0.996),
+    center_update=dict(type="mmdino.CenterUpdateHook"),
+    last_layer_freeze=dict(type="mmdino.LastLayerFreezeHook", epochs=1),
+    teacher_temp_warmup=dict(type="mmdino.TeacherTempWarmupHook", start=0.04, epochs=0),
+    finite_loss=dict(type="mmdino.FiniteLossHook"),
+    unreadable_images=dict(type="mmdino.UnreadableImagesHook", limit=100),
+    throughput=dict(type="mmdino.ThroughputHook"),
+    collapse_monitor=dict(type="mmdino.CollapseMonitorHook"),
+)
+
+env_cfg = dict(
+    cudnn_benchmark=True,
+    # OpenCV's own threads would fight with the loader's workers for the cores.
+    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
+    # tools/train.py changes the backend to gloo where there is no GPU.
+    dist_cfg=dict(backend="nccl"),
+)
+log_processor = dict(window_size=50)
+vis_backends = [dict(type="LocalVisBackend")]
+visualizer = dict(type="UniversalVisualizer", vis_backends=vis_backends)
+log_level = "INFO"
+load_from = None
+resume = False
+randomness = dict(seed=0)

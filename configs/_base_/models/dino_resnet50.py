@@ -1,0 +1,17 @@
+model = dict(
+    type="mmdino.DINO",
+    backbone=dict(
+        type="ResNet",
+        depth=50,
+        num_stages=4,
+        out_indices=(3,),
+        # torchvision's start, which the authors used; mmpretrain's default differs.
+        zero_init_residual=False,
+    ),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(type="mmdino.DINOHead", in_channels=2048, out_channels=65536, norm_last_layer=True),
+    loss=dict(type="mmdino.DINOLoss", student_temp=0.1, teacher_temp=0.04),
+    data_preprocessor=dict(type="mmdino.MultiViewPreprocessor"),
+    view_sizes=(224, 96),
+    sync_bn=True,
+)

@@ -1,0 +1,26 @@
+# The paper's optimisation (Caron et al. 2021, section 3.2) over 100 epochs.
+optim_wrapper = dict(
+    type="mmdino.DINOOptimWrapper",
+    constructor="mmdino.DINOOptimWrapperConstructor",
+    # lr is that of a batch of 256; auto_scale_lr and the constructor scale it to the real one.
+    optimizer=dict(type="AdamW", lr=0.0005, weight_decay=0.04),
+    clip_grad=dict(type="per_tensor", max_norm=3.0),
+)
+auto_scale_lr = dict(enable=True, base_batch_size=256)
+param_scheduler = [
+    dict(
+        type="mmdino.WarmupCosineLR",
+        warmup=10,
+        end_lr=1e-6,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type="mmdino.CosineWeightDecay",
+        end_value=0.4,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
+# k-NN over ImageNet costs a pass over it without gradients; every tenth epoch is cheap.
+train_cfg = dict(type="mmdino.DINOTrainLoop", max_epochs=100, val_interval=10)

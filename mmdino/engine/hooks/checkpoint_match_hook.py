@@ -1,0 +1,55 @@
+"""The check that a checkpoint fits the model."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmdino.registry import HOOKS
+
+MAX_NAMED = 5
+
+
+@HOOKS.register_module()
+class CheckpointMatchHook(Hook):
+    """Refuses a checkpoint that leaves weights of the model as they are.
+
+    mmengine prints what does not match and carries on with random weights. Position embeddings may
+    differ in length: the ViT resizes them.
+
+    Raises:
+        ValueError: From loading, with the tensors that are missing or have another shape.
+
+    Example:
+        >>> custom_hooks = [dict(type="mmdino.CheckpointMatchHook")]
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compares names and shapes before the weights are taken over."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        expected = model.state_dict()
+        came = checkpoint.get("state_dict", checkpoint)
+        missing = [name for name in expected if name not in came]
+        different = [
+            f"{name} {tuple(came[name].shape)} instead of {tuple(tensor.shape)}"
+            for name, tensor in expected.items()
+            if name in came
+            and came[name].shape != tensor.shape
+            and not name.endswith("pos_embed")
+        ]
+        if missing or different:
+            raise ValueError(
+                f"The checkpoint does not fit the model: of {len(expected)} tensors, {len(missing)}"
+                f" are missing{_some(missing)} and {len(different)} have another shape"
+                f"{_some(different)}. Use the config that the checkpoint was trained with. To start "
+                "from a backbone alone, set model.backbone.init_cfg=dict(type='Pretrained', "
+                "checkpoint=..., prefix='backbone.') in place of load_from."
+            )
+
+
+def _some(names: list[str]) -> str:
+    if not names:
+        return ""
+    more = len(names) - MAX_NAMED
+    return f" ({', '.join(names[:MAX_NAMED])}{f' and {more} more' if more > 0 else ''})"

@@ -1,0 +1,293 @@
+"""The figure of a run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.optim import BaseOptimWrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mmdino.engine.progress import dino_model
+from mmdino.registry import HOOKS
+from mmdino.visualization import (
+    TrainingCurves,
+    curves_as_json,
+    displayable,
+    draw_training_figure,
+    write_training_figure,
+)
+from mmdino.visualization.training_figure import FORMATS
+
+RECORD = "knn_curve"
+CURVES = ("loss", "teacher_entropy", "kl")
+
+
+@HOOKS.register_module()
+class TrainingFigureHook(Hook):
+    """Writes a picture of the run so far: loss, k-NN accuracy, entropies, and some images' views.
+
+    It is written after each validation and after training, as ``<work_dir>/<filename>``, and beside
+    it the numbers, as ``.json``. With ``val_at_start=True`` in ``train_cfg`` it shows what the
+    untrained network scores. The k-NN curve is in the checkpoint (``knn_curve`` of the message
+    hub), and so are the others, so a resumed run goes on drawing them.
+
+    A validation that follows a checkpoint of the same iteration is not in that checkpoint. A run
+    that resumes from it takes the figure of that validation from the ``.json`` file, if the losses
+    there are those of the checkpoint.
+
+    Args:
+        filename: Name of the figure within ``work_dir``; PNG, PDF or SVG.
+        interval: Iterations between two further times of writing it; None for none. Each takes
+            about a second of the main process.
+        num_images: Number of images of the first batch whose views are shown; 0 for none.
+
+    Raises:
+        TypeError: If an argument has the wrong type, or the model is not DINO.
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> custom_hooks = [dict(type="mmdino.TrainingFigureHook")]
+        >>> train_cfg = dict(type="mmdino.DINOTrainLoop", max_epochs=100, val_at_start=True)
+    """
+
+    def __init__(
+        self,
+        filename: str = "training.png",
+        interval: int | None = None,
+        num_images: int = 4,
+    ) -> None:
+        if not isinstance(filename, str):
+            raise TypeError(f"TrainingFigureHook got filename={filename!r}; it must be a string.")
+        if Path(filename).suffix not in FORMATS:
+            raise ValueError(
+                f"TrainingFigureHook got filename={filename!r}; its suffix must be one of "
+                f"{', '.join(FORMATS)}."
+            )
+        if interval is not None:
+            _require_int("interval", interval, least=1)
+        _require_int("num_images", num_images, least=0)
+        self.filename = filename
+        self.interval = interval
+        self.num_images = num_images
+        self._views: list[list[np.ndarray]] = []
+        self._best_k: int | None = None
+        self._said_no_knn = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Checks the model, and takes up what the figure of an interrupted run has."""
+        dino_model(runner, self)
+        if runner.iter and is_main_process():
+            record = recover(self._curves(runner, runner.iter), self._path(runner), runner)
+            runner.message_hub.update_info(RECORD, record)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Keeps the views of the first batch, before the model may change them in place."""
+        if self._views or not self.num_images or not is_main_process():
+            return
+        preprocessor = dino_model(runner, self).data_preprocessor
+        bgr = getattr(preprocessor, "bgr_to_rgb", True)
+        self._views = first_views(data_batch["inputs"], self.num_images, bgr)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Writes the figure at the interval."""
+        if self.interval and self.every_n_train_iters(runner, self.interval):
+            self._write(runner, runner.iter + 1)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Adds a point to the k-NN curve and writes the figure."""
+        # A validation by itself is no part of a training, and must not overwrite its figure.
+        if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
+            return
+        metrics = metrics or {}
+        if "knn/top1" in metrics:
+            self._add_point(runner, metrics)
+        elif not self._said_no_knn:
+            self._said_no_knn = True
+            runner.logger.info(
+                "The training figure has no k-NN curve: the validation gives no knn/top1, but "
+                f"{', '.join(metrics) or 'nothing'}."
+            )
+        self._write(runner, runner.iter)
+
+    def after_train(self, runner: Runner) -> None:
+        """Writes the figure and says where it is."""
+        curves = self._curves(runner, runner.iter)
+        written = self._write(runner, runner.iter)
+        parts = [f"k-NN top-1: {summary(curves, self._best_k)}."] if curves.knn else []
+        parts += [f"Figure: {self._path(runner)}"] if written else []
+        if parts:
+            runner.logger.info(" ".join(parts))
+
+    def _add_point(self, runner: Runner, metrics: Mapping[str, float]) -> None:
+        hub, now = runner.message_hub, runner.iter
+        # A second validation of one iteration replaces the first.
+        record = [point for point in hub.get_info(RECORD, []) if point[0] < now]
+        top5 = metrics.get("knn/top5")
+        point = (now, float(metrics["knn/top1"]), None if top5 is None else float(top5))
+        hub.update_info(RECORD, [*record, point])
+        self._best_k = best_k(metrics)
+
+    def _curves(self, runner: Runner, done: int) -> TrainingCurves:
+        by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
+        hub = runner.message_hub
+        histories = {
+            name: hub.log_scalars[f"train/{name}"].data[0]
+            for name in CURVES
+            if f"train/{name}" in hub.log_scalars
+        }
+        return TrainingCurves(
+            num_prototypes=dino_model(runner, self).dino_loss.num_prototypes,
+            knn=tuple(tuple(point) for point in hub.get_info(RECORD, [])),
+            iterations_per_epoch=None if by_iteration else len(runner.train_dataloader),
+            **aligned(histories, done),
+        )
+
+    def _path(self, runner: Runner) -> Path:
+        return Path(runner.work_dir) / self.filename
+
+    def _write(self, runner: Runner, done: int) -> bool:
+        if not is_main_process():
+            return False
+        curves = self._curves(runner, done)
+        if not (curves.iteration.size or curves.knn or self._views):
+            return False
+        views_seen = dino_model(runner, self).num_global_views
+        figure = draw_training_figure(curves, self._views, views_seen)
+        try:
+            write_training_figure(figure, curves_as_json(curves), self._path(runner))
+        except OSError as error:
+            # Days of training are worth more than a picture of them.
+            runner.logger.warning(
+                f"The training figure could not be written: {error}. The training goes on."
+            )
+            return False
+        return True
+
+
+def aligned(histories: Mapping[str, np.ndarray], done: int) -> dict[str, np.ndarray]:
+    """Gives the last values of all histories their iterations.
+
+    Args:
+        histories: Values by name, one an iteration, the last of iteration ``done``. They may begin
+            at different ones: the message hub forgets what is more than a million iterations old.
+        done: Number of iterations done.
+
+    Returns:
+        ``iteration`` and the histories, all of the length (I,) of the longest, NaN where a shorter
+        one has none.
+    """
+    longest = min(max((len(values) for values in histories.values()), default=0), done)
+    curves = {"iteration": np.arange(done - longest, done) + 1}
+    for name, values in histories.items():
+        latest = np.asarray(values, dtype=np.float64)[max(len(values) - longest, 0) :]
+        curves[name] = np.concatenate([np.full(longest - len(latest), np.nan), latest])
+    return curves
+
+
+def first_views(
+    inputs: Sequence[Sequence[Any]], num_images: int, bgr: bool
+) -> list[list[np.ndarray]]:
+    """Returns the views of a batch's first images, ready to be shown.
+
+    Args:
+        inputs: V views, each a tensor (B, C, H, W) or a list of B tensors (C, H, W).
+        num_images: Number of images, at most.
+        bgr: Whether three channels are in the order blue, green, red.
+
+    Returns:
+        For each image its V views; nothing where the batch has no list of views.
+    """
+    # The model or its preprocessor says what is wrong with such a batch.
+    if not isinstance(inputs, (list, tuple)) or not inputs:
+        return []
+    return [
+        [displayable(view[image].detach().cpu().float().numpy(), bgr) for view in inputs]
+        for image in range(min(num_images, len(inputs[0])))
+    ]
+
+
+def recover(curves: TrainingCurves, path: Path, runner: Runner) -> list[tuple]:
+    """Adds to the k-NN curve of a checkpoint what the run's own file has beyond it.
+
+    Args:
+        curves: The curves of the checkpoint.
+        path: Path of the figure; the file is beside it.
+        runner: The runner, whose logger gets a warning where the file cannot be read.
+
+    Returns:
+        The points of both up to the iteration of the checkpoint, those of the checkpoint alone
+        where there is no file or it is of another run.
+    """
+    record = list(curves.knn)
+    twin = path.with_suffix(".json")
+    if not twin.is_file() or not curves.iteration.size:
+        return record
+    try:
+        found = json.loads(twin.read_text())
+        same_run = all(
+            found["train"][name][: curves.iteration.size] == values
+            for name, values in curves_as_json(curves)["train"].items()
+        )
+        points = list(zip(*(found["knn"][name] for name in ("iteration", "top1", "top5"))))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        runner.logger.warning(f"{twin} is not what this hook writes ({error!r}); it is ignored.")
+        return record
+    if not same_run:
+        return record
+    known = {iteration for iteration, *_ in record}
+    done = int(curves.iteration[-1])
+    record += [point for point in points if point[0] <= done and point[0] not in known]
+    return sorted(record, key=lambda point: point[0])
+
+
+def best_k(metrics: Mapping[str, float]) -> int | None:
+    """Returns the number of neighbours with the highest top-1, None where metrics do not say."""
+    scores = {
+        int(match[1]): value
+        for name, value in metrics.items()
+        if (match := re.fullmatch(r"knn/k(\d+)_top1", name))
+    }
+    return max(scores, key=lambda k: scores[k]) if scores else None
+
+
+def summary(curves: TrainingCurves, k: int | None) -> str:
+    """Says what the k-NN curve says: the untrained, the last and, if another, the best figure."""
+    untrained = [top1 for done, top1, _ in curves.knn if done == 0]
+    trained = [(done, top1) for done, top1, _ in curves.knn if done > 0]
+    parts = [f"{untrained[0]:.1f} % untrained"] if untrained else []
+    neighbours = f" (best k {k})" if k is not None else ""
+    if trained:
+        best = max(trained, key=lambda point: point[1])
+        parts.append(_after(curves, *trained[-1]) + neighbours)
+        if best[1] > trained[-1][1]:
+            parts.append("best " + _after(curves, *best))
+    else:
+        parts[-1] += neighbours
+    return ", ".join(parts)
+
+
+def _after(curves: TrainingCurves, done: int, top1: float) -> str:
+    epoch = curves.iterations_per_epoch
+    unit, number = ("epoch", done / epoch) if epoch else ("iteration", done)
+    return f"{top1:.1f} % after {number:g} {unit}{'' if number == 1 else 's'}"
+
+
+def _require_int(name: str, value: object, least: int) -> None:
+    allowed = f"it must be a whole number of at least {least}"
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"TrainingFigureHook got {name}={value!r}; {allowed}.")
+    if value < least:
+        raise ValueError(f"TrainingFigureHook got {name}={value}; {allowed}.")

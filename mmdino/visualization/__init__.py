@@ -1,0 +1,17 @@
+"""Pictures of a run."""
+
+from mmdino.visualization.training_figure import (
+    TrainingCurves,
+    curves_as_json,
+    displayable,
+    draw_training_figure,
+    write_training_figure,
+)
+
+__all__ = [
+    "TrainingCurves",
+    "curves_as_json",
+    "displayable",
+    "draw_training_figure",
+    "write_training_figure",
+]

@@ -1,0 +1,564 @@
+"""A training run in one figure: loss, k-NN, entropy, and the views of some images.
+
+matplotlib's object-oriented interface only: nothing here touches pyplot's global state.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+FORMATS = (".png", ".pdf", ".svg")
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.5,
+    "savefig.dpi": 200,
+    "xtick.labelsize": 8,
+    "xtick.major.width": 0.6,
+    "ytick.labelsize": 8,
+    "ytick.major.width": 0.6,
+}
+# Okabe and Ito's colours, which the colour-blind tell apart.
+BLUE, VERMILION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "0.35"
+
+PANEL_WIDTH = 5.6
+PANEL_HEIGHT = 2.1
+VIEWS_WIDTHS = (1.6, 7.5)
+
+MAX_POINTS = 2000
+MAX_MARKERS = 200
+MIN_ITERATIONS_TO_SMOOTH = 20
+SMOOTHING_SHARE = 0.02
+COLLAPSE_MARGIN = 0.03
+MARGIN_BEYOND_BOUNDS = 0.15
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingCurves:
+    """What a run has logged so far.
+
+    Attributes:
+        num_prototypes: Number K of prototypes; ln K is the loss of a network that says the same of
+            every image, and the largest entropy.
+        iteration: (I,) Number of iterations done, from 1, for each value of the three below.
+        loss: (I,) Loss in nats. Empty where it is not known, as are the next two.
+        teacher_entropy: (I,) Entropy of the teacher in nats.
+        kl: (I,) KL(teacher || student) in nats.
+        knn: Iterations done, top-1 and top-5 accuracy in percent of each validation, in order; top-5
+            may be None. Those at 0 iterations are of the untrained network.
+        iterations_per_epoch: Length of an epoch, None where there are none.
+
+    Raises:
+        ValueError: If a curve's length is neither 0 nor that of ``iteration``.
+    """
+
+    num_prototypes: int
+    iteration: np.ndarray = ()
+    loss: np.ndarray = ()
+    teacher_entropy: np.ndarray = ()
+    kl: np.ndarray = ()
+    knn: Sequence[tuple[int, float, float | None]] = ()
+    iterations_per_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("iteration", "loss", "teacher_entropy", "kl"):
+            values = np.asarray(getattr(self, name), dtype=np.float64)
+            object.__setattr__(self, name, values)
+            if len(values) not in (0, len(self.iteration)):
+                raise ValueError(
+                    f"TrainingCurves got {len(self.iteration)} iterations, but {len(values)} "
+                    f"values of {name}. Give one an iteration (NaN where it is unknown) or none."
+                )
+
+    @property
+    def bound(self) -> float:
+        """ln K in nats."""
+        return math.log(self.num_prototypes)
+
+    @property
+    def last_iteration(self) -> int:
+        """Iterations done when the last of all values was logged."""
+        return int(max([0, *self.iteration[-1:], *(point[0] for point in self.knn[-1:])]))
+
+    @property
+    def axis_unit(self) -> tuple[str, int]:
+        """Name of the x axis and its iterations a unit: epochs from the second one on."""
+        epoch = self.iterations_per_epoch
+        return ("epoch", epoch) if epoch and self.last_iteration >= 2 * epoch else ("iteration", 1)
+
+
+def draw_training_figure(
+    curves: TrainingCurves,
+    views: Sequence[Sequence[np.ndarray]] = (),
+    num_global_views: int = 2,
+) -> Figure:
+    """Draws a run. What there is no data for has no panel.
+
+    Args:
+        curves: What the run has logged.
+        views: The V views of each of some images, as :func:`displayable` makes them.
+        num_global_views: Number of views, the first ones, that the teacher sees.
+
+    Returns:
+        The figure. ``write_training_figure`` writes it.
+
+    Raises:
+        ValueError: If there is nothing to draw.
+    """
+    panels: list[Callable[[Axes, str, TrainingCurves], None]] = []
+    if curves.loss.size:
+        panels.append(draw_loss)
+    if curves.knn:
+        panels.append(draw_knn)
+    if curves.teacher_entropy.size or curves.kl.size:
+        panels.append(draw_entropy)
+    if not panels and not views:
+        raise ValueError(
+            "There is nothing to draw: no iteration, no validation and no views. Draw the figure "
+            "after the first of them."
+        )
+    with matplotlib.rc_context(STYLE):
+        return _draw(panels, curves, views, num_global_views)
+
+
+def _draw(
+    panels: Sequence[Callable[[Axes, str, TrainingCurves], None]],
+    curves: TrainingCurves,
+    views: Sequence[Sequence[np.ndarray]],
+    num_global_views: int,
+) -> Figure:
+    height = PANEL_HEIGHT * max(len(panels), 1 if not views else 2)
+    widths = [PANEL_WIDTH] if panels else []
+    if views:
+        across, down = mosaic(views, num_global_views).size
+        widths.append(min(max(height * across / down, VIEWS_WIDTHS[0]), VIEWS_WIDTHS[1]))
+    figure = Figure(figsize=(sum(widths) + 0.3, height + 0.4), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.02)
+    grid = figure.add_gridspec(max(len(panels), 1), len(widths), width_ratios=widths)
+    axes: list[Axes] = []
+    for row, panel in enumerate(panels):
+        axes.append(figure.add_subplot(grid[row, 0], sharex=axes[0] if axes else None))
+        panel(axes[-1], f"({ascii_lowercase[row]})", curves)
+    if panels:
+        _label_x(axes, curves)
+    if views:
+        draw_views(
+            figure.add_subplot(grid[:, -1]),
+            f"({ascii_lowercase[len(panels)]})" if panels else "",
+            views,
+            num_global_views,
+        )
+    return figure
+
+
+def draw_loss(ax: Axes, letter: str, curves: TrainingCurves) -> None:
+    """Draws the loss, its running mean, and ln K."""
+    _title(ax, letter, "Loss")
+    _draw_curve(ax, curves, curves.loss, BLUE, "each iteration", "mean of {window}")
+    _draw_bound(ax, curves, "a constant network")
+    _mark_not_finite(ax, curves, curves.loss)
+    ax.set_ylabel("loss (nats)")
+    _legend(ax)
+
+
+def draw_knn(ax: Axes, letter: str, curves: TrainingCurves) -> None:
+    """Draws the k-NN top-1 accuracy, and that of the untrained network as a dashed line."""
+    _title(ax, letter, "k-NN")
+    iteration, top1 = np.array([point[:2] for point in curves.knn], dtype=np.float64).T
+    _, unit = curves.axis_unit
+    trained = iteration > 0
+    label = f"teacher, last {top1[-1]:.1f} %" if trained.any() else None
+    ax.plot(iteration / unit, top1, "-o", color=GREEN, label=label, clip_on=False, zorder=3)
+    if not trained.all():
+        untrained = top1[~trained][0]
+        ax.axhline(
+            untrained, color=GRAY, linestyle="--", linewidth=1, label=f"untrained {untrained:.1f} %"
+        )
+    ax.set_ylabel("k-NN top-1 (%)")
+    ax.margins(y=0.12)
+    _legend(ax)
+
+
+def draw_entropy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
+    """Draws the teacher's entropy, KL(teacher || student), and where a collapse would be.
+
+    Without sharpening the entropy goes to ln K, without centring to 0; in both the divergence goes
+    to 0 (Caron et al. 2021, section 5.3).
+    """
+    _title(ax, letter, "Entropy")
+    _draw_curve(ax, curves, curves.teacher_entropy, BLUE, None, "teacher entropy")
+    _draw_curve(ax, curves, curves.kl, VERMILION, None, "KL(teacher \u2016 student)")
+    _draw_bound(ax, curves, "")
+    # A single prototype has a bound of 0.
+    span = curves.bound or 1.0
+    low, high = -MARGIN_BEYOND_BOUNDS * span, (1 + MARGIN_BEYOND_BOUNDS) * span
+    finite = curves.kl[np.isfinite(curves.kl)]
+    top = max(high, 1.05 * finite.max(initial=0))
+    zone = {"color": VERMILION, "alpha": 0.1, "linewidth": 0, "zorder": 0.5}
+    ax.axhspan(low, COLLAPSE_MARGIN * span, **zone)
+    ax.axhspan(curves.bound - COLLAPSE_MARGIN * span, high, **zone)
+    # Between the bounds and the limits, where no entropy can come.
+    text = {
+        "transform": ax.get_yaxis_transform(),
+        "ha": "right",
+        "va": "center",
+        "fontsize": 7,
+        "color": "#8C3B00",
+    }
+    ax.text(0.99, (curves.bound + high) / 2, "collapse to uniform: entropy ln K, KL 0", **text)
+    ax.text(0.99, low / 2, "collapse to one prototype: entropy 0, KL 0", **text)
+    ax.set_ylim(low, top)
+    ax.set_yticks([tick for tick in MaxNLocator(5).tick_values(0, top) if 0 <= tick <= top])
+    ax.set_ylabel("nats")
+    _legend(ax)
+
+
+def draw_views(
+    ax: Axes,
+    letter: str,
+    views: Sequence[Sequence[np.ndarray]],
+    num_global_views: int = 2,
+) -> None:
+    """Draws the views of some images, an image a row, all at one scale."""
+    layout = mosaic(views, num_global_views)
+    noun = "one image" if len(views) == 1 else f"{len(views)} images"
+    _title(ax, letter, f"Views of {noun}")
+    ax.title.set_position((0, 1))
+    for row, image in enumerate(views):
+        for view, (left, top) in zip(image, layout.places, strict=True):
+            top += row * layout.row_pitch
+            height, width = view.shape[:2]
+            ax.imshow(
+                view,
+                extent=(left, left + width, top + height, top),
+                cmap="gray" if view.ndim == 2 else None,
+                vmin=0,
+                vmax=255,
+            )
+    for left, label in layout.labels:
+        ax.annotate(
+            label, (left, 0), xytext=(0, 2), textcoords="offset points", va="bottom", fontsize=8
+        )
+    ax.set(xlim=(0, layout.size[0]), ylim=(layout.size[1], 0), anchor="NW")
+    ax.axis("off")
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """Where the views of an image go, in pixels of the views.
+
+    Attributes:
+        places: Left and top of each view of the first image.
+        row_pitch: Distance from an image to the next below.
+        size: Width and height of the whole.
+        labels: Left and text of each block of equal views.
+    """
+
+    places: tuple[tuple[float, float], ...]
+    row_pitch: float
+    size: tuple[float, float]
+    labels: tuple[tuple[float, str], ...]
+
+
+def mosaic(views: Sequence[Sequence[np.ndarray]], num_global_views: int) -> Mosaic:
+    """Lays views out: blocks of equal views side by side, small views stacked to the same height.
+
+    Args:
+        views: The V views of each image, (H, W) or (H, W, 3); the sizes of all images are equal.
+        num_global_views: Number of views, the first ones, that the teacher sees.
+
+    Returns:
+        The layout.
+    """
+    kinds = [
+        ("global" if index < num_global_views else "local", *view.shape[:2])
+        for index, view in enumerate(views[0])
+    ]
+    tallest = max(height for _, height, _ in kinds)
+    gap = 0.04 * tallest
+    left, places, labels, bottoms = 0.0, [], [], []
+    blocks = [(kind, len(list(same))) for kind, same in groupby(kinds)]
+    for (name, height, width), number in blocks:
+        columns = math.ceil(number / max(1, tallest // height))
+        rows = math.ceil(number / columns)
+        if rows > 1:
+            spread = max(gap, (tallest - rows * height) / (rows - 1))
+        else:
+            spread = 0.0
+        places += [
+            (left + (index % columns) * (width + gap), (index // columns) * (height + spread))
+            for index in range(number)
+        ]
+        size = f"{height}" if height == width else f"{height} \u00d7 {width}"
+        labels.append((left, f"{name}, {size} px"))
+        bottoms.append(rows * height + (rows - 1) * spread)
+        left += columns * (width + gap) + gap
+    row_height = max(bottoms)
+    return Mosaic(
+        places=tuple(places),
+        row_pitch=row_height + 2 * gap,
+        size=(left - 2 * gap, len(views) * (row_height + 2 * gap) - 2 * gap),
+        labels=tuple(labels),
+    )
+
+
+def displayable(view: np.ndarray, bgr: bool = True) -> np.ndarray:
+    """Makes a view something that can be looked at.
+
+    Args:
+        view: (C, H, W) of any type. uint8 stays as it is; else the range of the finite values is
+            stretched to all levels.
+        bgr: Whether three channels are in the order blue, green, red, as OpenMMLab decodes them.
+
+    Returns:
+        uint8, (H, W, 3) of three channels, the first three where there are more, or (H, W) of the
+        first where there are fewer.
+
+    Raises:
+        ValueError: If the view has not three axes, or one of them is empty.
+    """
+    if view.ndim != 3 or 0 in view.shape:
+        raise ValueError(
+            f"A view must be (channels, height, width), none of them 0, but one of shape "
+            f"{view.shape} came."
+        )
+    channels = view[:1] if len(view) < 3 else view[:3]
+    if len(view) == 3 and bgr:
+        channels = channels[::-1]
+    if channels.dtype != np.uint8:
+        channels = _stretch(channels.astype(np.float64))
+    return channels[0] if len(channels) == 1 else np.moveaxis(channels, 0, -1)
+
+
+def _stretch(values: np.ndarray) -> np.ndarray:
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    scale = 255 / (high - low) if high > low else 0.0
+    return np.nan_to_num((np.clip(values, low, high) - low) * scale).round().astype(np.uint8)
+
+
+def running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean of the finite values around each one; shorter at the ends.
+
+    Args:
+        values: (I,) values.
+        window: Number of values, made odd.
+
+    Returns:
+        (I,) means, NaN where no value of the window is finite.
+    """
+    finite = np.isfinite(values)
+    sums, counts = (
+        np.concatenate([[0], np.cumsum(part)]) for part in (np.where(finite, values, 0), finite)
+    )
+    places = np.arange(len(values))
+    start = np.maximum(places - window // 2, 0)
+    end = np.minimum(places + window // 2 + 1, len(values))
+    number = counts[end] - counts[start]
+    total = sums[end] - sums[start]
+    return np.divide(total, number, out=np.full(len(values), np.nan), where=number > 0)
+
+
+def thin_out(
+    x: np.ndarray, y: np.ndarray, max_points: int = MAX_POINTS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leaves of a long curve the least and the greatest value of each of many bins.
+
+    No spike is lost, so the drawn line is that of all points.
+
+    Args:
+        x: (I,) positions.
+        y: (I,) values; those that are not finite count only where a bin has no other.
+        max_points: Number of points from which anything is left out.
+
+    Returns:
+        Positions and values of at most ``max_points`` points, in order.
+    """
+    if len(x) <= max_points:
+        return x, y
+    edges = np.linspace(0, len(x), max_points // 2 + 1).astype(int)
+    keep = set()
+    for start, end in zip(edges[:-1], edges[1:], strict=True):
+        part = y[start:end]
+        finite = np.isfinite(part)
+        keep |= {
+            start + int(np.where(finite, part, np.inf).argmin()),
+            start + int(np.where(finite, part, -np.inf).argmax()),
+        }
+    places = np.array(sorted(keep))
+    return x[places], y[places]
+
+
+def smoothing_window(num_values: int) -> int:
+    """Returns the odd window of the running mean: 2 % of the curve, 1 where it is short."""
+    if num_values < MIN_ITERATIONS_TO_SMOOTH:
+        return 1
+    return 2 * round(SMOOTHING_SHARE * num_values / 2) + 1
+
+
+def curves_as_json(curves: TrainingCurves) -> dict[str, Any]:
+    """Turns curves into what JSON can hold: all values, to six digits, null for NaN and infinity.
+
+    Returns:
+        ``num_prototypes``, ``ln_k`` and ``iterations_per_epoch``; ``train``, with lists
+        ``iteration``, ``loss``, ``teacher_entropy`` and ``kl`` (nats); ``knn``, with lists
+        ``iteration``, ``top1`` and ``top5`` (percent).
+    """
+    columns = list(zip(*curves.knn, strict=True)) or [(), (), ()]
+    return {
+        "num_prototypes": curves.num_prototypes,
+        "ln_k": curves.bound,
+        "iterations_per_epoch": curves.iterations_per_epoch,
+        "train": {
+            "iteration": curves.iteration.astype(int).tolist(),
+            **{
+                name: _rounded(getattr(curves, name).tolist())
+                for name in ("loss", "teacher_entropy", "kl")
+            },
+        },
+        "knn": {
+            "iteration": [int(value) for value in columns[0]],
+            "top1": _rounded(columns[1]),
+            "top5": _rounded(columns[2]),
+        },
+    }
+
+
+def write_training_figure(figure: Figure, data: Mapping[str, Any], path: Path) -> None:
+    """Writes a figure, and its data beside it with the suffix ``.json``.
+
+    A reader never sees half a file: each is written under another name and then renamed.
+
+    Args:
+        figure: The figure.
+        data: What :func:`curves_as_json` returns.
+        path: The figure's path, with a suffix of ``FORMATS``.
+
+    Raises:
+        OSError: If the files cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+
+    def save(target: Path) -> None:
+        with matplotlib.rc_context(STYLE):
+            figure.savefig(target, format=path.suffix[1:])
+
+    _replace(path, save)
+    _replace(path.with_suffix(".json"), lambda target: target.write_text(text + "\n"))
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    # A fixed name, so that a killed run leaves at most one, and the usual permissions.
+    temporary = path.with_name(f".{path.name}.tmp")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+def _rounded(values: Sequence[float | None]) -> list[float | None]:
+    return [
+        None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
+        for value in values
+    ]
+
+
+def _draw_curve(
+    ax: Axes,
+    curves: TrainingCurves,
+    values: np.ndarray,
+    color: str,
+    raw_label: str | None,
+    label: str,
+) -> None:
+    if not values.size:
+        return
+    _, unit = curves.axis_unit
+    x = curves.iteration / unit
+    window = smoothing_window(len(values))
+    raw = np.where(np.isfinite(values), values, np.nan)
+    if window == 1:
+        ax.plot(x, raw, "-o", color=color, label=raw_label or label)
+        return
+    ax.plot(*thin_out(x, raw), color=color, alpha=0.3, linewidth=0.5, label=raw_label)
+    ax.plot(
+        *thin_out(x, running_mean(values, window)), color=color, label=label.format(window=window)
+    )
+
+
+def _draw_bound(ax: Axes, curves: TrainingCurves, meaning: str) -> None:
+    label = f"ln K = {curves.bound:.2f}" + (f", {meaning}" if meaning else "")
+    ax.axhline(curves.bound, color=GRAY, linestyle="--", linewidth=1, label=label)
+
+
+def _mark_not_finite(ax: Axes, curves: TrainingCurves, values: np.ndarray) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if not bad.size:
+        return
+    _, unit = curves.axis_unit
+    shown = bad[:: math.ceil(bad.size / MAX_MARKERS)]
+    ax.plot(
+        curves.iteration[shown] / unit,
+        np.zeros(len(shown)),
+        "x",
+        color=VERMILION,
+        transform=ax.get_xaxis_transform(),
+        clip_on=False,
+        label=f"not finite ({bad.size})",
+    )
+
+
+def _label_x(axes: Sequence[Axes], curves: TrainingCurves) -> None:
+    name, unit = curves.axis_unit
+    bottom = axes[-1]
+    bottom.set_xlim(0, max(curves.last_iteration, 1) / unit)
+    bottom.set_xlabel(name)
+    bottom.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    bottom.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    for ax in axes[:-1]:
+        ax.tick_params(labelbottom=False)
+
+
+def _title(ax: Axes, letter: str, text: str) -> None:
+    ax.set_title(f"{letter} {text}".strip(), loc="left")
+
+
+def _legend(ax: Axes) -> None:
+    """Puts the legend on the title's line, where it covers nothing."""
+    ax.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        borderaxespad=0.2,
+        borderpad=0.2,
+        columnspacing=1.2,
+        handlelength=1.6,
+        handletextpad=0.5,
+        ncols=4,
+    )

@@ -1,0 +1,61 @@
+"""Every shipped config loads, and everything it names can be built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import HOOKS, LOOPS, METRICS, MODELS, TRANSFORMS
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+PAPER = {
+    "dino_vits16": ("deit-small", 16, 800),
+    "dino_vits8": ("deit-small", 8, 800),
+    "dino_vitb16": ("deit-base", 16, 400),
+    "dino_vitb8": ("deit-base", 8, 300),
+}
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
+def cfg(request):
+    return Config.fromfile(request.param)
+
+
+def test_model_builds_and_takes_the_views_of_its_pipeline(cfg):
+    model = MODELS.build(cfg.model)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    (crops,) = [step for step in pipeline if step["type"] == "mmdino.MultiCropTransform"]
+    sizes = {group.size for group in TRANSFORMS.build(crops).groups}
+    sides = {(size, size) if isinstance(size, int) else tuple(size) for size in sizes}
+    checked = {
+        (size, size) if isinstance(size, int) else tuple(size) for size in cfg.model.view_sizes
+    }
+    assert checked == sides
+    assert model.dino_loss.num_prototypes == model.head.out_channels
+
+
+def test_everything_named_is_registered(cfg):
+    for hook in cfg.default_hooks.values():
+        HOOKS.build(dict(hook))
+    for step in cfg.train_dataloader.dataset.pipeline:
+        assert TRANSFORMS.build(dict(step)) is not None
+    assert LOOPS.get(cfg.train_cfg.type) is not None
+    if cfg.get("val_evaluator"):
+        assert METRICS.build(dict(cfg.val_evaluator)) is not None
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_paper_configs_have_the_papers_settings(name):
+    arch, patch, epochs = PAPER[name]
+    cfg = Config.fromfile(next(path for path in CONFIGS if path.stem == name))
+    assert cfg.model.backbone.arch == arch
+    assert cfg.model.backbone.patch_size == patch
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.model.head.out_channels == 65536
+    assert cfg.model.head.norm_last_layer == (arch == "deit-base")
+    assert cfg.model.loss.teacher_temp == 0.07
+    assert cfg.default_hooks.teacher_temp_warmup.epochs == 30
+    assert cfg.default_hooks.ema_teacher.momentum == 0.996
+    assert cfg.optim_wrapper.optimizer == {"type": "AdamW", "lr": 0.0005, "weight_decay": 0.04}
+    assert cfg.optim_wrapper.clip_grad == {"type": "per_tensor", "max_norm": 3.0}

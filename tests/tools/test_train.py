@@ -1,0 +1,164 @@
+"""The command line: train, resume and test on a folder of images, as a user would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Two folders of classes with eight images each."""
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("dark", "bright")):
+        (root / name).mkdir()
+        for index in range(8):
+            image = rng.integers(0, 100, (40, 48, 3)) + 150 * label
+            cv2.imwrite(str(root / name / f"{index}.png"), image.astype(np.uint8))
+    return root
+
+
+@pytest.fixture(scope="module")
+def small(images):
+    """Changes that make the CIFAR-10 config a run of seconds on those images."""
+    return [
+        f"train_dataloader.dataset.data_root={images}",
+        f"val_dataloader.dataset.data_root={images}",
+        f"val_cfg.bank_dataloader.dataset.data_root={images}",
+        "val_dataloader.dataset.every=1",
+        "val_cfg.bank_dataloader.dataset.every=1",
+        "train_dataloader.batch_size=4",
+        "train_dataloader.num_workers=1",
+        "model.backbone.arch.num_layers=1",
+        "default_hooks.logger.interval=1",
+        "train_cfg.max_epochs=2",
+        # One size for all: the images are larger than the network's 32 pixels.
+        "val_dataloader.dataset.pipeline.1.type=PackInputs",
+    ]
+
+
+def run(tool, *arguments, options=(), check=True):
+    """Runs a tool and returns what it printed."""
+    command = [sys.executable, str(ROOT / "tools" / tool), *map(str, arguments)]
+    if options:
+        command += ["--cfg-options", *options]
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    output = result.stdout + result.stderr
+    assert not check or result.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, small):
+    """A finished run: its work dir and its output."""
+    work_dir = tmp_path_factory.mktemp("run")
+    return work_dir, run(
+        "train.py", "configs/dino_vitt4_cifar10.py", "--work-dir", work_dir, options=small
+    )
+
+
+def test_plain_run_needs_no_launcher_and_leaves_a_checkpoint(trained):
+    work_dir, output = trained
+    assert (work_dir / "epoch_2.pth").is_file()
+    assert "Effective batch: 4 images x 1 rank(s) x 1 micro-batch(es) = 4" in output
+
+
+def test_log_shows_speed_and_signs_of_collapse(trained):
+    _, output = trained
+    line = next(line for line in output.splitlines() if "Epoch(train)  [2][4/4]" in line)
+    for figure in ("eta", "images_per_s", "data_share", "ce_over_lnk", "teacher_entropy", "kl"):
+        assert f"{figure}:" in line
+    assert "knn/top1" in output
+
+
+def test_resume_goes_on_from_the_last_checkpoint(trained, small):
+    work_dir, _ = trained
+    options = [option for option in small if "max_epochs" not in option]
+    output = run(
+        "train.py",
+        "configs/dino_vitt4_cifar10.py",
+        "--work-dir",
+        work_dir,
+        "--resume",
+        options=[*options, "train_cfg.max_epochs=3"],
+    )
+    assert "resumed epoch: 2, iter: 8" in output
+    assert (work_dir / "epoch_3.pth").is_file()
+
+
+def test_test_reports_the_same_accuracy_as_the_run(trained, small):
+    work_dir, output = trained
+    found = run(
+        "test.py", "configs/dino_vitt4_cifar10.py", work_dir / "epoch_2.pth", options=small
+    )
+    last = [line for line in output.splitlines() if "knn/top1" in line][-1]
+    top1 = float(last.split("knn/top1: ")[1].split()[0])
+    assert f"knn/top1: {top1:.2f} %" in found
+
+
+def test_amp_trains(tmp_path, small):
+    output = run(
+        "train.py",
+        "configs/dino_vitt4_cifar10.py",
+        "--work-dir",
+        tmp_path,
+        "--amp",
+        options=[*small, "train_cfg.max_epochs=1"],
+    )
+    assert "Mixed precision: torch.bfloat16" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (["configs/no_such.py"], [], "FileNotFoundError: The config 'configs/no_such.py'"),
+        (
+            ["configs/dino_vitt4_cifar10.py", "--resume", "no_such.pth"],
+            [],
+            "FileNotFoundError: The checkpoint 'no_such.pth' does not exist",
+        ),
+        (
+            ["configs/dino_vitt4_cifar10.py"],
+            ["train_dataloader.dataset.data_root=no/such/folder"],
+            "FileNotFoundError: The image folder 'no/such/folder' does not exist",
+        ),
+        (
+            ["configs/dino_vitt4_cifar10.py"],
+            ["model.loss.teacher_temp=-1.0"],
+            "teacher_temp=-1.0; a temperature must be above 0",
+        ),
+    ],
+)
+def test_wrong_input_is_explained(tmp_path, arguments, options, message):
+    output = run(
+        "train.py", *arguments, "--work-dir", tmp_path, options=options, check=False
+    )
+    assert message in output
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(trained, small):
+    work_dir, _ = trained
+    output = run(
+        "test.py",
+        "configs/dino_vitt4_cifar10.py",
+        work_dir / "epoch_2.pth",
+        options=[option for option in small if "num_layers" not in option],
+        check=False,
+    )
+    assert "ValueError: The checkpoint does not fit the model" in output
+    assert "layers.1" in output

@@ -1,0 +1,66 @@
+"""Trains from a config: python tools/train.py configs/dino_demo.py."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmdino.command_line import existing_file, load_config, tool_parser
+
+AMP_WRAPPERS = {"mmdino.DINOOptimWrapper": "mmdino.DINOAmpOptimWrapper"}
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = tool_parser(__doc__)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="go on from this checkpoint, or from the last one of the work dir if none is named",
+    )
+    parser.add_argument(
+        "--amp",
+        nargs="?",
+        const="auto",
+        choices=("auto", "bfloat16", "float16"),
+        help="mixed precision; auto takes bfloat16 where the device has it, else float16",
+    )
+    return parser.parse_args()
+
+
+def turn_on_amp(cfg: Config, dtype: str) -> None:
+    """Changes the optimiser wrapper to its mixed-precision kind.
+
+    Raises:
+        ValueError: If there is no such kind.
+    """
+    kind = cfg.optim_wrapper.get("type", "OptimWrapper")
+    if kind not in {*AMP_WRAPPERS, *AMP_WRAPPERS.values()}:
+        raise ValueError(
+            f"--amp needs optim_wrapper.type='mmdino.DINOOptimWrapper', but the config has {kind!r}."
+            " Change the type, or leave out --amp and choose the precision in the config."
+        )
+    cfg.optim_wrapper.type = AMP_WRAPPERS.get(kind, kind)
+    if dtype != "auto":
+        cfg.optim_wrapper.dtype = dtype
+
+
+def main() -> None:
+    """Trains."""
+    args = parse_args()
+    cfg = load_config(args)
+    if args.amp:
+        turn_on_amp(cfg, args.amp)
+    if args.resume:
+        cfg.resume = True
+        if args.resume != "auto":
+            cfg.load_from = existing_file(args.resume, "checkpoint")
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == "__main__":
+    main()
