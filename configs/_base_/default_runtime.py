@@ -26,7 +26,11 @@ env_cfg = dict(
     # tools/train.py changes the backend to gloo where there is no GPU.
     dist_cfg=dict(backend="nccl"),
 )
-log_processor = dict(window_size=50)
+# What the log line averages over its interval; other figures are those of its last iteration.
+log_processor = dict(
+    window_size=50,
+    mean_pattern=r".*(loss|time|grad_norm|ce_over_lnk|entropy|kl|used_prototypes|feature_std).*",
+)
 vis_backends = [dict(type="LocalVisBackend")]
 visualizer = dict(type="UniversalVisualizer", vis_backends=vis_backends)
 log_level = "INFO"

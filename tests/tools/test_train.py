@@ -22,7 +22,7 @@ def images(tmp_path_factory):
     for label, name in enumerate(("dark", "bright")):
         (root / name).mkdir()
         for index in range(8):
-            image = rng.integers(0, 100, (40, 48, 3)) + 150 * label
+            image = rng.integers(0, 100, (32, 32, 3)) + 150 * label
             cv2.imwrite(str(root / name / f"{index}.png"), image.astype(np.uint8))
     return root
 
@@ -41,8 +41,6 @@ def small(images):
         "model.backbone.arch.num_layers=1",
         "default_hooks.logger.interval=1",
         "train_cfg.max_epochs=2",
-        # One size for all: the images are larger than the network's 32 pixels.
-        "val_dataloader.dataset.pipeline.1.type=PackInputs",
     ]
 
 
@@ -80,7 +78,7 @@ def test_plain_run_needs_no_launcher_and_leaves_a_checkpoint(trained):
 
 def test_log_shows_speed_and_signs_of_collapse(trained):
     _, output = trained
-    line = next(line for line in output.splitlines() if "Epoch(train)  [2][4/4]" in line)
+    line = next(line for line in output.splitlines() if "[2][4/4]  lr" in line)
     for figure in ("eta", "images_per_s", "data_share", "ce_over_lnk", "teacher_entropy", "kl"):
         assert f"{figure}:" in line
     assert "knn/top1" in output
@@ -135,7 +133,7 @@ def test_amp_trains(tmp_path, small):
         (
             ["configs/dino_vitt4_cifar10.py"],
             ["train_dataloader.dataset.data_root=no/such/folder"],
-            "FileNotFoundError: The image folder 'no/such/folder' does not exist",
+            "The image folder 'no/such/folder' does not exist",
         ),
         (
             ["configs/dino_vitt4_cifar10.py"],
