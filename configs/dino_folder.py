@@ -3,14 +3,12 @@
 #       train_dataloader.dataset.data_root=PATH
 #
 # The knobs, and what to set them to by the number of images (one GPU each):
-#                      about 1,000   about 10,000   about 100,000   why
-#   max_epochs             1000           400             200       enough steps to learn at all
-#   num_prototypes         1024          4096           16384       more than there are kinds of things
-#   batch_size               32            64             128       as large as memory allows
-#   momentum             0.9995        0.9995           0.999       the smaller the batch, the slower
-#                                                                   the teacher must move
-#   lr                   0.0005        0.0005          0.0005       of a batch of 256; lower it if the
-#                                                                   loss jumps
+#                    about 1,000   10,000   100,000   why
+#   max_epochs           1000         400       200   enough steps to learn at all
+#   num_prototypes       1024        4096     16384   more than there are kinds of things
+#   batch_size             32          64       128   as large as memory allows
+#   momentum           0.9995      0.9995     0.999   a small batch wants a slow teacher
+#   lr                 0.0005      0.0005    0.0005   of a batch of 256; lower it if the loss jumps
 # Watch the log: ce_over_lnk near 1 with kl near 0 for long means a collapse; CollapseMonitorHook
 # says what to try.
 _base_ = [

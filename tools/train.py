@@ -41,8 +41,8 @@ def turn_on_amp(cfg: Config, dtype: str) -> None:
     kind = cfg.optim_wrapper.get("type", "OptimWrapper")
     if kind not in {*AMP_WRAPPERS, *AMP_WRAPPERS.values()}:
         raise ValueError(
-            f"--amp needs optim_wrapper.type='mmdino.DINOOptimWrapper', but the config has {kind!r}."
-            " Change the type, or leave out --amp and choose the precision in the config."
+            "--amp needs optim_wrapper.type='mmdino.DINOOptimWrapper', but the config has "
+            f"{kind!r}. Change the type, or leave out --amp and choose the precision in the config."
         )
     cfg.optim_wrapper.type = AMP_WRAPPERS.get(kind, kind)
     if dtype != "auto":

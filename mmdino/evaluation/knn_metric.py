@@ -60,7 +60,7 @@ class KNNMetric(BaseMetric):
         self.results += [(sample["feature"], label_of(sample)) for sample in data_samples]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Returns ``top1`` and ``top5`` of the best k, and of each k as ``k20_top1``, in percent."""
+        """Returns percentages: ``top1`` and ``top5`` of the best k, ``k20_top1`` of each k."""
         assert self._bank is not None, "KNNValLoop fills the bank before the queries"
         features, labels = self._bank
         queries = torch.stack([feature for feature, _ in results]).to(features)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmdino.models.layers import SyncBatchNorm, synchronise_batch_norm
+from mmdino.models.layers import SYNCHRONISED, synchronise_batch_norm
 from mmdino.registry import MODELS
 
 TEACHER_UPDATE = "mmdino.EMATeacherHook"
@@ -240,7 +240,7 @@ class DINO(BaseSelfSupervisor):
         if not self.training:
             return
         norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
-        ranks = get_world_size() if any(isinstance(m, SyncBatchNorm) for m in norms) else 1
+        ranks = get_world_size() if any(isinstance(m, SYNCHRONISED) for m in norms) else 1
         if norms and len(views[0]) * ranks < 2:
             raise ValueError(
                 "DINO got a batch of one image, and the model has batch norm, which needs at least "
@@ -259,16 +259,18 @@ class DINO(BaseSelfSupervisor):
             )
         channels = len(self.data_preprocessor.mean)
         views = torch.empty(2, channels, height, width, device="meta")
+        # In eval mode, since synchronised batch norms would have the ranks exchange statistics.
+        extractor = _FeatureExtractor(self.backbone, self.neck).eval()
         try:
-            features = functional_call(
-                _FeatureExtractor(self.backbone, self.neck), _on_meta(self), (views,)
-            )
+            features = functional_call(extractor, _on_meta(self), (views,))
         except RuntimeError as error:
             raise ValueError(
                 f"The backbone {type(self.backbone).__name__} cannot take views of {channels} x "
                 f"{height} x {width}: {error}. The channels come from the data_preprocessor's mean "
                 "(set the backbone's in_channels to the same), the size from view_sizes."
             ) from error
+        finally:
+            extractor.train(self.training)
         if features.shape[1:] != (self.head.in_channels,):
             raise ValueError(
                 f"The backbone gives features of shape {tuple(features.shape[1:])} for a view of "

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from numpy.typing import ArrayLike
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -40,6 +41,7 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.4,
     "lines.markersize": 3.5,
+    "pdf.fonttype": 42,  # Journals refuse matplotlib's default of type 3.
     "savefig.dpi": 200,
     "xtick.labelsize": 8,
     "xtick.major.width": 0.6,
@@ -49,21 +51,30 @@ STYLE = {
 # Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, VERMILION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "0.35"
 
-PANEL_WIDTH = 5.6
+# Inches.
+PANEL_WIDTH = 5.9
 PANEL_HEIGHT = 2.1
-VIEWS_WIDTHS = (1.6, 7.5)
+MIN_VIEWS_WIDTH, MAX_VIEWS_WIDTH = 2.0, 5.6
+MAX_VIEW_HEIGHT = 1.5
+VIEW_LABEL_HEIGHT = 0.22
+VIEW_GAP = 0.04  # of the tallest view
 
 MAX_POINTS = 2000
 MAX_MARKERS = 200
+MAX_VALIDATION_MARKERS = 50
 MIN_ITERATIONS_TO_SMOOTH = 20
 SMOOTHING_SHARE = 0.02
 COLLAPSE_MARGIN = 0.03
 MARGIN_BEYOND_BOUNDS = 0.15
+# So that noise does not fill the axis of a curve that goes nowhere.
+LEAST_LOSS_SPAN = 0.1  # of ln K
+LEAST_KNN_SPAN = 5  # percent
+ROUND_STEPS = [1, 2, 2.5, 5, 10]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingCurves:
-    """What a run has logged so far.
+    """What a run has logged so far. Lists become float64 arrays.
 
     Attributes:
         num_prototypes: Number K of prototypes; ln K is the loss of a network that says the same of
@@ -72,8 +83,8 @@ class TrainingCurves:
         loss: (I,) Loss in nats. Empty where it is not known, as are the next two.
         teacher_entropy: (I,) Entropy of the teacher in nats.
         kl: (I,) KL(teacher || student) in nats.
-        knn: Iterations done, top-1 and top-5 accuracy in percent of each validation, in order; top-5
-            may be None. Those at 0 iterations are of the untrained network.
+        knn: Of each validation, in order, the iterations done, and the top-1 and top-5 accuracy in
+            percent; top-5 may be None. At 0 iterations the network is untrained.
         iterations_per_epoch: Length of an epoch, None where there are none.
 
     Raises:
@@ -81,10 +92,10 @@ class TrainingCurves:
     """
 
     num_prototypes: int
-    iteration: np.ndarray = ()
-    loss: np.ndarray = ()
-    teacher_entropy: np.ndarray = ()
-    kl: np.ndarray = ()
+    iteration: ArrayLike = ()
+    loss: ArrayLike = ()
+    teacher_entropy: ArrayLike = ()
+    kl: ArrayLike = ()
     knn: Sequence[tuple[int, float, float | None]] = ()
     iterations_per_epoch: int | None = None
 
@@ -159,7 +170,8 @@ def _draw(
     widths = [PANEL_WIDTH] if panels else []
     if views:
         across, down = mosaic(views, num_global_views).size
-        widths.append(min(max(height * across / down, VIEWS_WIDTHS[0]), VIEWS_WIDTHS[1]))
+        scale = min(height / down, MAX_VIEW_HEIGHT * len(views) / down, MAX_VIEWS_WIDTH / across)
+        widths.append(max(scale * across, MIN_VIEWS_WIDTH))
     figure = Figure(figsize=(sum(widths) + 0.3, height + 0.4), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.02)
     grid = figure.add_gridspec(max(len(panels), 1), len(widths), width_ratios=widths)
@@ -182,9 +194,10 @@ def _draw(
 def draw_loss(ax: Axes, letter: str, curves: TrainingCurves) -> None:
     """Draws the loss, its running mean, and ln K."""
     _title(ax, letter, "Loss")
-    _draw_curve(ax, curves, curves.loss, BLUE, "each iteration", "mean of {window}")
-    _draw_bound(ax, curves, "a constant network")
+    _draw_curve(ax, curves, curves.loss, BLUE, "loss", "mean of {window:,}")
+    _draw_bound(ax, curves, "constant network")
     _mark_not_finite(ax, curves, curves.loss)
+    _widen(ax, LEAST_LOSS_SPAN * curves.bound)
     ax.set_ylabel("loss (nats)")
     _legend(ax)
 
@@ -196,7 +209,10 @@ def draw_knn(ax: Axes, letter: str, curves: TrainingCurves) -> None:
     _, unit = curves.axis_unit
     trained = iteration > 0
     label = f"teacher, last {top1[-1]:.1f} %" if trained.any() else None
-    ax.plot(iteration / unit, top1, "-o", color=GREEN, label=label, clip_on=False, zorder=3)
+    marker = "o" if len(top1) <= MAX_VALIDATION_MARKERS else None
+    ax.plot(
+        iteration / unit, top1, marker=marker, color=GREEN, label=label, clip_on=False, zorder=3
+    )
     if not trained.all():
         untrained = top1[~trained][0]
         ax.axhline(
@@ -204,6 +220,7 @@ def draw_knn(ax: Axes, letter: str, curves: TrainingCurves) -> None:
         )
     ax.set_ylabel("k-NN top-1 (%)")
     ax.margins(y=0.12)
+    _widen(ax, LEAST_KNN_SPAN)
     _legend(ax)
 
 
@@ -214,8 +231,8 @@ def draw_entropy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
     to 0 (Caron et al. 2021, section 5.3).
     """
     _title(ax, letter, "Entropy")
-    _draw_curve(ax, curves, curves.teacher_entropy, BLUE, None, "teacher entropy")
-    _draw_curve(ax, curves, curves.kl, VERMILION, None, "KL(teacher \u2016 student)")
+    _draw_curve(ax, curves, curves.teacher_entropy, BLUE, "teacher entropy")
+    _draw_curve(ax, curves, curves.kl, VERMILION, "KL(teacher \u2016 student)")
     _draw_bound(ax, curves, "")
     # A single prototype has a bound of 0.
     span = curves.bound or 1.0
@@ -236,7 +253,8 @@ def draw_entropy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
     ax.text(0.99, (curves.bound + high) / 2, "collapse to uniform: entropy ln K, KL 0", **text)
     ax.text(0.99, low / 2, "collapse to one prototype: entropy 0, KL 0", **text)
     ax.set_ylim(low, top)
-    ax.set_yticks([tick for tick in MaxNLocator(5).tick_values(0, top) if 0 <= tick <= top])
+    locator = MaxNLocator(5, steps=ROUND_STEPS)
+    ax.set_yticks([tick for tick in locator.tick_values(0, top) if 0 <= tick <= top])
     ax.set_ylabel("nats")
     _legend(ax)
 
@@ -248,15 +266,17 @@ def draw_views(
     num_global_views: int = 2,
 ) -> None:
     """Draws the views of some images, an image a row, all at one scale."""
-    layout = mosaic(views, num_global_views)
     noun = "one image" if len(views) == 1 else f"{len(views)} images"
     _title(ax, letter, f"Views of {noun}")
-    ax.title.set_position((0, 1))
+    ax.axis("off")
+    layout = mosaic(views, num_global_views)
+    below_labels = 1 - VIEW_LABEL_HEIGHT / ax.get_figure().get_figheight()
+    canvas = ax.inset_axes((0, 0, 1, below_labels))
     for row, image in enumerate(views):
         for view, (left, top) in zip(image, layout.places, strict=True):
-            top += row * layout.row_pitch
             height, width = view.shape[:2]
-            ax.imshow(
+            top += row * layout.row_pitch
+            canvas.imshow(
                 view,
                 extent=(left, left + width, top + height, top),
                 cmap="gray" if view.ndim == 2 else None,
@@ -264,11 +284,9 @@ def draw_views(
                 vmax=255,
             )
     for left, label in layout.labels:
-        ax.annotate(
-            label, (left, 0), xytext=(0, 2), textcoords="offset points", va="bottom", fontsize=8
-        )
-    ax.set(xlim=(0, layout.size[0]), ylim=(layout.size[1], 0), anchor="NW")
-    ax.axis("off")
+        canvas.annotate(label, (left, 0), xytext=(0, 3), textcoords="offset points", va="bottom")
+    canvas.set(xlim=(0, layout.size[0]), ylim=(layout.size[1], 0), anchor="NW")
+    canvas.axis("off")
 
 
 @dataclass(frozen=True)
@@ -279,7 +297,7 @@ class Mosaic:
         places: Left and top of each view of the first image.
         row_pitch: Distance from an image to the next below.
         size: Width and height of the whole.
-        labels: Left and text of each block of equal views.
+        labels: Left and text of the label above each block of equal views.
     """
 
     places: tuple[tuple[float, float], ...]
@@ -303,29 +321,29 @@ def mosaic(views: Sequence[Sequence[np.ndarray]], num_global_views: int) -> Mosa
         for index, view in enumerate(views[0])
     ]
     tallest = max(height for _, height, _ in kinds)
-    gap = 0.04 * tallest
-    left, places, labels, bottoms = 0.0, [], [], []
-    blocks = [(kind, len(list(same))) for kind, same in groupby(kinds)]
-    for (name, height, width), number in blocks:
+    gap = VIEW_GAP * tallest
+    blocks = []
+    for (name, height, width), same in groupby(kinds):
+        number = len(list(same))
         columns = math.ceil(number / max(1, tallest // height))
         rows = math.ceil(number / columns)
-        if rows > 1:
-            spread = max(gap, (tallest - rows * height) / (rows - 1))
-        else:
-            spread = 0.0
+        blocks.append((name, height, width, number, columns, rows * (height + gap) - gap))
+    row_height = max(block_height for *_, block_height in blocks)
+    row_pitch = row_height + 3 * gap
+    left, places, labels = 0.0, [], []
+    for name, height, width, number, columns, block_height in blocks:
+        top = (row_height - block_height) / 2
         places += [
-            (left + (index % columns) * (width + gap), (index // columns) * (height + spread))
+            (left + index % columns * (width + gap), top + index // columns * (height + gap))
             for index in range(number)
         ]
         size = f"{height}" if height == width else f"{height} \u00d7 {width}"
         labels.append((left, f"{name}, {size} px"))
-        bottoms.append(rows * height + (rows - 1) * spread)
         left += columns * (width + gap) + gap
-    row_height = max(bottoms)
     return Mosaic(
         places=tuple(places),
-        row_pitch=row_height + 2 * gap,
-        size=(left - 2 * gap, len(views) * (row_height + 2 * gap) - 2 * gap),
+        row_pitch=row_pitch,
+        size=(left - 2 * gap, len(views) * row_pitch - 3 * gap),
         labels=tuple(labels),
     )
 
@@ -406,7 +424,7 @@ def thin_out(
         return x, y
     edges = np.linspace(0, len(x), max_points // 2 + 1).astype(int)
     keep = set()
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         part = y[start:end]
         finite = np.isfinite(part)
         keep |= {
@@ -495,9 +513,10 @@ def _draw_curve(
     curves: TrainingCurves,
     values: np.ndarray,
     color: str,
-    raw_label: str | None,
     label: str,
+    mean_label: str | None = None,
 ) -> None:
+    """Draws a curve, and its running mean where it is long; both labelled or only the latter."""
     if not values.size:
         return
     _, unit = curves.axis_unit
@@ -505,12 +524,12 @@ def _draw_curve(
     window = smoothing_window(len(values))
     raw = np.where(np.isfinite(values), values, np.nan)
     if window == 1:
-        ax.plot(x, raw, "-o", color=color, label=raw_label or label)
+        ax.plot(x, raw, "-o", color=color, label=label, clip_on=False, zorder=3)
         return
+    raw_label = label if mean_label else None
     ax.plot(*thin_out(x, raw), color=color, alpha=0.3, linewidth=0.5, label=raw_label)
-    ax.plot(
-        *thin_out(x, running_mean(values, window)), color=color, label=label.format(window=window)
-    )
+    mean_label = (mean_label or label).format(window=window)
+    ax.plot(*thin_out(x, running_mean(values, window)), color=color, label=mean_label)
 
 
 def _draw_bound(ax: Axes, curves: TrainingCurves, meaning: str) -> None:
@@ -531,8 +550,14 @@ def _mark_not_finite(ax: Axes, curves: TrainingCurves, values: np.ndarray) -> No
         color=VERMILION,
         transform=ax.get_xaxis_transform(),
         clip_on=False,
-        label=f"not finite ({bad.size})",
+        label=f"{bad.size:,} not finite",
     )
+
+
+def _widen(ax: Axes, least_span: float) -> None:
+    low, high = ax.get_ylim()
+    missing = max(least_span - (high - low), 0)
+    ax.set_ylim(low - missing / 2, high + missing / 2)
 
 
 def _label_x(axes: Sequence[Axes], curves: TrainingCurves) -> None:
@@ -540,7 +565,7 @@ def _label_x(axes: Sequence[Axes], curves: TrainingCurves) -> None:
     bottom = axes[-1]
     bottom.set_xlim(0, max(curves.last_iteration, 1) / unit)
     bottom.set_xlabel(name)
-    bottom.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    bottom.xaxis.set_major_locator(MaxNLocator(8, steps=ROUND_STEPS, integer=True))
     bottom.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)
@@ -557,8 +582,8 @@ def _legend(ax: Axes) -> None:
         bbox_to_anchor=(1.0, 1.0),
         borderaxespad=0.2,
         borderpad=0.2,
-        columnspacing=1.2,
-        handlelength=1.6,
-        handletextpad=0.5,
+        columnspacing=0.9,
+        handlelength=1.4,
+        handletextpad=0.4,
         ncols=4,
     )

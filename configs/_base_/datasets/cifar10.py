@@ -2,19 +2,6 @@
 # Labels are read for k-NN only.
 data_root = "data/cifar10/"
 
-train_pipeline = [
-    dict(type="LoadImageFromFile", ignore_empty=True),
-    dict(
-        type="mmdino.MultiCropTransform",
-        # Blur is left out: at 32 pixels it leaves nothing to see.
-        views=[
-            dict(num=1, size=32, scale=(0.4, 1.0)),
-            dict(num=1, size=32, scale=(0.4, 1.0), solarize_prob=0.2),
-            dict(num=4, size=16, scale=(0.1, 0.4)),
-        ],
-    ),
-    dict(type="PackInputs"),
-]
 knn_pipeline = [dict(type="LoadImageFromFile"), dict(type="PackInputs")]
 
 train_dataloader = dict(
@@ -24,9 +11,8 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type="mmdino.EpochSampler", shuffle=True),
     collate_fn=dict(type="default_collate"),
-    dataset=dict(
-        type="mmdino.ImageFolder", data_root=data_root + "train", pipeline=train_pipeline
-    ),
+    # The config adds the pipeline, whose views it chooses.
+    dataset=dict(type="mmdino.ImageFolder", data_root=data_root + "train"),
 )
 knn_dataloader = dict(
     batch_size=256,

@@ -10,9 +10,7 @@ train_pipeline = [
 ]
 knn_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(
-        type="ResizeEdge", scale=256, edge="short", backend="pillow", interpolation="bicubic"
-    ),
+    dict(type="ResizeEdge", scale=256, edge="short", backend="pillow", interpolation="bicubic"),
     dict(type="CenterCrop", crop_size=224),
     dict(type="PackInputs"),
 ]
@@ -25,9 +23,7 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type="mmdino.EpochSampler", shuffle=True),
     collate_fn=dict(type="default_collate"),
-    dataset=dict(
-        type="mmdino.ImageFolder", data_root=data_root + "train", pipeline=train_pipeline
-    ),
+    dataset=dict(type="mmdino.ImageFolder", data_root=data_root + "train", pipeline=train_pipeline),
 )
 knn_dataloader = dict(
     batch_size=128,

@@ -9,6 +9,7 @@ from mmdino.engine.hooks.iteration_seed_hook import IterationSeedHook
 from mmdino.engine.hooks.last_layer_freeze_hook import LastLayerFreezeHook
 from mmdino.engine.hooks.teacher_temp_warmup_hook import TeacherTempWarmupHook
 from mmdino.engine.hooks.throughput_hook import ThroughputHook
+from mmdino.engine.hooks.training_figure_hook import TrainingFigureHook
 from mmdino.engine.hooks.unreadable_images_hook import UnreadableImagesHook
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "LastLayerFreezeHook",
     "TeacherTempWarmupHook",
     "ThroughputHook",
+    "TrainingFigureHook",
     "UnreadableImagesHook",
 ]

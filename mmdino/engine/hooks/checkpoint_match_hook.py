@@ -34,16 +34,14 @@ class CheckpointMatchHook(Hook):
         different = [
             f"{name} {tuple(came[name].shape)} instead of {tuple(tensor.shape)}"
             for name, tensor in expected.items()
-            if name in came
-            and came[name].shape != tensor.shape
-            and not name.endswith("pos_embed")
+            if name in came and came[name].shape != tensor.shape and not name.endswith("pos_embed")
         ]
         if missing or different:
             raise ValueError(
                 f"The checkpoint does not fit the model: of {len(expected)} tensors, {len(missing)}"
                 f" are missing{_some(missing)} and {len(different)} have another shape"
-                f"{_some(different)}. Use the config that the checkpoint was trained with. To start "
-                "from a backbone alone, set model.backbone.init_cfg=dict(type='Pretrained', "
+                f"{_some(different)}. Use the config that the checkpoint was trained with. To "
+                "start from a backbone alone, set model.backbone.init_cfg=dict(type='Pretrained', "
                 "checkpoint=..., prefix='backbone.') in place of load_from."
             )
 

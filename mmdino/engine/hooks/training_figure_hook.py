@@ -13,6 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import Tensor
 
 from mmdino.engine.progress import dino_model
 from mmdino.registry import HOOKS
@@ -198,7 +199,7 @@ def aligned(histories: Mapping[str, np.ndarray], done: int) -> dict[str, np.ndar
 
 
 def first_views(
-    inputs: Sequence[Sequence[Any]], num_images: int, bgr: bool
+    inputs: Sequence[Tensor | Sequence[Tensor]], num_images: int, bgr: bool
 ) -> list[list[np.ndarray]]:
     """Returns the views of a batch's first images, ready to be shown.
 
@@ -213,10 +214,18 @@ def first_views(
     # The model or its preprocessor says what is wrong with such a batch.
     if not isinstance(inputs, (list, tuple)) or not inputs:
         return []
+    if any(view[0].dim() != 3 for view in inputs):
+        return []
     return [
-        [displayable(view[image].detach().cpu().float().numpy(), bgr) for view in inputs]
+        [displayable(_as_array(view[image]), bgr) for view in inputs]
         for image in range(min(num_images, len(inputs[0])))
     ]
+
+
+def _as_array(view: Tensor) -> np.ndarray:
+    # NumPy has no bfloat16.
+    view = view.float() if view.is_floating_point() else view
+    return view.detach().cpu().numpy()
 
 
 def recover(curves: TrainingCurves, path: Path, runner: Runner) -> list[tuple]:
@@ -241,8 +250,9 @@ def recover(curves: TrainingCurves, path: Path, runner: Runner) -> list[tuple]:
             found["train"][name][: curves.iteration.size] == values
             for name, values in curves_as_json(curves)["train"].items()
         )
-        points = list(zip(*(found["knn"][name] for name in ("iteration", "top1", "top5"))))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        columns = [found["knn"][name] for name in ("iteration", "top1", "top5")]
+        points = list(zip(*columns, strict=True))
+    except (ValueError, KeyError, TypeError) as error:
         runner.logger.warning(f"{twin} is not what this hook writes ({error!r}); it is ignored.")
         return record
     if not same_run:

@@ -128,7 +128,7 @@ class DINOVisionTransformer(VisionTransformer):
         return [self.ln1(tokens) for tokens in outputs[-num_blocks:]]
 
     def last_attention(self, images: Tensor) -> Tensor:
-        """Returns the attention (B, heads, N, N) of the last block, from every token to every token.
+        """Returns the attention (B, heads, N, N) of the last block, from each token to each.
 
         Recomputed from queries and keys, since fused attention returns no weights.
         """

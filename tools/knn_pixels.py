@@ -1,0 +1,56 @@
+"""Reports weighted k-NN on raw pixels, with the data sets and the k of a config.
+
+What a network's k-NN figure is to be compared with: python tools/knn_pixels.py CONFIG.
+"""
+
+from __future__ import annotations
+
+import torch
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmdino.command_line import load_config, tool_parser
+from mmdino.evaluation.knn import knn_accuracy
+from mmdino.evaluation.knn_metric import label_of
+
+
+def pixels(dataloader: dict) -> tuple[Tensor, Tensor]:
+    """Returns the pixels (N, C * H * W) and the labels (N,)."""
+    images, labels = [], []
+    for batch in Runner.build_dataloader(dataloader):
+        images.append(torch.stack(list(batch["inputs"])).flatten(1).float())
+        labels += [label_of(sample) for sample in batch["data_samples"]]
+    return torch.cat(images), torch.tensor(labels)
+
+
+def nothing(images: Tensor) -> Tensor:
+    """Returns pixels as they are; similarity is then mostly that of brightness."""
+    return images
+
+
+def centered(images: Tensor) -> Tensor:
+    """Returns pixels less the mean of their image."""
+    return images - images.mean(1, keepdim=True)
+
+
+def main() -> None:
+    """Computes and prints."""
+    cfg = load_config(tool_parser(__doc__).parse_args())
+    init_default_scope(cfg.default_scope)
+    k = cfg.val_evaluator.get("k", 20)
+    ks = (k,) if isinstance(k, int) else tuple(k)
+    temperature = cfg.val_evaluator.get("temperature", 0.07)
+    queries, query_labels = pixels(cfg.val_dataloader)
+    bank, bank_labels = pixels(cfg.val_cfg.bank_dataloader)
+    print(f"{len(bank)} bank and {len(queries)} query images, temperature {temperature}")
+    for name, change in (("raw pixels", nothing), ("less the image's mean", centered)):
+        accuracies = knn_accuracy(
+            change(queries), query_labels, change(bank), bank_labels, ks, temperature
+        )
+        for k, (top1, top5) in accuracies.items():
+            print(f"  {name}, k {k}: top-1 {top1:.2f} %, top-5 {top5:.2f} %")
+
+
+if __name__ == "__main__":
+    main()
