@@ -58,4 +58,6 @@ def test_paper_configs_have_the_papers_settings(name):
     assert cfg.default_hooks.teacher_temp_warmup.epochs == 30
     assert cfg.default_hooks.ema_teacher.momentum == 0.996
     assert cfg.optim_wrapper.optimizer == {"type": "AdamW", "lr": 0.0005, "weight_decay": 0.04}
+    on_eight_gpus = 8 * cfg.train_dataloader.batch_size
+    assert on_eight_gpus * cfg.optim_wrapper.get("accumulative_counts", 1) == 1024
     assert cfg.optim_wrapper.clip_grad == {"type": "per_tensor", "max_norm": 3.0}

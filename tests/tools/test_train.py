@@ -101,9 +101,7 @@ def test_resume_goes_on_from_the_last_checkpoint(trained, small):
 
 def test_test_reports_the_same_accuracy_as_the_run(trained, small):
     work_dir, output = trained
-    found = run(
-        "test.py", "configs/dino_vitt4_cifar10.py", work_dir / "epoch_2.pth", options=small
-    )
+    found = run("test.py", "configs/dino_vitt4_cifar10.py", work_dir / "epoch_2.pth", options=small)
     last = [line for line in output.splitlines() if "knn/top1" in line][-1]
     top1 = float(last.split("knn/top1: ")[1].split()[0])
     assert f"knn/top1: {top1:.2f} %" in found
@@ -143,9 +141,7 @@ def test_amp_trains(tmp_path, small):
     ],
 )
 def test_wrong_input_is_explained(tmp_path, arguments, options, message):
-    output = run(
-        "train.py", *arguments, "--work-dir", tmp_path, options=options, check=False
-    )
+    output = run("train.py", *arguments, "--work-dir", tmp_path, options=options, check=False)
     assert message in output
 
 
