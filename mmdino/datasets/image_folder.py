@@ -89,7 +89,7 @@ class ImageFolder(CustomDataset):
         """
         skipped: list[str] = []
         while True:
-            sample = self.prepare_data(index)
+            sample = self._read(index)
             if sample is not None:
                 break
             skipped.append(self.get_data_info(index)["img_path"])
@@ -102,6 +102,16 @@ class ImageFolder(CustomDataset):
         if skipped:
             sample["data_samples"].set_field(skipped, "skipped_paths", field_type="metainfo")
         return sample
+
+    def _read(self, index: int) -> dict | None:
+        try:
+            return self.prepare_data(index)
+        except AssertionError as error:
+            # What mmcv's loader cannot open it ignores if told so; what it can open and OpenCV
+            # cannot decode it asserts on in any case.
+            if "failed to load image" in str(error):
+                return None
+            raise
 
 
 def _next_index(index: int, size: int) -> int:
