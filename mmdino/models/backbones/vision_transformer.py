@@ -67,9 +67,9 @@ class DINOVisionTransformer(VisionTransformer):
         self._init_like_reference()
 
     def init_weights(self) -> None:
-        """Initialises the weights, unless ``init_cfg`` loads pretrained ones."""
+        """Initialises the weights like the reference, or as ``init_cfg`` says."""
         super().init_weights()
-        if not (isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained"):
+        if not self.init_cfg:
             self._init_like_reference()
 
     def _init_like_reference(self) -> None:

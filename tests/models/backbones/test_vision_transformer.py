@@ -57,6 +57,12 @@ def test_start_is_the_references():
     assert fc1.bias.abs().max() == 0
 
 
+def test_init_cfg_is_followed():
+    vit = build(init_cfg={"type": "Constant", "layer": "Linear", "val": 0.5})
+    vit.init_weights()
+    assert torch.equal(vit.layers[0].attn.proj.weight, torch.full((12, 12), 0.5))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
