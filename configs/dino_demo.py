@@ -10,7 +10,7 @@ _base_ = [
 # images of your own, start from dino_folder.py instead.
 max_epochs = 12
 batch_size = 32
-lr = 0.008  # of a batch of 256: 0.001 at 32
+lr = 0.016  # of a batch of 256: 0.002 at 32
 momentum = 0.95
 num_prototypes = 256
 width, depth, heads = 64, 3, 2

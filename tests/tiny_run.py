@@ -49,6 +49,57 @@ class RandomViews(Dataset):
         return {"inputs": views, "data_samples": sample}
 
 
+class LabelledImages(Dataset):
+    """Noise on a pattern of each class, as a pipeline with PackInputs gives it.
+
+    Args:
+        size: Number of images.
+        num_classes: Number of classes, which take turns.
+        seed: Seed of the noise; the patterns are the same for all.
+        with_label: Whether the samples carry their class.
+    """
+
+    metainfo: dict = {}
+
+    def __init__(self, size=8, num_classes=4, seed=0, with_label=True):
+        patterns = torch.randn(num_classes, 3, 32, 32, generator=torch.Generator().manual_seed(9))
+        noise = torch.randn(size, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+        self.labels = [index % num_classes for index in range(size)]
+        self.images = patterns[self.labels] + noise
+        self.with_label = with_label
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        sample = DataSample(metainfo={"sample_idx": int(index), "img_path": f"{int(index)}.jpg"})
+        if self.with_label:
+            sample.set_gt_label(self.labels[index])
+        return {"inputs": self.images[index], "data_samples": sample}
+
+
+def loader(dataset, batch_size=4, **options):
+    """Config of a loader for evaluation."""
+    return {
+        "dataset": dataset,
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "batch_size": batch_size,
+        "num_workers": 0,
+        "collate_fn": {"type": "default_collate"},
+        **options,
+    }
+
+
+def validation(k=(1, 5), **options):
+    """Configs of a validation by nearest neighbours; ``options`` go to the loop."""
+    bank = loader(LabelledImages(16, seed=1))
+    return {
+        "val_dataloader": loader(LabelledImages(12)),
+        "val_cfg": {"type": "mmdino.KNNValLoop", "bank_dataloader": bank, **options},
+        "val_evaluator": {"type": "mmdino.KNNMetric", "k": k},
+    }
+
+
 def vit_model(**options):
     """Config of DINO with a ViT of width 12."""
     return {

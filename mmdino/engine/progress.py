@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from mmengine.model import is_model_wrapper
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import AmpOptimWrapper, ApexOptimWrapper, OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmdino.engine.optimizers.dino_optim_wrapper import DINOOptimWrapper
@@ -50,7 +50,8 @@ def took_step(optim_wrapper: OptimWrapper) -> bool:
     """
     if isinstance(optim_wrapper, DINOOptimWrapper):
         return optim_wrapper.step_taken
-    if isinstance(optim_wrapper, OptimWrapper) and not isinstance(optim_wrapper, AmpOptimWrapper):
+    scales_loss = isinstance(optim_wrapper, (AmpOptimWrapper, ApexOptimWrapper))
+    if isinstance(optim_wrapper, OptimWrapper) and not scales_loss:
         return optim_wrapper.should_update()
     raise TypeError(
         f"The optim_wrapper is a {type(optim_wrapper).__name__}, which does not say when fp16 "

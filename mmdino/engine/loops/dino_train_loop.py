@@ -36,12 +36,13 @@ class DINOTrainLoop(EpochBasedTrainLoop):
     def run(self) -> torch.nn.Module:
         """Trains."""
         self._share_seed()
-        if self.val_at_start and self._iter == 0 and self.runner.val_loop is not None:
-            self.runner.val_loop.run()
         return super().run()
 
     def run_epoch(self) -> None:
         """Runs what is left of the current epoch."""
+        # Here and not in run(), so that hooks have seen before_train.
+        if self.val_at_start and self._iter == 0 and self.runner.val_loop is not None:
+            self.runner.val_loop.run()
         done = self._iter - self._epoch * len(self.dataloader)
         if not 0 <= done <= len(self.dataloader):
             raise ValueError(

@@ -47,7 +47,7 @@ class DINOAmpOptimWrapper(DINOOptimWrapper):
         super().__init__(**kwargs)
         self.device_type = _device_type(self.optimizer)
         self.dtype = _resolve_dtype(dtype, self.device_type)
-        self.fixed_scale = None if isinstance(loss_scale, (str, dict)) else float(loss_scale)
+        self.fixed_scale = float(loss_scale) if isinstance(loss_scale, (int, float)) else None
         self.loss_scaler = torch.amp.GradScaler(
             self.device_type,
             enabled=self.dtype is torch.float16,

@@ -21,7 +21,8 @@ class StepScheduler(_ParamScheduler):
         param_name: Key of the groups.
         end: Length of the run, in micro-batches. The runner fills it in.
         last_step: As in mmengine.
-        by_epoch: Must be False here; a config says ``by_epoch=True, convert_to_iter_based=True``.
+        by_epoch: Whether lengths are in epochs, as the runner takes them where a config does not
+            say. Must be False here; a config says ``by_epoch=True, convert_to_iter_based=True``.
         verbose: Not used.
 
     Raises:
@@ -34,7 +35,7 @@ class StepScheduler(_ParamScheduler):
         param_name: str,
         end: int,
         last_step: int = -1,
-        by_epoch: bool = False,
+        by_epoch: bool = True,
         verbose: bool = False,
     ) -> None:
         if by_epoch:

@@ -94,4 +94,5 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
             )
         if self.bgr_to_rgb:
             batch = batch.flip(1)
-        return batch.to(self.mean.dtype).sub_(self.mean).div_(self.std)
+        # A copy, also of a batch that has the precision already: it is the caller's.
+        return batch.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)

@@ -1,0 +1,147 @@
+"""Folder trees of images, some of which cannot be read."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.registry import DATASETS
+
+from mmdino.datasets.samplers import SeededIndex
+
+PIPELINE = [
+    {"type": "LoadImageFromFile", "ignore_empty": True},
+    {
+        "type": "mmdino.MultiCropTransform",
+        "views": [
+            {"num": 2, "size": 16, "scale": (0.4, 1.0)},
+            {"num": 1, "size": 8, "scale": (0.05, 0.4)},
+        ],
+    },
+    {"type": "PackInputs"},
+]
+IMAGES = ["cat/1.png", "cat/2.PNG", "cat/deep/er/3.png", "dog/4.jpg", "dog/5.jpeg"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in IMAGES:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), rng.integers(256, size=(24, 20, 3), dtype=np.uint8))
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def build(folder, **options):
+    return DATASETS.build(
+        {"type": "mmdino.ImageFolder", "data_root": str(folder), "pipeline": PIPELINE, **options}
+    )
+
+
+def files_of(dataset):
+    return [str(dataset.get_data_info(index)["img_path"]) for index in range(len(dataset))]
+
+
+def break_image(path, how):
+    """Makes a file unreadable."""
+    if how == "missing":
+        path.unlink()
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "no image":
+        path.write_text("<html>404</html>")
+    else:
+        path.write_bytes(path.read_bytes()[:20])
+
+
+def test_a_tree_without_labels_is_taken_whole(folder):
+    dataset = build(folder)
+    assert files_of(dataset) == [str(folder / name) for name in IMAGES]
+    sample = dataset[0]
+    assert [view.shape for view in sample["inputs"]] == [(3, 16, 16), (3, 16, 16), (3, 8, 8)]
+    assert sample["data_samples"].img_path == str(folder / IMAGES[0])
+    assert "skipped_paths" not in sample["data_samples"]
+
+
+def test_first_level_of_folders_names_the_classes(folder):
+    dataset = build(folder, with_label=True)
+    assert dataset.metainfo["classes"] == ("cat", "dog")
+    assert files_of(dataset) == [str(folder / name) for name in IMAGES]
+    assert dataset.get_gt_labels().tolist() == [0, 0, 0, 1, 1]
+    assert dataset[3]["data_samples"].gt_label.tolist() == [1]
+
+
+def test_labels_from_a_file(folder):
+    (folder / "list.txt").write_text("dog/4.jpg 7\ncat/1.png 3\n")
+    dataset = build(folder, with_label=True, ann_file="list.txt")
+    assert files_of(dataset) == [str(folder / "dog/4.jpg"), str(folder / "cat/1.png")]
+    assert dataset.get_gt_labels().tolist() == [7, 3]
+
+
+def test_every_nth_image(folder):
+    assert files_of(build(folder, every=2)) == [str(folder / name) for name in IMAGES[::2]]
+    with pytest.raises(ValueError, match="every=0"):
+        build(folder, every=0)
+
+
+def test_missing_folders_and_files_are_named(folder):
+    with pytest.raises(FileNotFoundError, match=r"nowhere/' does not exist\. Set data_root"):
+        build(folder / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"list\.txt' does not exist"):
+        build(folder, ann_file="list.txt")
+
+
+@pytest.mark.parametrize(
+    ("with_label", "layout"), [(False, r"folder/\*\*/image"), (True, "folder/class_name/image")]
+)
+def test_folders_without_images_are_named(tmp_path, with_label, layout):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(FileNotFoundError, match=f"No image in '{tmp_path}.*{layout}.*png"):
+        build(tmp_path, with_label=with_label)
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "no image", "cut short"])
+def test_unreadable_images_are_replaced_by_the_next_and_noted(folder, how):
+    dataset = build(folder)
+    break_image(folder / IMAGES[1], how)
+    break_image(folder / IMAGES[2], how)
+    sample = dataset[SeededIndex(1, (0, 0, 1))]
+    assert sample["data_samples"].img_path == str(folder / IMAGES[3])
+    assert sample["data_samples"].skipped_paths == [str(folder / name) for name in IMAGES[1:3]]
+    # The views are drawn with the seed of the image that was asked for.
+    expected = dataset[SeededIndex(3, (0, 0, 1))]["inputs"]
+    assert all((a == b).all() for a, b in zip(sample["inputs"], expected, strict=True))
+
+
+def test_after_the_last_image_comes_the_first(folder):
+    dataset = build(folder)
+    break_image(folder / IMAGES[-1], "empty")
+    assert dataset[4]["data_samples"].img_path == str(folder / IMAGES[0])
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "no image", "cut short"])
+def test_unreadable_images_are_errors_in_test_mode(folder, how):
+    dataset = build(folder, test_mode=True)
+    break_image(folder / IMAGES[1], how)
+    with pytest.raises(ValueError, match=r"1 image\(s\) in a row cannot be read: .*2\.PNG"):
+        dataset[1]
+    assert dataset[2]["data_samples"].img_path == str(folder / IMAGES[2])
+
+
+def test_too_many_unreadable_images_in_a_row_are_an_error(folder):
+    dataset = build(folder, max_refetch=2)
+    for name in IMAGES[:3]:
+        break_image(folder / name, "empty")
+    with pytest.raises(ValueError, match=r"3 image\(s\) in a row .*1\.png, .*2\.PNG"):
+        dataset[0]
+    assert dataset[1]["data_samples"].img_path == str(folder / IMAGES[3])
+
+
+def test_other_failures_of_the_pipeline_are_not_taken_for_unreadable_images(folder):
+    def fail(results):
+        raise AssertionError("a mistake in a transform")
+
+    with pytest.raises(AssertionError, match="a mistake in a transform"):
+        build(folder, pipeline=[*PIPELINE, fail])[0]

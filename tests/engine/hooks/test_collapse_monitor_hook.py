@@ -1,0 +1,79 @@
+"""The two collapses and what they look like."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import tiny_run
+from mmengine.registry import HOOKS
+
+from mmdino.engine.hooks.collapse_monitor_hook import ONE_POINT, UNIFORM, collapse
+
+BOUND = math.log(65536)
+
+
+@pytest.mark.parametrize(
+    ("entropy", "kl", "message"),
+    [
+        (BOUND, 0.0, UNIFORM),
+        (BOUND - 0.01, 0.02, UNIFORM),
+        (0.0, 0.0, ONE_POINT),
+        (0.05, 0.05, ONE_POINT),
+        (5.0, 0.0, None),
+        (BOUND, 1.0, None),
+        (0.0, 1.0, None),
+        (5.0, 6.0, None),
+    ],
+)
+def test_figures_tell_the_collapse(entropy, kl, message):
+    assert collapse(entropy, kl, BOUND, margin=0.005) == message
+
+
+def warnings(work_dir, monitor, loss):
+    """Warnings of a run of twelve iterations whose distributions are as sharp as ``loss`` says."""
+    runner = tiny_run.build(
+        work_dir,
+        epochs=4,
+        model=tiny_run.vit_model(loss=loss),
+        custom_hooks=[
+            *tiny_run.hooks(TeacherTempWarmupHook=None),
+            {"type": "mmdino.CollapseMonitorHook", **monitor},
+        ],
+    )
+    runner.train()
+    return [line for line in tiny_run.log_text(runner).splitlines() if "a collapse to" in line]
+
+
+UNIFORM_LOSS = {"student_temp": 1e3, "teacher_temp": 1e3}
+ONE_POINT_LOSS = {"student_temp": 1e-5, "teacher_temp": 1e-5, "center_momentum": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (UNIFORM_LOSS, f"its entropy is {math.log(32):.3f} of at most {math.log(32):.3f}"),
+        (ONE_POINT_LOSS, "its entropy is 0.0000"),
+    ],
+    ids=["uniform", "one point"],
+)
+def test_a_collapsed_run_is_told_so_once(tmp_path, loss, message):
+    (line,) = warnings(tmp_path, {"interval": 1, "patience": 2}, loss)
+    assert message in line
+
+
+def test_patience_and_interval(tmp_path):
+    assert warnings(tmp_path / "4 looks", {"interval": 3, "patience": 4}, UNIFORM_LOSS)
+    assert not warnings(tmp_path / "3 looks", {"interval": 4, "patience": 4}, UNIFORM_LOSS)
+
+
+def test_a_healthy_run_is_left_alone(tmp_path):
+    assert not warnings(tmp_path, {"interval": 1, "patience": 1}, {"teacher_temp": 0.2})
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"interval": 0}, {"patience": 0}, {"margin": 0.0}, {"margin": 0.5}]
+)
+def test_bad_arguments_are_refused(arguments):
+    with pytest.raises(ValueError, match="CollapseMonitorHook got"):
+        HOOKS.build({"type": "mmdino.CollapseMonitorHook", **arguments})

@@ -1,0 +1,77 @@
+"""The stop at a loss that is not finite."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import tiny_run
+import torch
+
+
+def train_into_the_poison(work_dir, **options):
+    """Trains until the image whose views are not finite; returns runner, records and message."""
+    runner = tiny_run.build(
+        work_dir, batch_size=2, dataset=tiny_run.RandomViews(poison=5), **options
+    )
+    recorder = tiny_run.Recorder()
+    runner.register_hook(recorder)
+    with pytest.raises(ValueError, match="The loss is nan") as caught:
+        runner.train()
+    return runner, recorder, str(caught.value)
+
+
+def test_message_has_what_one_needs_to_look_further(tmp_path):
+    runner, recorder, message = train_into_the_poison(tmp_path)
+    rate = f"{recorder.rows[-1]['lr']:.4g}"
+    assert f"at iteration {runner.iter + 1} (epoch 1), with learning rate {rate} " in message
+    assert "gradient norm nan" in message
+    files = re.search(r"Files of the batch: (.*)\.$", message).group(1).split(", ")
+    assert len(files) == 2
+    assert "images/5.jpg" in files
+
+
+def test_teacher_centre_and_last_checkpoint_stay(tmp_path):
+    checkpoint = {"type": "CheckpointHook", "by_epoch": False, "interval": 1}
+    runner, recorder, message = train_into_the_poison(
+        tmp_path, default_hooks={"checkpoint": checkpoint}
+    )
+    *_, last_good, bad = recorder.rows
+    assert "loss" not in bad, "the run stopped in the middle of the iteration"
+    teacher, _ = runner.model.teacher_pairs()
+    assert torch.equal(tiny_run.flat(teacher), last_good["teacher"])
+    assert torch.equal(runner.model.dino_loss.center, last_good["center"])
+    path = tmp_path / f"iter_{runner.iter}.pth"
+    assert f"Last good checkpoint: {path}." in message
+    assert path.is_file()
+    assert not (tmp_path / f"iter_{runner.iter + 1}.pth").exists()
+    state = torch.load(path, weights_only=False)["state_dict"]
+    assert all(tensor.isfinite().all() for tensor in state.values())
+
+
+def test_message_says_what_is_not_known(tmp_path):
+    runner = tiny_run.build(
+        tmp_path,
+        dataset=WithoutSamples(poison=5),
+        wrapper={"clip_grad": None},
+        default_hooks={"checkpoint": None},
+    )
+    with pytest.raises(ValueError, match="The loss is nan") as caught:
+        runner.train()
+    for part in (
+        "gradient norm not measured (no clip_grad)",
+        "Last good checkpoint: none has been written",
+        "Files of the batch: unknown (img_path is not among the meta_keys of PackInputs).",
+    ):
+        assert part in str(caught.value)
+
+
+def test_of_a_large_batch_some_files_are_named(tmp_path):
+    runner = tiny_run.build(tmp_path, dataset=tiny_run.RandomViews(20, poison=5), batch_size=20)
+    with pytest.raises(ValueError, match=r"(images/\d+\.jpg, ){15}images/\d+\.jpg and 4 more\.$"):
+        runner.train()
+
+
+class WithoutSamples(tiny_run.RandomViews):
+    def __getitem__(self, index):
+        return {"inputs": super().__getitem__(index)["inputs"]}

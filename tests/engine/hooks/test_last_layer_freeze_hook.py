@@ -1,0 +1,49 @@
+"""The freeze of the prototypes. tests/engine/test_accumulation.py has it with accumulation."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_run
+import torch
+from mmengine.registry import HOOKS
+
+
+def moved(work_dir, epochs, **options):
+    """Whether the last layer has moved after each but the first iteration, three an epoch."""
+    model = tiny_run.vit_model()
+    model["head"]["norm_last_layer"] = False
+    runner = tiny_run.build(
+        work_dir,
+        model=model,
+        custom_hooks=tiny_run.hooks(LastLayerFreezeHook={"epochs": epochs}),
+        **{"epochs": 3, **options},
+    )
+    runner.model.init_weights()
+    layer = runner.model.head.last_layer
+    recorder = tiny_run.Recorder()
+    runner.register_hook(recorder)
+    runner.train()
+    prototypes = recorder.column("prototypes")
+    assert len(prototypes[0]) == sum(p.numel() for p in (layer.weight_g, layer.weight_v))
+    assert not torch.equal(recorder.rows[0]["student"], recorder.rows[1]["student"])
+    # The learning rate of the first iteration is 0.
+    return [not torch.equal(prototypes[0], after) for after in prototypes[1:]]
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_last_layer_stays_for_the_epochs_asked_for(tmp_path, epochs):
+    frozen = max(3 * epochs - 1, 0)
+    assert moved(tmp_path, epochs) == [False] * frozen + [True] * (8 - frozen)
+
+
+def test_epochs_are_counted_in_a_loop_by_iterations_too(tmp_path):
+    options = {
+        "train_cfg": {"type": "IterBasedTrainLoop", "max_iters": 5},
+        "param_scheduler": [{"type": "mmdino.WarmupCosineLR", "warmup": 3, "by_epoch": False}],
+    }
+    assert moved(tmp_path, 1, **options) == [False] * 2 + [True] * 2
+
+
+def test_negative_epochs_are_refused():
+    with pytest.raises(ValueError, match="epochs=-1"):
+        HOOKS.build({"type": "mmdino.LastLayerFreezeHook", "epochs": -1})

@@ -1,0 +1,88 @@
+"""Per-tensor clipping, and whether a step was taken."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import nn
+
+
+@pytest.fixture
+def parameters():
+    return [nn.Parameter(torch.tensor([3.0, 4.0])), nn.Parameter(torch.tensor([0.3]))]
+
+
+def build(parameters, lr=1.0, **options):
+    optimizer = torch.optim.SGD(parameters, lr)
+    return OPTIM_WRAPPERS.build(
+        {"type": "mmdino.DINOOptimWrapper", "optimizer": optimizer, **options}
+    )
+
+
+def half_squares(parameters):
+    """A loss whose gradients are the parameters."""
+    return sum(parameter.square().sum() / 2 for parameter in parameters)
+
+
+def test_each_tensor_is_clipped_and_the_norm_before_is_logged(parameters):
+    wrapper = build(parameters, clip_grad={"type": "per_tensor", "max_norm": 1.0})
+    wrapper.update_params(half_squares(parameters))
+    # Gradients (3, 4) and (0.3), of which the first is clipped to (0.6, 0.8).
+    torch.testing.assert_close(parameters[0].data, torch.tensor([2.4, 3.2]))
+    torch.testing.assert_close(parameters[1].data, torch.tensor([0.0]))
+    scalars = MessageHub.get_current_instance().log_scalars
+    assert scalars["train/grad_norm"].current() == pytest.approx((25 + 0.09) ** 0.5)
+    assert scalars["train/clipped_tensors"].current() == 1
+
+
+def test_clipping_by_the_norm_over_all_tensors_is_mmengines(parameters):
+    wrapper = build(parameters, clip_grad={"max_norm": 1.0})
+    wrapper.update_params(half_squares(parameters))
+    norm = (25 + 0.09) ** 0.5
+    torch.testing.assert_close(parameters[1].data, torch.tensor([0.3 - 0.3 / norm]))
+
+
+def test_no_clipping_unless_asked_for(parameters):
+    build(parameters).update_params(half_squares(parameters))
+    assert not parameters[0].any()
+
+
+def test_step_taken_is_true_after_the_last_micro_batch_only(parameters):
+    wrapper = build(parameters, lr=0.1, accumulative_counts=3)
+    wrapper.initialize_count_status(nn.Module(), 0, 7)
+    taken = []
+    assert not wrapper.step_taken
+    for _ in range(7):
+        before = parameters[0].clone()
+        wrapper.update_params(half_squares(parameters))
+        taken.append(wrapper.step_taken)
+        assert torch.equal(before, parameters[0]) is not wrapper.step_taken
+    assert taken == [False, False, True, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "clip_grad",
+    [
+        {"type": "per_tensor"},
+        {"type": "per_tensor", "max_norm": 0},
+        {"type": "per_tensor", "max_norm": -1.0},
+        {"type": "per_tensor", "max_norm": float("nan")},
+        {"type": "per_tensor", "max_norm": 3.0, "norm_type": 1},
+    ],
+    ids=str,
+)
+def test_bad_clipping_is_refused(parameters, clip_grad):
+    with pytest.raises(ValueError, match="takes max_norm, a number above 0, and nothing else"):
+        build(parameters, clip_grad=clip_grad)
+
+
+def test_unknown_kinds_of_clipping_are_refused(parameters):
+    with pytest.raises(ValueError, match="per-tensor"):
+        build(parameters, clip_grad={"type": "per-tensor", "max_norm": 3.0})
+
+
+def test_all_rates_are_logged_as_lr(parameters):
+    """With base_param_settings, mmengine would log an unscaled base_lr beside it."""
+    assert build(parameters).get_lr() == {"lr": [1.0]}

@@ -1,0 +1,59 @@
+"""Two groups of parameters, and the learning rate's share of accumulation."""
+
+from __future__ import annotations
+
+import pytest
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+OPTIMIZER = {"type": "AdamW", "lr": 0.001, "weight_decay": 0.04}
+
+
+@pytest.fixture
+def model():
+    model = nn.ModuleDict(
+        {"linear": nn.Linear(3, 2), "norm": nn.LayerNorm(2), "frozen": nn.Linear(2, 2)}
+    )
+    model["frozen"].requires_grad_(False)
+    return model
+
+
+def build(model, **options):
+    config = {
+        "type": "mmdino.DINOOptimWrapper",
+        "constructor": "mmdino.DINOOptimWrapperConstructor",
+        "optimizer": OPTIMIZER,
+        **options,
+    }
+    return build_optim_wrapper(model, config)
+
+
+def test_biases_and_one_dimensional_parameters_are_not_decayed(model):
+    decayed, others = build(model).optimizer.param_groups
+    assert decayed["params"] == [model["linear"].weight]
+    assert others["params"] == [model["linear"].bias, *model["norm"].parameters()]
+    assert (decayed["weight_decay"], decayed["decayed"]) == (0.04, True)
+    assert (others["weight_decay"], others["decayed"]) == (0.0, False)
+
+
+@pytest.mark.parametrize("counts", [1, 4])
+def test_rate_is_multiplied_by_the_micro_batches(model, counts):
+    wrapper = build(model, accumulative_counts=counts)
+    assert wrapper.get_lr()["lr"] == [0.001 * counts] * 2
+    assert OPTIMIZER["lr"] == 0.001
+
+
+def test_rate_of_the_optimiser_itself_is_left_to_it(model):
+    wrapper = build(model, accumulative_counts=4, optimizer={"type": "Adam"})
+    assert wrapper.get_lr()["lr"] == [0.001] * 2
+
+
+def test_bad_configs_are_refused(model):
+    with pytest.raises(ValueError, match=r"paramwise_cfg=\{'bias_lr_mult': 2\}"):
+        build(model, paramwise_cfg={"bias_lr_mult": 2})
+    config = {
+        "type": "mmdino.DINOOptimWrapper",
+        "constructor": "mmdino.DINOOptimWrapperConstructor",
+    }
+    with pytest.raises(ValueError, match="has no 'optimizer'"):
+        build_optim_wrapper(model, config)

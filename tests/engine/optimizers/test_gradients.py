@@ -1,0 +1,59 @@
+"""Clipping of each tensor by itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mmdino.engine.optimizers.gradients import clip_each_tensor_
+
+
+def with_gradients(*gradients):
+    parameters = [nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.clone()
+    return parameters
+
+
+def clip_one_after_the_other(parameters, max_norm):
+    """The reference's loop."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            scale = max_norm / (parameter.grad.norm(2) + 1e-6)
+            if scale < 1:
+                parameter.grad.mul_(scale)
+
+
+@pytest.mark.parametrize("max_norm", [0.01, 1.0, 3.0, 100.0])
+def test_equals_the_straightforward_loop(max_norm):
+    torch.manual_seed(0)
+    gradients = [torch.randn(size) * scale for size, scale in (((4, 5), 2), ((7,), 0.1), ((), 1))]
+    ours, theirs = with_gradients(*gradients), with_gradients(*gradients)
+    for parameters in (ours, theirs):
+        parameters.append(nn.Parameter(torch.zeros(3)))  # it has no gradient
+    norm, clipped = clip_each_tensor_(ours, max_norm)
+    clip_one_after_the_other(theirs, max_norm)
+    for parameter, expected in zip(ours[:3], theirs[:3], strict=True):
+        torch.testing.assert_close(parameter.grad, expected.grad)
+    assert ours[3].grad is None
+    torch.testing.assert_close(norm, torch.cat([g.flatten() for g in gradients]).norm())
+    assert clipped == sum(gradient.norm() > max_norm for gradient in gradients)
+
+
+def test_a_gradient_of_zero_stays_zero():
+    (parameter,) = with_gradients(torch.zeros(3))
+    norm, clipped = clip_each_tensor_([parameter], 1.0)
+    assert (norm, clipped) == (0, 0)
+    assert torch.equal(parameter.grad, torch.zeros(3))
+
+
+def test_no_gradients_at_all():
+    assert clip_each_tensor_([nn.Parameter(torch.zeros(3))], 1.0) == (0, 0)
+
+
+def test_the_norm_tells_of_a_gradient_that_is_not_finite():
+    finite, broken = with_gradients(torch.ones(2), torch.tensor([1.0, float("nan")]))
+    norm, _ = clip_each_tensor_([finite, broken], 1.0)
+    assert not torch.isfinite(norm)
+    torch.testing.assert_close(finite.grad.norm(), torch.tensor(1.0))

@@ -1,0 +1,28 @@
+"""The learning rate of a run. tests/engine/schedulers/test_step_scheduler.py has its values."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import tiny_run
+from mmengine.registry import PARAM_SCHEDULERS
+
+from mmdino.schedules import warmup_cosine
+
+
+def test_rates_of_a_run_are_the_schedules_and_are_printed(tmp_path):
+    runner = tiny_run.build(tmp_path, log_level="INFO", epochs=3)
+    recorder = tiny_run.Recorder()
+    runner.register_hook(recorder)
+    runner.train()
+    expected = [warmup_cosine(step, 9, 3, 0.002, 1e-5) for step in range(9)]
+    assert recorder.column("lr") == expected
+    printed = re.findall(r"Epoch\(train\).* lr: (\S+)", tiny_run.log_text(runner))
+    assert [float(rate) for rate in printed] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"warmup": -1}, {"end_lr": -1e-6}])
+def test_negative_arguments_are_refused(options):
+    with pytest.raises(ValueError, match="neither may be negative"):
+        PARAM_SCHEDULERS.build({"type": "mmdino.WarmupCosineLR", **options})

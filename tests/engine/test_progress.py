@@ -1,0 +1,98 @@
+"""What hooks ask of a run, and the runs that they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_run
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.optim import AmpOptimWrapper, ApexOptimWrapper, OptimWrapper
+
+from mmdino.engine.progress import current_epoch, current_step, num_steps
+
+
+class AmpWithoutAccelerator(AmpOptimWrapper):
+    """mmengine's wrapper for fp16 without the accelerator it asks for."""
+
+    def __init__(self, **kwargs):
+        OptimWrapper.__init__(self, **kwargs)
+
+
+class ApexWithoutApex(ApexOptimWrapper):
+    """mmengine's wrapper for Apex without the package it asks for."""
+
+    def __init__(self, **kwargs):
+        OptimWrapper.__init__(self, **kwargs)
+
+
+class OtherModel(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+
+    def forward(self, inputs, data_samples=None, mode="tensor"):
+        return {"loss": self.layer.weight.sum()}
+
+
+@pytest.mark.parametrize("wrapper", [AmpWithoutAccelerator, ApexWithoutApex])
+@pytest.mark.parametrize("hook", ["EMATeacherHook", "CenterUpdateHook"])
+def test_wrappers_that_do_not_tell_their_steps_are_refused(tmp_path, wrapper, hook):
+    runner = tiny_run.build(
+        tmp_path,
+        wrapper={"type": wrapper, "clip_grad": None},
+        custom_hooks=[{"type": f"mmdino.{hook}"}],
+    )
+    with pytest.raises(TypeError, match=f"{wrapper.__name__}.*mmdino.DINOAmpOptimWrapper"):
+        runner.train()
+
+
+@pytest.mark.parametrize(
+    "hook",
+    ["EMATeacherHook", "CenterUpdateHook", "LastLayerFreezeHook", "TeacherTempWarmupHook"],
+)
+def test_other_models_are_refused(tmp_path, hook):
+    runner = tiny_run.build(tmp_path, model=OtherModel(), custom_hooks=[{"type": f"mmdino.{hook}"}])
+    with pytest.raises(TypeError, match=f"{hook} works on .*'mmdino.DINO'.*a OtherModel"):
+        runner.train()
+
+
+class Position(Hook):
+    """Notes epoch and step as hooks of the method see them."""
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen.append((current_epoch(runner), current_step(runner)))
+        self.num_steps = num_steps(runner)
+
+
+@pytest.mark.parametrize(
+    "train_cfg",
+    [
+        {"type": "mmdino.DINOTrainLoop", "max_epochs": 2},
+        {"type": "EpochBasedTrainLoop", "max_epochs": 2},
+        {"type": "IterBasedTrainLoop", "max_iters": 10},
+    ],
+    ids=lambda config: config["type"],
+)
+def test_position_counts_epochs_and_optimiser_steps(tmp_path, train_cfg):
+    """Five micro-batches an epoch, three a step: the last of four steps has one."""
+    runner = tiny_run.build(
+        tmp_path,
+        train_cfg=train_cfg,
+        param_scheduler=None,
+        dataset=tiny_run.RandomViews(5),
+        batch_size=1,
+        accumulative_counts=3,
+    )
+    position, recorder = Position(), tiny_run.Recorder()
+    runner.register_hook(position)
+    runner.register_hook(recorder)
+    runner.train()
+    epochs, steps = zip(*position.seen, strict=True)
+    assert epochs == (0,) * 5 + (1,) * 5
+    assert steps == (0, 0, 0, 1, 1, 1, 2, 2, 2, 3)
+    assert position.num_steps == 4
+    assert recorder.column("step") == [False, False, True] * 3 + [True]

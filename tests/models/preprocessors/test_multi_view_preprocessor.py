@@ -1,0 +1,82 @@
+"""From uint8 views to normalised batches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+
+def build(**options):
+    return MODELS.build({"type": "mmdino.MultiViewPreprocessor", **options})
+
+
+def images(batch_size=2, channels=3, side=4):
+    torch.manual_seed(0)
+    return torch.randint(256, (batch_size, channels, side, side), dtype=torch.uint8)
+
+
+def test_views_become_rgb_with_imagenets_mean_and_deviation():
+    views = [images(), images(side=2)]
+    batch = build()({"inputs": views, "data_samples": ["a", "b"]}, training=True)
+    assert batch["data_samples"] == ["a", "b"]
+    mean = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
+    std = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
+    for view, found in zip(views, batch["inputs"], strict=True):
+        torch.testing.assert_close(found, (view.flip(1).float() - mean) / std)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_images_may_come_stacked_or_as_a_list(training):
+    stacked, alone = images(), list(images())
+    wrap = (lambda inputs: [inputs]) if training else (lambda inputs: inputs)
+    batches = [
+        build()({"inputs": wrap(inputs)}, training=training)["inputs"]
+        for inputs in (stacked, alone)
+    ]
+    torch.testing.assert_close(*batches)
+    assert batches[0][0].dtype == torch.float32
+
+
+def test_channels_keep_their_order_where_they_are_no_colours():
+    eight = build(mean=[127.5] * 8, std=[127.5] * 8)
+    view = images(channels=8)
+    found = eight({"inputs": [view]}, training=True)["inputs"][0]
+    torch.testing.assert_close(found, view.float() / 127.5 - 1)
+    rgb = build(mean=[0.0] * 3, std=[1.0] * 3, bgr_to_rgb=False)
+    assert torch.equal(rgb({"inputs": images()})["inputs"], images().float())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_the_batch_that_came_stays_as_it_is(dtype):
+    view = images(channels=1).to(dtype)
+    before = view.clone()
+    build(mean=[100.0], std=[2.0])({"inputs": [view]}, training=True)
+    assert torch.equal(view, before)
+
+
+def test_precision_follows_the_model():
+    assert build().double()({"inputs": images()})["inputs"].dtype == torch.float64
+
+
+def test_wrong_channels_are_refused():
+    with pytest.raises(ValueError, match=r"3 channel\(s\), but images .*\(2, 8, 4, 4\) came"):
+        build()({"inputs": [images(channels=8)]}, training=True)
+
+
+def test_training_without_views_is_refused():
+    with pytest.raises(TypeError, match="MultiCropTransform"):
+        build()({"inputs": images()}, training=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mean": [0.0], "std": [1.0, 1.0]},
+        {"mean": [], "std": []},
+        {"mean": [0.0] * 3, "std": [1.0, 0.0, 1.0]},
+    ],
+)
+def test_bad_arguments_are_refused(options):
+    with pytest.raises(ValueError, match="one of each a channel"):
+        build(**options)
