@@ -107,6 +107,13 @@ def test_test_reports_the_same_accuracy_as_the_run(trained, small):
     assert f"knn/top1: {top1:.2f} %" in found
 
 
+def test_raw_pixels_are_compared_on_the_same_images(small):
+    output = run("knn_pixels.py", "configs/dino_vitt4_cifar10.py", options=small)
+    assert "16 bank and 16 query images, temperature 0.07" in output
+    assert "raw pixels, k 10: top-1" in output
+    assert "less the image's mean, k 10: top-1" in output
+
+
 def test_amp_trains(tmp_path, small):
     output = run(
         "train.py",

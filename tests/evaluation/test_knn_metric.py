@@ -1,0 +1,52 @@
+"""The metric counts as the function does, and says what it needs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.registry import METRICS
+from mmpretrain.structures import DataSample
+
+from mmdino.evaluation.knn import knn_accuracy
+
+
+def build(**options):
+    return METRICS.build({"type": "mmdino.KNNMetric", **options})
+
+
+def samples(features, labels):
+    for feature, label in zip(features, labels, strict=True):
+        sample = DataSample(metainfo={"img_path": "a.jpg"}).set_gt_label(int(label))
+        sample.set_field(feature, "feature")
+        yield sample.to_dict()
+
+
+def test_metrics_are_those_of_the_function_and_of_the_best_k(golden):
+    arrays = golden("knn")
+    metric = build(k=(5, 20), temperature=0.07)
+    metric.set_bank(arrays["train_features"], arrays["train_labels"])
+    metric.process(None, list(samples(arrays["test_features"], arrays["test_labels"])))
+    metrics = metric.evaluate(len(arrays["test_labels"]))
+    expected = knn_accuracy(
+        arrays["test_features"],
+        arrays["test_labels"],
+        arrays["train_features"],
+        arrays["train_labels"],
+        (5, 20),
+    )
+    assert metrics["knn/k5_top1"] == expected[5][0] == 59.5
+    assert metrics["knn/k20_top5"] == expected[20][1] == 98.5
+    assert metrics["knn/top1"] == expected[20][0] == 66.0
+
+
+def test_samples_without_a_label_are_named():
+    sample = DataSample(metainfo={"img_path": "images/7.jpg"})
+    sample.set_field(torch.zeros(4), "feature")
+    with pytest.raises(ValueError, match=r"images/7\.jpg has none.*with_label=True"):
+        build().process(None, [sample.to_dict()])
+
+
+@pytest.mark.parametrize("options", [{"k": 0}, {"k": ()}, {"temperature": -0.07}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match="must be at least 1 and the temperature above 0"):
+        build(**options)
