@@ -59,7 +59,7 @@ class ImageFolder(CustomDataset):
         Raises:
             FileNotFoundError: If the folder or the annotation file is missing or holds no images.
         """
-        folder = self.img_prefix
+        folder = self.img_prefix.rstrip("/") or "/"
         local = "://" not in folder
         if local and not Path(folder).is_dir():
             raise FileNotFoundError(
