@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+READ_FROM_CFG = (
+    "activation_checkpointing",
+    "compile",
+    "efficient_conv_bn_eval",
+    "find_unused_parameters",
+    "model_wrapper_cfg",
+    "sync_bn",
+)
+"""Keys that mmengine's runner reads from the config and not from its arguments."""
 
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
@@ -39,11 +51,32 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:
+        refuse_idle_options(args.cfg_options)
         cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if not torch.cuda.is_available():
         cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
     return cfg
+
+
+def refuse_idle_options(options: dict) -> None:
+    """Refuses options that no part of a run reads.
+
+    A config's own variables are among them: what the config makes of them is made by the time that
+    the command line is merged.
+
+    Raises:
+        ValueError: If an option's first key is not one that the runner reads.
+    """
+    read = {*inspect.signature(Runner.__init__).parameters, *READ_FROM_CFG}
+    idle = [key for key in options if key.split(".")[0] not in read]
+    if idle:
+        raise ValueError(
+            f"--cfg-options {', '.join(idle)} would change nothing. Name the place that is used, "
+            "such as train_cfg.max_epochs, train_dataloader.batch_size, optim_wrapper.optimizer.lr,"
+            " model.head.out_channels or default_hooks.ema_teacher.momentum, or change the variable"
+            " in the config itself."
+        )
 
 
 def existing_file(path: str, kind: str, advice: str = "") -> str:

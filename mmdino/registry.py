@@ -17,6 +17,11 @@ from mmengine.registry import PARAM_SCHEDULERS as ROOT_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import Registry
 
+from mmdino.checkpoints import allow_checkpoint_classes
+
+# Whatever of this package a run uses, it imports this module first, and may load a checkpoint next.
+allow_checkpoint_classes()
+
 
 def _node(name: str, parent: Registry, location: str) -> Registry:
     return Registry(name, parent=parent, scope="mmdino", locations=[location])

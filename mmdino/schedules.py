@@ -43,3 +43,18 @@ def warmup_cosine(step: int, num_steps: int, warmup_steps: int, peak: float, end
     if step < warmup_steps:
         return linear_warmup(step, warmup_steps, 0.0, peak)
     return cosine(step - warmup_steps, num_steps - warmup_steps, peak, end)
+
+
+def step_of(iteration: int, counts: int, epoch_length: int | None) -> int:
+    """Returns the optimiser step, from 0, that a micro-batch belongs to.
+
+    Args:
+        iteration: The micro-batch, from 0.
+        counts: Micro-batches an optimiser step.
+        epoch_length: Micro-batches an epoch, where the last step of an epoch ends with it; None
+            where steps run on into the next epoch.
+    """
+    if epoch_length is None:
+        return iteration // counts
+    epoch, place = divmod(iteration, epoch_length)
+    return epoch * math.ceil(epoch_length / counts) + place // counts

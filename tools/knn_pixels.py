@@ -6,7 +6,7 @@ What a network's k-NN figure is to be compared with: python tools/knn_pixels.py 
 from __future__ import annotations
 
 import torch
-from mmengine.registry import init_default_scope
+from mmengine.registry import METRICS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -24,7 +24,7 @@ def pixels(dataloader: dict) -> tuple[Tensor, Tensor]:
     return torch.cat(images), torch.tensor(labels)
 
 
-def nothing(images: Tensor) -> Tensor:
+def raw(images: Tensor) -> Tensor:
     """Returns pixels as they are; similarity is then mostly that of brightness."""
     return images
 
@@ -38,15 +38,13 @@ def main() -> None:
     """Computes and prints."""
     cfg = load_config(tool_parser(__doc__).parse_args())
     init_default_scope(cfg.default_scope)
-    k = cfg.val_evaluator.get("k", 20)
-    ks = (k,) if isinstance(k, int) else tuple(k)
-    temperature = cfg.val_evaluator.get("temperature", 0.07)
+    metric = METRICS.build(cfg.val_evaluator)
     queries, query_labels = pixels(cfg.val_dataloader)
     bank, bank_labels = pixels(cfg.val_cfg.bank_dataloader)
-    print(f"{len(bank)} bank and {len(queries)} query images, temperature {temperature}")
-    for name, change in (("raw pixels", nothing), ("less the image's mean", centered)):
+    print(f"{len(bank)} bank and {len(queries)} query images, temperature {metric.temperature}")
+    for name, change in (("raw pixels", raw), ("less the image's mean", centered)):
         accuracies = knn_accuracy(
-            change(queries), query_labels, change(bank), bank_labels, ks, temperature
+            change(queries), query_labels, change(bank), bank_labels, metric.ks, metric.temperature
         )
         for k, (top1, top5) in accuracies.items():
             print(f"  {name}, k {k}: top-1 {top1:.2f} %, top-5 {top5:.2f} %")

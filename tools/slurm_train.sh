@@ -8,7 +8,8 @@ if [ $# -lt 3 ]; then
 fi
 partition=$1 job_name=$2 config=$3
 shift 3
-gpus=${GPUS:-8} per_node=${GPUS_PER_NODE:-8}
+gpus=${GPUS:-8}
+per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
 # shellcheck disable=SC2086  # SRUN_ARGS holds several words
 exec srun --partition "$partition" --job-name "$job_name" \
     --gres "gpu:$per_node" --ntasks "$gpus" --ntasks-per-node "$per_node" \

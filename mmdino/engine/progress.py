@@ -7,7 +7,6 @@ micro-batches of 1 are 1 batch of 4.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from mmengine.model import is_model_wrapper
@@ -16,6 +15,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmdino.engine.optimizers.dino_optim_wrapper import DINOOptimWrapper
 from mmdino.models import DINO
+from mmdino.schedules import step_of
 
 
 def accumulative_counts(optim_wrapper: OptimWrapper) -> int:
@@ -25,12 +25,17 @@ def accumulative_counts(optim_wrapper: OptimWrapper) -> int:
 
 def current_step(runner: Runner) -> int:
     """Returns the optimiser step, from 0, that the current micro-batch belongs to."""
-    return runner.iter // accumulative_counts(runner.optim_wrapper)
+    return _step_of(runner, runner.iter)
 
 
 def num_steps(runner: Runner) -> int:
     """Returns the optimiser steps of the whole run; the last may have fewer micro-batches."""
-    return math.ceil(runner.max_iters / accumulative_counts(runner.optim_wrapper))
+    return _step_of(runner, runner.max_iters - 1) + 1
+
+
+def _step_of(runner: Runner, iteration: int) -> int:
+    epoch_length = getattr(runner.optim_wrapper, "epoch_length", None)
+    return step_of(iteration, accumulative_counts(runner.optim_wrapper), epoch_length)
 
 
 def current_epoch(runner: Runner) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -42,11 +43,12 @@ class KNNMetric(BaseMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.ks = (k,) if isinstance(k, int) else tuple(k)
-        if not self.ks or min(self.ks) < 1 or not temperature > 0:
+        self.ks = tuple(k) if isinstance(k, (list, tuple)) else (k,)
+        numbers = all(isinstance(value, int) and value >= 1 for value in self.ks)
+        if not self.ks or not numbers or not (isinstance(temperature, Real) and temperature > 0):
             raise ValueError(
-                f"KNNMetric got k={k} and temperature={temperature}; k must be at least 1 and the "
-                "temperature above 0."
+                f"KNNMetric got k={k} and temperature={temperature}; k must be integers "
+                "of at least 1 and the temperature a number above 0."
             )
         self.temperature = temperature
         self._bank: tuple[Tensor, Tensor] | None = None

@@ -84,6 +84,12 @@ class DINO(BaseSelfSupervisor):
         loss_cfg = {"type": "mmdino.DINOLoss", **(loss or {})}
         loss_cfg.setdefault("num_prototypes", self.head.out_channels)
         self.dino_loss = MODELS.build(loss_cfg)
+        if self.dino_loss.num_prototypes != self.head.out_channels:
+            raise ValueError(
+                f"The loss has num_prototypes={self.dino_loss.num_prototypes}, the head "
+                f"out_channels={self.head.out_channels}. Leave num_prototypes out of the loss: it "
+                "follows the head."
+            )
         self.teacher = nn.ModuleDict(
             {
                 name: MMPRETRAIN_MODELS.build(cfg)
@@ -237,6 +243,15 @@ class DINO(BaseSelfSupervisor):
                 f"{self.num_global_views} of them global. Put mmdino.MultiCropTransform into the "
                 "pipeline."
             )
+        shapes = {tuple(view.shape[-2:]) for view in views[: self.num_global_views]}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"The first {self.num_global_views} views are the global ones, but their sizes are "
+                f"{sorted(shapes)}. Set model.num_global_views to the number of global views of "
+                "MultiCropTransform, which come first."
+            )
+        for shape in {tuple(view.shape[-2:]) for view in views}:
+            self._check_patches(*shape)
         if not self.training:
             return
         norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
@@ -248,8 +263,8 @@ class DINO(BaseSelfSupervisor):
                 "last batch of an epoch, or a model without batch norm (ViT with use_bn=False)."
             )
 
-    def _try_view_size(self, size: int | Sequence[int]) -> None:
-        height, width = (size, size) if isinstance(size, int) else size
+    def _check_patches(self, height: int, width: int) -> None:
+        # mmcv's patch embedding would pad the view and say nothing.
         patch = getattr(self.backbone, "patch_embed", None)
         sides = getattr(getattr(patch, "projection", None), "stride", (1, 1))
         if height % sides[0] or width % sides[1] or min(height, width) < 1:
@@ -257,6 +272,10 @@ class DINO(BaseSelfSupervisor):
                 f"A view of {height} x {width} pixels does not divide into patches of {sides[0]} x "
                 f"{sides[1]}. Change the size of the view group (MultiCropTransform) or patch_size."
             )
+
+    def _try_view_size(self, size: int | Sequence[int]) -> None:
+        height, width = (size, size) if isinstance(size, int) else size
+        self._check_patches(height, width)
         channels = len(self.data_preprocessor.mean)
         views = torch.empty(2, channels, height, width, device="meta")
         # In eval mode, since synchronised batch norms would have the ranks exchange statistics.

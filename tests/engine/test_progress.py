@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import tiny_run
 import torch
@@ -68,17 +70,21 @@ class Position(Hook):
         self.num_steps = num_steps(runner)
 
 
+ENDING_WITH_EPOCHS = (0, 0, 0, 1, 1, 2, 2, 2, 3, 3)
+RUNNING_ON = (0, 0, 0, 1, 1, 1, 2, 2, 2, 3)
+
+
 @pytest.mark.parametrize(
-    "train_cfg",
+    ("train_cfg", "expected"),
     [
-        {"type": "mmdino.DINOTrainLoop", "max_epochs": 2},
-        {"type": "EpochBasedTrainLoop", "max_epochs": 2},
-        {"type": "IterBasedTrainLoop", "max_iters": 10},
+        ({"type": "mmdino.DINOTrainLoop", "max_epochs": 2}, ENDING_WITH_EPOCHS),
+        ({"type": "EpochBasedTrainLoop", "max_epochs": 2}, RUNNING_ON),
+        ({"type": "IterBasedTrainLoop", "max_iters": 10}, RUNNING_ON),
     ],
-    ids=lambda config: config["type"],
+    ids=lambda value: value.get("type") if isinstance(value, dict) else "",
 )
-def test_position_counts_epochs_and_optimiser_steps(tmp_path, train_cfg):
-    """Five micro-batches an epoch, three a step: the last of four steps has one."""
+def test_position_counts_epochs_and_optimiser_steps(tmp_path, train_cfg, expected):
+    """Five micro-batches an epoch, three a step: ours ends a step with each epoch."""
     runner = tiny_run.build(
         tmp_path,
         train_cfg=train_cfg,
@@ -93,6 +99,7 @@ def test_position_counts_epochs_and_optimiser_steps(tmp_path, train_cfg):
     runner.train()
     epochs, steps = zip(*position.seen, strict=True)
     assert epochs == (0,) * 5 + (1,) * 5
-    assert steps == (0, 0, 0, 1, 1, 1, 2, 2, 2, 3)
+    assert steps == expected
     assert position.num_steps == 4
-    assert recorder.column("step") == [False, False, True] * 3 + [True]
+    ends = [step != following for step, following in pairwise([*expected, None])]
+    assert recorder.column("step") == ends

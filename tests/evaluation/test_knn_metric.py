@@ -46,7 +46,9 @@ def test_samples_without_a_label_are_named():
         build().process(None, [sample.to_dict()])
 
 
-@pytest.mark.parametrize("options", [{"k": 0}, {"k": ()}, {"temperature": -0.07}])
+@pytest.mark.parametrize(
+    "options", [{"k": 0}, {"k": ()}, {"k": "20"}, {"k": [20.5]}, {"temperature": -0.07}]
+)
 def test_options_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match="must be at least 1 and the temperature above 0"):
+    with pytest.raises(ValueError, match="k must be integers of at least 1"):
         build(**options)

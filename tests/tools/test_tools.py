@@ -145,6 +145,11 @@ def test_amp_trains(tmp_path, small):
             ["model.loss.teacher_temp=-1.0"],
             "teacher_temp=-1.0; a temperature must be above 0",
         ),
+        (
+            ["configs/dino_vitt4_cifar10.py"],
+            ["max_epochs=3"],
+            "ValueError: --cfg-options max_epochs would change nothing",
+        ),
     ],
 )
 def test_wrong_input_is_explained(tmp_path, arguments, options, message):

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmdino.engine.progress import accumulative_counts, dino_model, took_step
+from mmdino.engine.progress import dino_model, took_step
 from mmdino.models.dino import CENTER_UPDATE
 from mmdino.registry import HOOKS
 
@@ -43,11 +43,5 @@ class CenterUpdateHook(Hook):
         loss = dino_model(runner, self).dino_loss
         if took_step(runner.optim_wrapper):
             loss.update_center()
-        elif window_ended(runner):
+        elif runner.optim_wrapper.should_update():
             loss.discard_pending()
-
-
-def window_ended(runner: Runner) -> bool:
-    """Returns whether the current micro-batch is the last of its optimiser step."""
-    done = runner.iter + 1
-    return done % accumulative_counts(runner.optim_wrapper) == 0 or done == runner.max_iters

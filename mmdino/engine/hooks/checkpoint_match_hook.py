@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mmdino.registry import HOOKS
 
 MAX_NAMED = 5
+NETWORKS = ("backbone.", "neck.", "head.", "teacher.")
 
 
 @HOOKS.register_module()
@@ -19,7 +20,7 @@ class CheckpointMatchHook(Hook):
     differ in length: the ViT resizes them.
 
     Raises:
-        ValueError: From loading, with the tensors that are missing or have another shape.
+        ValueError: From loading, with the tensors that are missing, unknown or of another shape.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.CheckpointMatchHook")]
@@ -36,13 +37,15 @@ class CheckpointMatchHook(Hook):
             for name, tensor in expected.items()
             if name in came and came[name].shape != tensor.shape and not name.endswith("pos_embed")
         ]
-        if missing or different:
+        unknown = [name for name in came if name not in expected and name.startswith(NETWORKS)]
+        if missing or different or unknown:
             raise ValueError(
                 f"The checkpoint does not fit the model: of {len(expected)} tensors, {len(missing)}"
                 f" are missing{_some(missing)} and {len(different)} have another shape"
-                f"{_some(different)}. Use the config that the checkpoint was trained with. To "
-                "start from a backbone alone, set model.backbone.init_cfg=dict(type='Pretrained', "
-                "checkpoint=..., prefix='backbone.') in place of load_from."
+                f"{_some(different)}; {len(unknown)} are not in the model{_some(unknown)}. Use the "
+                "config that the checkpoint was trained with. To start from a backbone alone, set "
+                "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=..., "
+                "prefix='teacher.backbone.') in place of load_from."
             )
 
 

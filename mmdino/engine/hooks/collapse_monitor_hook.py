@@ -14,7 +14,7 @@ from mmdino.registry import HOOKS
 UNIFORM = (
     "The teacher says the same of every prototype (its entropy is {entropy:.3f} of at most "
     "{bound:.3f}) and the student agrees: a collapse to the uniform distribution. Try, in this "
-    "order: a lower teacher temperature (TeacherTempWarmupHook start=0.02 to 0.03), a longer "
+    "order: a lower teacher temperature (model.loss.teacher_temp=0.02 to 0.03), a longer "
     "learning-rate warm-up, a teacher momentum nearer to 1, fewer prototypes (out_channels)."
 )
 ONE_POINT = (

@@ -55,6 +55,12 @@ class EMATeacherHook(Hook):
         took_step(runner.optim_wrapper)
         model.declare_updated_by(TEACHER_UPDATE)
         self._teacher, self._student = model.teacher_pairs()
+        if self.momentum < 0.5:
+            runner.logger.warning(
+                f"EMATeacherHook has momentum={self.momentum}: the teacher nearly is the student. "
+                "The momentum is the share of the old teacher that stays; what mmengine would call "
+                f"{self.momentum} is {1 - self.momentum} here."
+            )
 
     def after_train_iter(
         self,

@@ -21,7 +21,8 @@ class TeacherTempWarmupHook(Hook):
 
     Args:
         start: Temperature of the first epoch.
-        epochs: Length of the warm-up in epochs; 30 in the paper for 0.07.
+        epochs: Length of the warm-up in epochs; 30 in the paper for 0.07. With 0 the temperature is
+            that of the loss from the beginning.
 
     Raises:
         ValueError: If ``start`` is not positive or ``epochs`` is negative.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.dist import broadcast
+from mmengine.dist import broadcast, get_world_size
 from mmengine.runner import EpochBasedTrainLoop
 
+from mmdino.engine.optimizers import DINOOptimWrapper
+from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import LOOPS
 
 
@@ -17,7 +19,8 @@ class DINOTrainLoop(EpochBasedTrainLoop):
 
     mmengine repeats an epoch from its beginning if the checkpoint was written within it. This loop
     goes on with the next batch, which ``EpochSampler`` makes possible without reading the ones
-    before. It also gives the sampler the seed of the resumed run.
+    before. It also gives the sampler the seed of the resumed run, and ends an accumulation with the
+    epoch, so that no gradient waits while a checkpoint is written between epochs.
 
     Args:
         *args: Arguments of ``EpochBasedTrainLoop``.
@@ -32,10 +35,17 @@ class DINOTrainLoop(EpochBasedTrainLoop):
     def __init__(self, *args: Any, val_at_start: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.val_at_start = val_at_start
+        if not len(self.dataloader):
+            raise ValueError(
+                f"The data set has {len(self.dataloader.dataset)} image(s), fewer than a batch of "
+                f"{self.dataloader.batch_size} on each of {get_world_size()} rank(s), and "
+                "drop_last leaves none. Lower train_dataloader.batch_size."
+            )
 
     def run(self) -> torch.nn.Module:
         """Trains."""
         self._share_seed()
+        self._end_steps_with_epochs()
         return super().run()
 
     def run_epoch(self) -> None:
@@ -71,6 +81,24 @@ class DINOTrainLoop(EpochBasedTrainLoop):
                 "sampler=dict(type='mmdino.EpochSampler', shuffle=True), or checkpoints by epoch."
             )
         sampler.set_start(batches * self.dataloader.batch_size)
+
+    def _end_steps_with_epochs(self) -> None:
+        """Keeps an accumulation from running on into the next epoch.
+
+        Else a checkpoint between epochs would lose the gradients that wait for their step, and an
+        epoch of small batches would not be one of large batches.
+        """
+        if isinstance(self.runner.optim_wrapper, DINOOptimWrapper):
+            self.runner.optim_wrapper.epoch_length = len(self.dataloader)
+            for scheduler in self.runner.param_schedulers or []:
+                if isinstance(scheduler, StepScheduler):
+                    scheduler.apply()
+            if self.runner.optim_wrapper.is_within_step():
+                self.runner.logger.warning(
+                    f"The checkpoint was written at iteration {self._iter}, within an accumulation:"
+                    " the gradients that waited for their step are lost. Choose a checkpoint "
+                    "interval that is a multiple of accumulative_counts, or checkpoints by epoch."
+                )
 
     def _share_seed(self) -> None:
         """Sets the sampler to the run's seed, which a checkpoint may have changed since."""

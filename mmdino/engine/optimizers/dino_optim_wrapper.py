@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmdino.engine.optimizers.gradients import clip_each_tensor_
@@ -24,6 +25,8 @@ class DINOOptimWrapper(OptimWrapper):
             ``clipped_tensors``.
 
     Attributes:
+        epoch_length: Micro-batches an epoch, where an accumulation ends with the epoch;
+            ``DINOTrainLoop`` sets it. None lets it run on into the next, as mmengine does.
         step_taken: Whether the last micro-batch made the optimiser move the weights.
 
     Raises:
@@ -43,6 +46,7 @@ class DINOOptimWrapper(OptimWrapper):
         clip_grad: dict | None = None,
     ) -> None:
         self.step_taken = False
+        self.epoch_length: int | None = None
         self.per_tensor_norm: float | None = None
         if clip_grad is not None and clip_grad.get("type") == "per_tensor":
             self.per_tensor_norm = _per_tensor_norm(clip_grad)
@@ -58,6 +62,50 @@ class DINOOptimWrapper(OptimWrapper):
         """Runs the backward pass and, where the accumulation is complete, the step."""
         self.step_taken = False
         super().update_params(*args, **kwargs)
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+        """Notes where the run stands and where it ends, in micro-batches.
+
+        Without mmengine's warning of lost gradients, which knows nothing of epochs; the loop warns.
+        """
+        self._inner_count = init_counts
+        self._max_counts = max_counts
+        self._remainder_counts = max_counts % self._accumulative_counts
+
+    def should_update(self) -> bool:
+        """Returns whether the micro-batch whose backward pass just ran completes its step."""
+        if self.epoch_length is None:
+            return super().should_update()
+        return self._completes_step(self._inner_count - 1)
+
+    def should_sync(self) -> bool:
+        """Returns whether the coming micro-batch completes its step."""
+        if self.epoch_length is None:
+            return super().should_sync()
+        return self._completes_step(self._inner_count)
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Divides the loss by the number of micro-batches of its step."""
+        if self.epoch_length is None:
+            return super().scale_loss(loss)
+        _, size = self._window(self._inner_count)
+        return loss / size
+
+    def is_within_step(self) -> bool:
+        """Returns whether micro-batches wait for their optimiser step."""
+        if self.epoch_length is None:
+            return self._inner_count % self._accumulative_counts != 0
+        return self._window(self._inner_count)[0] != 0
+
+    def _completes_step(self, iteration: int) -> bool:
+        place, size = self._window(iteration)
+        return place == size - 1
+
+    def _window(self, iteration: int) -> tuple[int, int]:
+        """Place of a micro-batch within its step, and the number of micro-batches of that step."""
+        place = iteration % self.epoch_length
+        start = place - place % self._accumulative_counts
+        return place - start, min(self._accumulative_counts, self.epoch_length - start)
 
     def step(self, **kwargs: Any) -> None:
         """Clips the gradients and runs the optimiser."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+
+from mmdino.schedules import step_of
 
 
 class StepScheduler(_ParamScheduler):
@@ -29,6 +30,9 @@ class StepScheduler(_ParamScheduler):
         ValueError: If values by epoch are asked for.
     """
 
+    lengths: tuple[str, ...] = ()
+    """Names of arguments that are lengths of time."""
+
     def __init__(
         self,
         optimizer: OptimWrapper,
@@ -44,8 +48,6 @@ class StepScheduler(_ParamScheduler):
                 "convert_to_iter_based=True to its config, or say by_epoch=False and give lengths "
                 "in iterations."
             )
-        self.accumulative_counts = getattr(optimizer, "_accumulative_counts", 1)
-        self.num_steps = math.ceil(end / self.accumulative_counts)
         super().__init__(optimizer, param_name, 0, end, last_step, False, verbose)
 
     @classmethod
@@ -58,8 +60,16 @@ class StepScheduler(_ParamScheduler):
                 kwargs[name] *= epoch_length
         return cls(*args, end=end * epoch_length, by_epoch=False, **kwargs)
 
-    lengths: tuple[str, ...] = ()
-    """Names of arguments that are lengths of time."""
+    def steps(self, micro_batches: int) -> int:
+        """Returns how many optimiser steps the first micro-batches of a run begin."""
+        counts = getattr(self.optimizer, "_accumulative_counts", 1)
+        epoch_length = getattr(self.optimizer, "epoch_length", None)
+        return step_of(micro_batches - 1, counts, epoch_length) + 1
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps of the run."""
+        return self.steps(self.end)
 
     def value(self, step: int, base: float, group: dict) -> float:
         """Returns the value in a group.
@@ -83,8 +93,12 @@ class StepScheduler(_ParamScheduler):
     def step(self) -> None:
         """Moves on by one micro-batch."""
         self._global_step += 1
+        self.apply()
+
+    def apply(self) -> None:
+        """Sets the values of the current micro-batch's step."""
         # The runner steps once more after the last iteration.
-        step = min(self._global_step // self.accumulative_counts, self.num_steps - 1)
+        step = min(self.steps(self._global_step + 1), self.num_steps) - 1
         self.last_step = step
         for group, base in zip(self.optimizer.param_groups, self.base_values, strict=True):
             group[self.param_name] = self.value(step, base, group)

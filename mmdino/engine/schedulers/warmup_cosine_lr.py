@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
@@ -40,5 +39,6 @@ class WarmupCosineLR(StepScheduler):
 
     def value(self, step: int, base: float, group: dict) -> float:
         """Returns the rate of a step; ``base`` is the peak."""
-        warmup_steps = min(math.ceil(self.warmup / self.accumulative_counts), self.num_steps)
-        return warmup_cosine(step, self.num_steps, warmup_steps, base, self.end_lr)
+        num_steps = self.num_steps
+        warmup_steps = min(self.steps(self.warmup), num_steps) if self.warmup else 0
+        return warmup_cosine(step, num_steps, warmup_steps, base, self.end_lr)

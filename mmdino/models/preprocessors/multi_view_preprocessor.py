@@ -50,8 +50,12 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
                 "of each a channel, and deviations above 0."
             )
         self.bgr_to_rgb = bgr_to_rgb and len(mean) == 3
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False
+        )
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepares a batch.
