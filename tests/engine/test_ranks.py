@@ -31,13 +31,24 @@ def distributed(ranks, **options):
     return {"launcher": "pytorch", "cfg": {"model_wrapper_cfg": wrapper}}
 
 
+class SkippingViews(tiny_run.RandomViews):
+    """Says of each fourth image that another could not be read."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        if index % 4 == 3:
+            skipped = [f"images/broken_{int(index)}.jpg"]
+            sample["data_samples"].set_metainfo({"skipped_paths": skipped})
+        return sample
+
+
 def train(name, model, ranks, counts=1, broadcast_buffers=False, **options):
     runner = tiny_run.build(
         f"{folder}/{name}-{ranks}",
         model=model,
         batch_size=batch_size // ranks // counts,
         accumulative_counts=counts,
-        dataset=tiny_run.RandomViews(2 * batch_size, torch.get_default_dtype()),
+        dataset=SkippingViews(2 * batch_size, torch.get_default_dtype()),
         **distributed(ranks, broadcast_buffers=broadcast_buffers),
         **options,
     )
@@ -49,6 +60,7 @@ def train(name, model, ranks, counts=1, broadcast_buffers=False, **options):
         "wrapper": type(runner.model).__name__,
         "rows": recorder.rows,
         "end": network.state_dict(),
+        "unreadable": runner.message_hub.get_info("unreadable_images"),
     }
 
 
@@ -176,3 +188,9 @@ def test_validation_by_nearest_neighbours_equals(seen):
     features, labels = ranks[0]["bank"]
     assert torch.equal(labels, alone["bank"][1])
     torch.testing.assert_close(features, alone["bank"][0], rtol=0, atol=1e-6)
+
+
+def test_unreadable_images_of_all_ranks_are_in_one_record(seen):
+    expected = [f"images/broken_{index}.jpg" for index in (11, 15, 3, 7)]
+    for name in ("alone", 0, 1):
+        assert sorted(seen[name]["vit"]["unreadable"]) == expected

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -16,22 +18,30 @@ RECORD = "unreadable_images"
 class UnreadableImagesHook(Hook):
     """Names each training image that ``ImageFolder`` skipped, and stops when there are too many.
 
-    The record is in the checkpoint, so a resumed run goes on counting.
+    The ranks put together what they had to skip every ``interval`` iterations and at the end of
+    each epoch; a single process does so at once. The record is in the checkpoint, so a resumed run
+    goes on counting.
 
     Args:
-        limit: Number of different unreadable files that a run may skip, on each rank.
+        limit: Number of different unreadable files that a run may skip.
+        interval: Iterations between two exchanges of the ranks.
 
     Raises:
-        ValueError: If the limit is negative, or from the run when it is exceeded.
+        ValueError: If an argument is out of range, or from the run when the limit is exceeded.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.UnreadableImagesHook", limit=100)]
     """
 
-    def __init__(self, limit: int = 100) -> None:
-        if limit < 0:
-            raise ValueError(f"UnreadableImagesHook got limit={limit}; it may not be negative.")
+    def __init__(self, limit: int = 100, interval: int = 50) -> None:
+        if limit < 0 or interval < 1:
+            raise ValueError(
+                f"UnreadableImagesHook got limit={limit} and interval={interval}; the limit may "
+                "not be negative, the interval must be at least 1."
+            )
         self.limit = limit
+        self.interval = interval
+        self._skipped: list[str] = []
 
     def after_train_iter(
         self,
@@ -41,14 +51,25 @@ class UnreadableImagesHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Takes up what the batch says it had to skip."""
-        record = list(runner.message_hub.runtime_info.get(RECORD, []))
-        known = len(record)
         for sample in data_batch.get("data_samples") or []:
-            record += [path for path in sample.get("skipped_paths", ()) if path not in record]
-        if len(record) == known:
+            self._skipped += sample.get("skipped_paths", ())
+        if (
+            get_world_size() == 1
+            or self.every_n_train_iters(runner, self.interval)
+            or self.end_of_epoch(runner.train_dataloader, batch_idx)
+        ):
+            self._record(runner)
+
+    def _record(self, runner: Runner) -> None:
+        skipped = list(chain(*all_gather_object(self._skipped)))
+        self._skipped = []
+        record = list(runner.message_hub.runtime_info.get(RECORD, []))
+        new = [path for path in dict.fromkeys(skipped) if path not in record]
+        if not new:
             return
+        record += new
         runner.message_hub.update_info(RECORD, record)
-        for path in record[known:]:
+        for path in new:
             runner.logger.warning(f"Skipped an image that cannot be read: {path}")
         if len(record) > self.limit:
             raise ValueError(

@@ -51,10 +51,14 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
             )
         self.bgr_to_rgb = bgr_to_rgb and len(mean) == 3
         self.register_buffer(
-            "mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False
+            "mean",
+            torch.tensor(mean, dtype=torch.get_default_dtype()).view(-1, 1, 1),
+            persistent=False,
         )
         self.register_buffer(
-            "std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False
+            "std",
+            torch.tensor(std, dtype=torch.get_default_dtype()).view(-1, 1, 1),
+            persistent=False,
         )
 
     def forward(self, data: dict, training: bool = False) -> dict:

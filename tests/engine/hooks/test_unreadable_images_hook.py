@@ -81,6 +81,7 @@ def test_the_count_survives_a_resume(tmp_path, folder):
         build(tmp_path, folder, epochs=3, limit=2, resume=True).train()
 
 
-def test_negative_limit_is_refused():
-    with pytest.raises(ValueError, match="limit=-1"):
-        HOOKS.build({"type": "mmdino.UnreadableImagesHook", "limit": -1})
+@pytest.mark.parametrize("options", [{"limit": -1}, {"interval": 0}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match="may not be negative, the interval must be at least 1"):
+        HOOKS.build({"type": "mmdino.UnreadableImagesHook", **options})
