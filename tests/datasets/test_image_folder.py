@@ -87,7 +87,7 @@ def test_every_nth_image(folder):
 
 
 def test_missing_folders_and_files_are_named(folder):
-    with pytest.raises(FileNotFoundError, match=r"nowhere/' does not exist\. Set data_root"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere' does not exist\. Set data_root"):
         build(folder / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"list\.txt' does not exist"):
         build(folder, ann_file="list.txt")
