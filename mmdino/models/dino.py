@@ -252,7 +252,7 @@ class DINO(BaseSelfSupervisor):
             )
         for shape in {tuple(view.shape[-2:]) for view in views}:
             self._check_patches(*shape)
-        if not self.training:
+        if not self.training or len(views[0]) > 1:
             return
         norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
         ranks = get_world_size() if any(isinstance(m, SYNCHRONISED) for m in norms) else 1
