@@ -7,6 +7,7 @@ from typing import Any
 
 from mmpretrain.datasets import CustomDataset
 
+from mmdino.datasets.balanced_share import balanced_share
 from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.registry import DATASETS
 
@@ -27,12 +28,15 @@ class ImageFolder(CustomDataset):
         data_root: The folder.
         with_label: Whether to read labels.
         every: Take every n-th image in the order of names: a smaller set with all classes.
+        share: Take this share of the images of each class, at least one: 0.01 and 0.1 are the
+            usual few-label settings. A larger share with the same seed holds the smaller one.
+        share_seed: Another seed takes other images.
         max_refetch: Images in a row that may be unreadable.
         **kwargs: Other arguments of mmpretrain's ``CustomDataset``.
 
     Raises:
         FileNotFoundError: If the folder is missing or holds no images.
-        ValueError: If ``every`` is not positive.
+        ValueError: If ``every``, ``share`` or ``share_seed`` is out of range, or a class is empty.
 
     Example:
         >>> dataset = dict(type="mmdino.ImageFolder", data_root="data/my_images", pipeline=[...])
@@ -43,12 +47,21 @@ class ImageFolder(CustomDataset):
         data_root: str = "",
         with_label: bool = False,
         every: int = 1,
+        share: float = 1.0,
+        share_seed: int = 0,
         max_refetch: int = 100,
         **kwargs: Any,
     ) -> None:
         if every < 1:
             raise ValueError(f"ImageFolder got every={every}; it must be at least 1 (all images).")
+        if share != 1 and not with_label:
+            raise ValueError(
+                f"ImageFolder got share={share} without labels, which a balanced share goes by. "
+                "Set with_label=True, or take every n-th image with every=n."
+            )
         self.every = every
+        self.share = share
+        self.share_seed = share_seed
         super().__init__(
             data_root=data_root, with_label=with_label, max_refetch=max_refetch, **kwargs
         )
@@ -58,6 +71,7 @@ class ImageFolder(CustomDataset):
 
         Raises:
             FileNotFoundError: If the folder or the annotation file is missing or holds no images.
+            ValueError: If a class has no image.
         """
         folder = self.img_prefix.rstrip("/") or "/"
         local = "://" not in folder
@@ -73,13 +87,30 @@ class ImageFolder(CustomDataset):
                 "for each image; leave ann_file out to take classes from the names of folders."
             )
         try:
-            return super().load_data_list()[:: self.every]
+            images = super().load_data_list()
         except RuntimeError as error:
             layout = "folder/class_name/image" if self.with_label else "folder/**/image"
             raise FileNotFoundError(
                 f"No image in {folder!r} (expected {layout} with one of the extensions "
                 f"{', '.join(sorted(self.extensions))}). Check the path, or give extensions=(...)."
             ) from error
+        if self.with_label and not self.ann_file:
+            self._refuse_empty_classes(images)
+        images = images[:: self.every]
+        if self.share != 1:
+            labels = [image["gt_label"] for image in images]
+            images = [images[i] for i in balanced_share(labels, self.share, self.share_seed)]
+        return images
+
+    def _refuse_empty_classes(self, images: list[dict]) -> None:
+        filled = {image["gt_label"] for image in images}
+        empty = [name for name, label in self.folder_to_idx.items() if label not in filled]
+        if empty:
+            raise ValueError(
+                f"{len(empty)} of {len(self.folder_to_idx)} class folders in {self.img_prefix!r} "
+                f"hold no image: {', '.join(empty[:5])}. Remove them, so that the classes are "
+                "numbered as you mean, or give extensions=(...) if their files end otherwise."
+            )
 
     def __getitem__(self, index: int) -> dict:
         """Returns the sample of an image, or of the next one that can be read.

@@ -86,6 +86,26 @@ def test_every_nth_image(folder):
         build(folder, every=0)
 
 
+def test_a_share_is_taken_of_each_class(folder):
+    found = [files_of(build(folder, with_label=True, share=0.4, share_seed=s)) for s in range(8)]
+    assert all([("cat" in a, "dog" in b) == (True, True) for a, b in found])
+    assert len({tuple(files) for files in found}) > 1
+    assert files_of(build(folder, with_label=True, share=1.0)) == files_of(build(folder))
+
+
+def test_a_share_needs_labels(folder):
+    with pytest.raises(ValueError, match=r"share=0\.1 without labels"):
+        build(folder, share=0.1)
+    with pytest.raises(ValueError, match=r"is 2; it must be above 0 and at most 1"):
+        build(folder, with_label=True, share=2)
+
+
+def test_a_class_without_images_is_named(folder):
+    (folder / "bird").mkdir()
+    with pytest.raises(ValueError, match="1 of 3 class folders in .* hold no image: bird"):
+        build(folder, with_label=True)
+
+
 def test_missing_folders_and_files_are_named(folder):
     with pytest.raises(FileNotFoundError, match=r"nowhere' does not exist\. Set data_root"):
         build(folder / "nowhere")
