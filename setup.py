@@ -5,6 +5,15 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+EVALUATE = [
+    "scikit-learn>=1.4",  # logistic regression on frozen features
+]
+CONVERT = [
+    "onnx>=1.16",
+    "onnxruntime>=1.18",  # runs an exported file, to compare it with what was exported
+    "timm>=1.0",  # builds the networks that converted weights are for, to compare features
+    "transformers>=4.40",  # likewise
+]
 version: dict[str, str] = {}
 exec((ROOT / "mmdino" / "version.py").read_text(), version)
 
@@ -24,6 +33,8 @@ setup(
         "matplotlib",  # the training figure; mmengine needs it too
         "numpy",
         "packaging",  # compares versions at import
+        "pillow>=10.1",  # palette masks, GIFs, 16-bit and rotated photographs
+        "safetensors",  # weights in and out without pickle; a wheel without dependencies
         "torch>=2.4",  # torch.serialization.add_safe_globals, device-independent GradScaler
     ],
     extras_require={
@@ -45,7 +56,11 @@ setup(
             "mmcv-lite>=2.1.0,<2.2",
             "mmpretrain>=1.2.0,<1.3",
         ],
+        "evaluate": EVALUATE,
+        "convert": CONVERT,
         "tests": [
+            *EVALUATE,
+            *CONVERT,
             "pytest>=8",
             "ruff==0.17.6",  # pinned: another version formats differently
         ],

@@ -1,9 +1,21 @@
 """Networks and losses."""
 
-from mmdino.models.backbones import DINOVisionTransformer
+from mmdino.models.backbones import DINOResNet, DINOVisionTransformer, FrozenBackbone
 from mmdino.models.dino import DINO
-from mmdino.models.heads import DINOHead
+from mmdino.models.heads import DINOHead, LinearProbeHead
 from mmdino.models.losses import DINOLoss
+from mmdino.models.necks import BatchNormNeck, TokenFeature
 from mmdino.models.preprocessors import MultiViewPreprocessor
 
-__all__ = ["DINO", "DINOHead", "DINOLoss", "DINOVisionTransformer", "MultiViewPreprocessor"]
+__all__ = [
+    "DINO",
+    "BatchNormNeck",
+    "DINOHead",
+    "DINOLoss",
+    "DINOResNet",
+    "DINOVisionTransformer",
+    "FrozenBackbone",
+    "LinearProbeHead",
+    "MultiViewPreprocessor",
+    "TokenFeature",
+]

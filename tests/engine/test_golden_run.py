@@ -12,7 +12,7 @@ import torch
 from mmengine.hooks import Hook
 from torch.utils.data import Dataset
 
-from mmdino.models.backbones.reference_names import from_reference_vit
+from mmdino.weights.layouts import authors_vit
 
 NUM_VIEWS = 5
 
@@ -42,7 +42,7 @@ def in_our_names(reference, prefix):
     }
     head = {name: tensor for name, tensor in weights.items() if name.startswith("head.")}
     return head | {
-        f"backbone.{name}": tensor for name, tensor in from_reference_vit(backbone).items()
+        f"backbone.{name}": tensor for name, tensor in authors_vit.to_mmdino(backbone).items()
     }
 
 

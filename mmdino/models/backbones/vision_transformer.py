@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from mmdino.models.layers import at_least_float32
 from mmdino.registry import MODELS
+from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
 
 @MODELS.register_module()
@@ -21,7 +22,8 @@ class DINOVisionTransformer(VisionTransformer):
     Parameters, their names and all options are mmpretrain's, so weights move freely between the
     two. What differs: linear weights start from a truncated normal of deviation 0.02 with biases 0;
     position embeddings are interpolated in the precision they have, with the reference's scale;
-    sizes that do not fit are refused.
+    sizes that do not fit are refused; an ``init_cfg`` of type ``Pretrained`` reads every file that
+    :func:`load_pretrained` reads and must match whole.
 
     Args:
         arch: As in mmpretrain. DINO's ViT-S is ``"deit-small"`` (384 wide, 12 deep): mmpretrain's
@@ -32,10 +34,13 @@ class DINOVisionTransformer(VisionTransformer):
         pos_embed_offset: Added to the target grid when embeddings are interpolated: the scale is
             (grid + offset) / source grid. The authors' weights are trained with 0.1; 0 gives
             mmpretrain's scale.
+        norm_outputs: Whether the final norm acts on the output of every block in ``out_indices``,
+            as the authors' linear evaluation has it, and not of the last block alone.
         **kwargs: mmpretrain's other arguments.
 
     Raises:
-        ValueError: If the image is no multiple of the patch, or ``arch`` is unknown.
+        ValueError: If the image is no multiple of the patch, here or when it comes, if ``arch`` is
+            unknown, or if there is no final norm for ``norm_outputs``.
 
     Example:
         >>> backbone = dict(
@@ -49,6 +54,7 @@ class DINOVisionTransformer(VisionTransformer):
         img_size: int | Sequence[int] = 224,
         patch_size: int = 16,
         pos_embed_offset: float = 0.1,
+        norm_outputs: bool = False,
         **kwargs: Any,
     ) -> None:
         sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
@@ -63,11 +69,21 @@ class DINOVisionTransformer(VisionTransformer):
                 "give a dict with embed_dims, num_layers, num_heads and feedforward_channels."
             )
         super().__init__(arch=arch, img_size=img_size, patch_size=patch_size, **kwargs)
+        if norm_outputs and not self.final_norm:
+            raise ValueError(
+                "DINOVisionTransformer got norm_outputs=True with final_norm=False, so there is no "
+                "norm for the outputs. Leave out final_norm=False."
+            )
         self.pos_embed_offset = pos_embed_offset
+        self.norm_outputs = norm_outputs
         self._init_like_reference()
 
     def init_weights(self) -> None:
         """Initialises the weights like the reference, or as ``init_cfg`` says."""
+        pretrained = pretrained_cfg(self.init_cfg)
+        if pretrained is not None:
+            load_pretrained(self, pretrained)
+            return
         super().init_weights()
         if not self.init_cfg:
             self._init_like_reference()
@@ -83,7 +99,15 @@ class DINOVisionTransformer(VisionTransformer):
             nn.init.trunc_normal_(self.cls_token, std=0.02)
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Returns the tokens (B, N, D) that enter the first block, and the grid of patches."""
+        """Returns the tokens (B, N, D) that enter the first block, and the grid of patches.
+
+        Args:
+            images: Images (B, C, H, W).
+
+        Raises:
+            ValueError: If a side of the images is no multiple of the patch, or smaller than it.
+        """
+        self._check_size(*images.shape[-2:])
         tokens, grid = self.patch_embed(images)
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
@@ -97,20 +121,37 @@ class DINOVisionTransformer(VisionTransformer):
         )
         return self.pre_norm(self.drop_after_pos(tokens + positions)), grid
 
+    def _check_size(self, height: int, width: int) -> None:
+        # mmcv's patch embedding would pad with zeros and say nothing.
+        patch, step = self.patch_embed.projection.kernel_size, self.patch_embed.projection.stride
+        if height < patch[0] or width < patch[1]:
+            raise ValueError(
+                f"An image of {height} x {width} pixels came, smaller than a patch of {patch[0]} x "
+                f"{patch[1]}. Take it out, or enlarge it in the pipeline (ResizeEdge)."
+            )
+        if height % step[0] or width % step[1]:
+            raise ValueError(
+                f"An image of {height} x {width} pixels came, which does not divide into patches of"
+                f" {step[0]} x {step[1]}. Crop or resize it to multiples in the pipeline; for "
+                f"mmsegmentation set data_preprocessor.test_cfg.size_divisor={step[0]}, which pads "
+                "it and takes the padding off the result."
+            )
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Maps images (B, C, H, W) to the outputs of the blocks in ``out_indices``.
 
         As in mmpretrain, what an output is depends on ``out_type``: by default the class token
-        (B, D), after the final norm for the last block.
+        (B, D), after the final norm for the last block, or for all with ``norm_outputs``.
         """
         tokens, grid = self.embed(images)
         outputs = []
         for index, layer in enumerate(self.layers):
             tokens = layer(tokens)
-            if index == len(self.layers) - 1 and self.final_norm:
-                tokens = self.ln1(tokens)
+            last = index == len(self.layers) - 1
             if index in self.out_indices:
-                outputs.append(self._format_output(tokens, grid))
+                normed = self.final_norm and (last or self.norm_outputs)
+                output = self.ln1(tokens) if normed else tokens
+                outputs.append(self._format_output(output, grid))
         return tuple(outputs)
 
     def intermediate_tokens(self, images: Tensor, num_blocks: int = 1) -> list[Tensor]:
@@ -132,7 +173,33 @@ class DINOVisionTransformer(VisionTransformer):
 
         Recomputed from queries and keys, since fused attention returns no weights.
         """
-        tokens, _ = self.embed(images)
+        query, key, _ = self._last_queries_and_keys(images)
+        return (query @ key.transpose(-2, -1)).softmax(-1)
+
+    def class_token_attention(self, images: Tensor) -> Tensor:
+        """Returns the attention (B, heads, h, w) of the last block from the class token to patches.
+
+        The class token's row of :meth:`last_attention`, less what it gives itself, without the
+        other N - 1 rows: at ten thousand tokens those are gigabytes.
+
+        Args:
+            images: Images (B, C, h * patch, w * patch).
+
+        Raises:
+            ValueError: If the network has no class token.
+        """
+        if self.cls_token is None:
+            raise ValueError(
+                f"{type(self).__name__} was built with with_cls_token=False; there is no class "
+                "token whose attention could be shown."
+            )
+        query, key, grid = self._last_queries_and_keys(images)
+        row = (query[:, :, :1] @ key.transpose(-2, -1)).softmax(-1)
+        return row[:, :, 0, self.num_extra_tokens :].unflatten(-1, grid)
+
+    def _last_queries_and_keys(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Scaled queries and keys (B, heads, N, width) of the last block; the grid of patches."""
+        tokens, grid = self.embed(images)
         for layer in self.layers[:-1]:
             tokens = layer(tokens)
         last = self.layers[-1]
@@ -141,7 +208,7 @@ class DINOVisionTransformer(VisionTransformer):
             .unflatten(-1, (3, last.attn.num_heads, last.attn.head_dims))
             .permute(2, 0, 3, 1, 4)
         )
-        return (query @ key.transpose(-2, -1) * last.attn.head_dims**-0.5).softmax(-1)
+        return query * last.attn.head_dims**-0.5, key, grid
 
 
 def interpolate_pos_embed(

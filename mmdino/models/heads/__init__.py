@@ -1,5 +1,6 @@
-"""Projection heads."""
+"""Projection heads and classifiers."""
 
 from mmdino.models.heads.dino_head import DINOHead
+from mmdino.models.heads.linear_probe_head import LinearProbeHead
 
-__all__ = ["DINOHead"]
+__all__ = ["DINOHead", "LinearProbeHead"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmdino.models.backbones.reference_names import from_reference_vit
+from mmdino.weights.layouts import authors_vit
 
 ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48}
 
@@ -21,7 +21,7 @@ def build(**kwargs):
 def test_tokens_and_attention_equal_the_reference(golden, case, shape):
     sizes = golden("vit", f"{case}/")
     vit = build(img_size=int(sizes["img_size"]), patch_size=int(sizes["patch_size"])).double()
-    vit.load_state_dict(from_reference_vit(golden("vit", f"{case}/param/")))
+    vit.load_state_dict(authors_vit.to_mmdino(golden("vit", f"{case}/param/")))
     vit.eval()
     expected = golden("vit", f"{case}/{shape}/")
     with torch.no_grad():
@@ -63,9 +63,35 @@ def test_init_cfg_is_followed():
     assert torch.equal(vit.layers[0].attn.proj.weight, torch.full((12, 12), 0.5))
 
 
+def test_norm_outputs_gives_each_block_the_final_norm():
+    torch.manual_seed(0)
+    vit = build(out_type="raw", out_indices=[0, 1], norm_outputs=True)
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(list(vit(images)), vit.intermediate_tokens(images, 2))
+    plain = build(out_type="raw", out_indices=[0, 1])
+    plain.load_state_dict(vit.state_dict())
+    first, last = plain(images)
+    torch.testing.assert_close(vit.ln1(first), vit(images)[0])
+    torch.testing.assert_close(last, vit(images)[1])
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((4, 32), "4 x 32 pixels came, smaller than a patch of 8 x 8"),
+        ((32, 7), "32 x 7 pixels came, smaller than a patch"),
+        ((32, 20), "32 x 20 pixels came, which does not divide into patches of 8 x 8"),
+    ],
+)
+def test_images_that_do_not_divide_into_patches_are_refused(size, message):
+    with pytest.raises(ValueError, match=message):
+        build()(torch.zeros(1, 3, *size))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"norm_outputs": True, "final_norm": False}, "norm_outputs=True with final_norm=False"),
         ({"img_size": 100}, "img_size=100 and patch_size=8"),
         ({"img_size": (32, 33)}, "multiple of the patch"),
         ({"patch_size": 64}, "patch_size=64"),

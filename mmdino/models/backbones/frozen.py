@@ -1,0 +1,50 @@
+"""A backbone whose features are taken as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmdino.registry import MODELS
+
+
+@MODELS.register_module()
+class FrozenBackbone(BaseModule):
+    """Runs a backbone in eval mode and without gradients, whatever mode the model is in.
+
+    No stochastic depth, no dropout, batch norms with their running statistics, which do not move:
+    the features of an image are the same in training and in testing. Nothing is kept for a backward
+    pass, so memory is that of inference. Fits where mmpretrain and mmsegmentation take a backbone.
+
+    Args:
+        backbone: Config of the backbone; its ``init_cfg`` says where the weights come from.
+
+    Example:
+        >>> model = dict(
+        ...     backbone=dict(
+        ...         type="mmdino.FrozenBackbone",
+        ...         backbone=dict(
+        ...             type="mmdino.DINOVisionTransformer", arch="deit-small",
+        ...             init_cfg=dict(type="Pretrained", checkpoint="epoch_100.pth"))))
+    """
+
+    def __init__(self, backbone: dict) -> None:
+        super().__init__()
+        self.backbone = MODELS.build(backbone)
+        self.backbone.requires_grad_(False)
+        self.backbone.eval()
+
+    def train(self, mode: bool = True) -> FrozenBackbone:
+        """Sets the mode of this module; the backbone stays in eval mode."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    @torch.no_grad()
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor | Sequence[Tensor]:
+        """Returns what the backbone returns, with no gradient attached."""
+        return self.backbone(*args, **kwargs)

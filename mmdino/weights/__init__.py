@@ -1,0 +1,1 @@
+"""Weights in and out: files, the names of other projects, and backbones built from either."""

@@ -1,0 +1,135 @@
+"""The names of Hugging Face's ``ViTModel``, and its config.
+
+Two namings are read: that of transformers 4 (``encoder.layer.0.attention.attention.query``), which
+published files have, and that of a ``ViTModel`` of transformers 5 in memory
+(``layers.0.attention.q_proj``). The first is written: both versions load it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmdino.weights.layouts.renaming import rename
+from mmdino.weights.specs import norm_eps
+
+MARK = "embeddings.cls_token"
+"""A tensor that every file in this layout has."""
+
+BLOCK = r"(?:encoder\.layer|layers)\.(\d+)\."
+PARTS = ("query", "key", "value")
+TO_MMDINO = (
+    (r"embeddings\.cls_token", "cls_token"),
+    (r"embeddings\.position_embeddings", "pos_embed"),
+    (r"embeddings\.patch_embeddings\.projection\.", "patch_embed.projection."),
+    (BLOCK + r"layernorm_before\.", r"layers.\1.ln1."),
+    (BLOCK + r"layernorm_after\.", r"layers.\1.ln2."),
+    (BLOCK + r"attention\.attention\.(query|key|value)\.", r"layers.\1.attn.\2."),
+    (BLOCK + r"attention\.q_proj\.", r"layers.\1.attn.query."),
+    (BLOCK + r"attention\.k_proj\.", r"layers.\1.attn.key."),
+    (BLOCK + r"attention\.v_proj\.", r"layers.\1.attn.value."),
+    (BLOCK + r"attention\.(?:output\.dense|o_proj)\.", r"layers.\1.attn.proj."),
+    (BLOCK + r"(?:intermediate\.dense|mlp\.fc1)\.", r"layers.\1.ffn.layers.0.0."),
+    (BLOCK + r"(?:output\.dense|mlp\.fc2)\.", r"layers.\1.ffn.layers.1."),
+    (r"layernorm\.", "ln1."),
+)
+FROM_MMDINO = (
+    (r"cls_token", "embeddings.cls_token"),
+    (r"pos_embed", "embeddings.position_embeddings"),
+    (r"patch_embed\.projection\.", "embeddings.patch_embeddings.projection."),
+    (r"layers\.(\d+)\.ln1\.", r"encoder.layer.\1.layernorm_before."),
+    (r"layers\.(\d+)\.ln2\.", r"encoder.layer.\1.layernorm_after."),
+    (r"layers\.(\d+)\.attn\.(query|key|value)\.", r"encoder.layer.\1.attention.attention.\2."),
+    (r"layers\.(\d+)\.attn\.proj\.", r"encoder.layer.\1.attention.output.dense."),
+    (r"layers\.(\d+)\.ffn\.layers\.0\.0\.", r"encoder.layer.\1.intermediate.dense."),
+    (r"layers\.(\d+)\.ffn\.layers\.1\.", r"encoder.layer.\1.output.dense."),
+    (r"ln1\.", "layernorm."),
+)
+
+
+def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Renames the tensors and joins query, key and value of each block, (D, D) each, to (3D, D)."""
+    renamed = rename(state_dict, TO_MMDINO)
+    joined = {}
+    for name in list(renamed):
+        match = re.fullmatch(r"(layers\.\d+\.attn\.)query(\.\w+)", name)
+        parts = [f"{match[1]}{part}{match[2]}" for part in PARTS] if match else []
+        # Where one of the three is missing the others keep names that show it.
+        if parts and all(part in renamed for part in parts):
+            rows = torch.cat([renamed.pop(part) for part in parts])
+            joined[f"{match[1]}qkv{match[2]}"] = rows
+    return renamed | joined
+
+
+def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Splits the queries, keys and values of each block and renames the tensors."""
+    split = {}
+    for name, tensor in state_dict.items():
+        match = re.fullmatch(r"(layers\.\d+\.attn\.)qkv(\.\w+)", name)
+        if match:
+            for part, rows in zip(PARTS, tensor.chunk(3), strict=True):
+                split[f"{match[1]}{part}{match[2]}"] = rows.clone()
+        else:
+            split[name] = tensor
+    return rename(split, FROM_MMDINO)
+
+
+def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a ``ViTConfig`` says of the backbone, as arguments of a mmdino config.
+
+    Args:
+        config: Content of ``config.json``.
+
+    Raises:
+        ValueError: If it is not the config of a ``ViTModel``.
+    """
+    if config.get("model_type") != "vit" or config.get("hidden_act", "gelu") != "gelu":
+        raise ValueError(
+            f"The config.json has model_type={config.get('model_type')!r} and "
+            f"hidden_act={config.get('hidden_act')!r}; what can be read is a ViTModel: model_type "
+            "'vit' with hidden_act 'gelu'."
+        )
+    return {
+        "type": "mmdino.DINOVisionTransformer",
+        "arch": {
+            "embed_dims": config.get("hidden_size", 768),
+            "num_layers": config.get("num_hidden_layers", 12),
+            "num_heads": config.get("num_attention_heads", 12),
+            "feedforward_channels": config.get("intermediate_size", 3072),
+        },
+        "img_size": config.get("image_size", 224),
+        "patch_size": config.get("patch_size", 16),
+        "in_channels": config.get("num_channels", 3),
+        "qkv_bias": config.get("qkv_bias", True),
+        "norm_cfg": {"type": "LN", "eps": config.get("layer_norm_eps", 1e-12)},
+    }
+
+
+def huggingface_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the content of ``config.json`` for a backbone.
+
+    Args:
+        config: Config of a ``mmdino.DINOVisionTransformer`` with ``arch`` as a dict.
+    """
+    arch, size = config["arch"], config["img_size"]
+    return {
+        "architectures": ["ViTModel"],
+        "model_type": "vit",
+        "hidden_size": arch["embed_dims"],
+        "num_hidden_layers": arch["num_layers"],
+        "num_attention_heads": arch["num_heads"],
+        "intermediate_size": arch["feedforward_channels"],
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "image_size": size if isinstance(size, int) else list(size),
+        "patch_size": config["patch_size"],
+        "num_channels": config["in_channels"],
+        "qkv_bias": config.get("qkv_bias", True),
+        # ViTModel's own default is 1e-12; the authors' networks have 1e-6.
+        "layer_norm_eps": norm_eps(config),
+    }

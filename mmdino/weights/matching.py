@@ -1,0 +1,102 @@
+"""How the tensors of a file and those of a network compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+MAX_NAMED = 8
+
+
+class Match(NamedTuple):
+    """Which tensors of a file fit a network."""
+
+    num_expected: int
+    missing: list[str]
+    """Names that the network has and the file has not."""
+    different: list[str]
+    """Names in both, with the two shapes."""
+    unexpected: list[str]
+    """Names that the file has and the network has not."""
+
+    @property
+    def num_matched(self) -> int:
+        """Number of tensors that the network takes from the file."""
+        return self.num_expected - len(self.missing) - len(self.different)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every tensor that the network expects is there with its shape."""
+        return self.num_matched == self.num_expected
+
+    def __str__(self) -> str:
+        parts = [f"{self.num_matched} of {self.num_expected} tensors matched"]
+        for label, names in (
+            ("missing", self.missing),
+            ("of another shape", self.different),
+            ("unexpected", self.unexpected),
+        ):
+            if names:
+                parts.append(f"{len(names)} {label}: {_listed(names)}")
+        return "; ".join(parts)
+
+
+def compare(came: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Match:
+    """Compares names and shapes.
+
+    Args:
+        came: Tensors of a file.
+        expected: State dict of the network; its values are not looked at.
+    """
+    return Match(
+        num_expected=len(expected),
+        missing=[name for name in expected if name not in came],
+        different=[
+            f"{name} {tuple(came[name].shape)} instead of {tuple(tensor.shape)}"
+            for name, tensor in expected.items()
+            if name in came and came[name].shape != tensor.shape
+        ],
+        unexpected=[name for name in came if name not in expected],
+    )
+
+
+def require_match(
+    match: Match,
+    allow_missing: bool = False,
+    allow_unexpected: bool = False,
+    check: bool = False,
+) -> None:
+    """Refuses a file whose tensors are not those that the network expects.
+
+    Args:
+        match: What :func:`compare` returns.
+        allow_missing: Whether expected tensors may be missing.
+        allow_unexpected: Whether there may be tensors that the network has not.
+        check: Whether the network is to be computed with, which takes all of it.
+
+    Raises:
+        ValueError: If that is so and not allowed, or a tensor has another shape.
+    """
+    refused = []
+    if match.different:
+        refused.append("A tensor of another shape cannot be converted")
+    if match.missing and not allow_missing:
+        refused.append(
+            "--allow-missing writes what is there; whoever loads it starts the rest at random"
+        )
+    elif match.missing and check:
+        refused.append("--check computes with the whole network; leave it out")
+    if match.unexpected and not allow_unexpected:
+        refused.append(
+            "--allow-unexpected leaves out what DINO's network has not; if the file's network uses "
+            "it, the features will be others"
+        )
+    if refused:
+        raise ValueError(f"Nothing was written: {match}. {'. '.join(refused)}.")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

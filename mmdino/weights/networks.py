@@ -1,0 +1,356 @@
+"""Backbones from any file of weights."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from mmengine.logging import MMLogger
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from mmdino.weights.files import read_checkpoint
+from mmdino.weights.layouts import authors_vit, huggingface_vit
+from mmdino.weights.layouts.renaming import below
+from mmdino.weights.matching import compare
+from mmdino.weights.specs import (
+    NORM_EPS,
+    RESNET,
+    config_in_meta,
+    norm_eps,
+    resnet_config,
+    vit_config,
+)
+
+Network = Literal["teacher", "student"]
+
+UNUSED = (
+    "fc.",
+    "head.",
+    "fc_norm.",
+    "pooler.",
+    "classifier.",
+    "mask_token",
+    "embeddings.mask_token",
+)
+"""Names of what other projects keep beside a backbone: classifiers, poolers, mask tokens."""
+NAMES = {
+    ("vit", "mmdino"): "mmpretrain's",
+    ("vit", "authors"): "the authors' and timm's",
+    ("vit", "huggingface"): "Hugging Face's",
+    ("resnet", "authors"): "torchvision's",
+}
+AUTHORS_FULL = "the authors' full file"
+
+
+class BackboneWeights(NamedTuple):
+    """A backbone's tensors and the config that builds it."""
+
+    kind: Literal["vit", "resnet"]
+    state_dict: dict[str, Tensor]
+    """Tensors in mmpretrain's names."""
+    config: dict[str, Any]
+    """Config of a ``mmdino.DINOVisionTransformer`` or a ``mmdino.DINOResNet``."""
+    layout: str
+    """What kind of file it was and in whose names, in words."""
+    project: Literal["mmdino", "authors", "huggingface"]
+    """Whose names the file has; timm's ViT and torchvision's ResNet are as the authors'."""
+    source_tensors: dict[str, Tensor]
+    """The same tensors in those names."""
+    network: str
+    """``"teacher"``, ``"student"``, or ``"backbone"`` where a file has one and does not say."""
+    heads_from: str
+    """Where the number of heads comes from, in words; empty for a ResNet."""
+    unused: tuple[str, ...]
+    """Names of tensors beside the backbone that were left out, such as ``fc.weight``."""
+
+    def __str__(self) -> str:
+        whose = "" if self.network == "backbone" else f"the {self.network} in "
+        unused = f"; left out: {', '.join(self.unused)}" if self.unused else ""
+        return f"{whose}{self.layout}; {describe(self.config, self.heads_from)}{unused}"
+
+
+def describe(config: Mapping[str, Any], heads_from: str) -> str:
+    """Says in a line what network a backbone config builds.
+
+    Args:
+        config: Config of a ``mmdino.DINOVisionTransformer`` or a ``mmdino.DINOResNet``.
+        heads_from: Where the number of heads comes from, in words.
+    """
+    if config["type"] == RESNET:
+        return f"ResNet-{config['depth']}"
+    arch = config["arch"]
+    eps = norm_eps(config)
+    return (
+        f"ViT, width {arch['embed_dims']}, depth {arch['num_layers']}, {arch['num_heads']} heads "
+        f"({heads_from}), patch {config['patch_size']}, image {config['img_size']}"
+        + (f", layer-norm eps {eps:g} where DINO has {NORM_EPS:g}" if eps != NORM_EPS else "")
+    )
+
+
+def backbone_weights(
+    path: str | Path,
+    network: Network = "teacher",
+    prefix: str | None = None,
+    num_heads: int | None = None,
+) -> BackboneWeights:
+    """Finds the backbone in a file of weights.
+
+    It may be a checkpoint of mmdino or of a mmpretrain or mmseg run, an extracted file, the
+    authors' backbone or full file, a file in timm's, torchvision's or Hugging Face's names.
+
+    Args:
+        path: What :func:`read_checkpoint` reads.
+        network: Which of the two, where the file has both.
+        prefix: If given, only tensors whose names begin so are looked at.
+        num_heads: Number of heads of a ViT, where neither the file nor the width tells it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If there is no such network or prefix, or what is there is no known backbone.
+    """
+    if network not in ("teacher", "student"):
+        raise ValueError(f"network={network!r} is unknown; it is 'teacher' or 'student'.")
+    if network == "student" and prefix is not None:
+        raise ValueError(
+            f"network='student' and prefix={prefix!r} were given; the prefix says whose tensors "
+            "are taken. Leave out one of the two."
+        )
+    checkpoint = read_checkpoint(path)
+    meta = checkpoint.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
+    found, which, origin = _find(checkpoint, meta, network, prefix, str(path))
+    unused = tuple(name for name in found if name.startswith(UNUSED))
+    found = {name: tensor for name, tensor in found.items() if name not in unused}
+    stated = config_in_meta(meta)
+    source, project = found, "mmdino"
+    if huggingface_vit.MARK in found:
+        project = "huggingface"
+        found = huggingface_vit.to_mmdino(found)
+        if "huggingface" in meta:
+            stated = huggingface_vit.backbone_config(json.loads(meta["huggingface"]))
+    elif authors_vit.MARK in found:
+        project = "authors"
+        found = authors_vit.to_mmdino(found)
+    if "layers.0.ln1.weight" in found:
+        kind = "vit"
+        config, heads_from = vit_config(found, stated, num_heads)
+    elif "layer1.0.conv1.weight" in found:
+        kind, project = "resnet", "authors"
+        config, heads_from = resnet_config(found), ""
+    else:
+        raise ValueError(
+            f"No backbone is known by the {len(found)} tensors of {path}"
+            f"{f' below {prefix!r}' if prefix else ''}: {', '.join(list(found)[:5])}. Known are "
+            "ViTs in the names of mmpretrain, the authors, timm or Hugging Face, and ResNets in "
+            "torchvision's."
+        )
+    return BackboneWeights(
+        kind=kind,
+        state_dict=found,
+        config=config,
+        layout=f"{origin}, {NAMES[kind, project]} names",
+        project=project,
+        source_tensors=source,
+        network=which,
+        heads_from=heads_from,
+        unused=unused,
+    )
+
+
+def load_backbone(
+    path: str | Path, network: Network = "teacher", num_heads: int | None = None
+) -> nn.Module:
+    """Builds the backbone in a file of weights and loads it, ready to evaluate.
+
+    Args:
+        path: What :func:`backbone_weights` finds a backbone in.
+        network: Which of the two, where the file has both.
+        num_heads: Number of heads of a ViT, where neither the file nor the width tells it.
+
+    Returns:
+        A ``DINOVisionTransformer`` or ``DINOResNet`` in eval mode, without gradients.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If no backbone is found or a tensor of it is missing, unknown or misshapen.
+    """
+    weights = backbone_weights(path, network, num_heads=num_heads)
+    return build_backbone(weights.config, weights.state_dict, f"{path} ({weights.layout})")
+
+
+def build_backbone(
+    config: Mapping[str, Any], state_dict: Mapping[str, Tensor], source: str = "The file"
+) -> nn.Module:
+    """Builds a backbone and loads its tensors, all of them and no others.
+
+    Args:
+        config: Config of the backbone.
+        state_dict: Tensors in mmpretrain's names.
+        source: What to call the file in an error.
+
+    Returns:
+        The backbone in eval mode, without gradients.
+
+    Raises:
+        ValueError: If a tensor is missing, unknown or misshapen.
+    """
+    backbone = MODELS.build(copy.deepcopy(dict(config)))
+    match = compare(state_dict, backbone.state_dict())
+    if not match.whole or match.unexpected:
+        raise ValueError(f"{source} does not fit the {config['type']} it looks like: {match}.")
+    backbone.load_state_dict(dict(state_dict))
+    return _frozen(backbone)
+
+
+def untrained_like(backbone: nn.Module, seed: int = 0) -> nn.Module:
+    """Returns a network of the same architecture as pretraining would start it.
+
+    Args:
+        backbone: A backbone; it stays as it is.
+        seed: Seed of the weights.
+
+    Returns:
+        The new network in eval mode, without gradients, on the same device. Its weights are drawn
+        on the CPU, so that they do not depend on the device.
+
+    Raises:
+        ValueError: If its start is to load a file.
+    """
+    init_cfg = getattr(backbone, "init_cfg", None) or ()
+    entries = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
+    if any(entry["type"] == "Pretrained" for entry in entries):
+        raise ValueError(
+            f"This {type(backbone).__name__} was built with init_cfg of type Pretrained, so that "
+            "its start is a file. Build it without, or take it from load_backbone."
+        )
+    device = next(backbone.parameters()).device
+    fresh = copy.deepcopy(backbone).cpu()
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    # mmengine names every tensor that it initialises; a tool's output is not the place.
+    logger.setLevel(logging.WARNING)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            for module in fresh.modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+                if hasattr(module, "is_init"):
+                    module.is_init = False
+            fresh.init_weights()
+    finally:
+        logger.setLevel(level)
+    return _frozen(fresh.to(device))
+
+
+def feature_of(backbone: nn.Module, images: Tensor) -> Tensor:
+    """Maps images to the features that evaluation compares.
+
+    Args:
+        backbone: A ViT whose last output is a class token, or a network whose last output is a map.
+        images: Normalised images (B, C, H, W).
+
+    Returns:
+        The class token after the final norm, or the mean over the last map (B, D).
+
+    Raises:
+        ValueError: If the last output is neither.
+    """
+    output = backbone(images)
+    last = output[-1] if isinstance(output, tuple | list) else output
+    if last.dim() == 4:
+        return last.mean((2, 3))
+    if last.dim() != 2:
+        raise ValueError(
+            f"The backbone's last output has shape {tuple(last.shape)}; a feature is a class token "
+            "(B, D) or the mean over a map (B, D, H, W). Set out_type='cls_token'."
+        )
+    return last
+
+
+def _frozen(backbone: nn.Module) -> nn.Module:
+    # Two statements: the eval() of mmpretrain's backbones returns None.
+    backbone.eval()
+    return backbone.requires_grad_(False)
+
+
+def _find(
+    checkpoint: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    network: Network,
+    prefix: str | None,
+    path: str,
+) -> tuple[dict[str, Tensor], str, str]:
+    """Returns the tensors of the backbone, which network they are, and where they were."""
+    if isinstance(checkpoint.get(network), Mapping):
+        if prefix is None:
+            tensors = _without_wrapper(_tensors(checkpoint[network], path))
+            return _below(tensors, "backbone.", path), network, AUTHORS_FULL
+        tensors = {
+            f"{which}.{name}": tensor
+            for which in ("student", "teacher")
+            for name, tensor in _without_wrapper(checkpoint.get(which, {})).items()
+        }
+        which = "student" if prefix.startswith("student.") else "teacher"
+        return _below(tensors, prefix, path), which, AUTHORS_FULL
+    inner = next(
+        (
+            checkpoint[key]
+            for key in ("state_dict", "model")
+            if isinstance(checkpoint.get(key), dict)
+        ),
+        checkpoint,
+    )
+    tensors = _without_wrapper(_tensors(inner, path))
+    has_teacher = any(name.startswith("teacher.backbone.") for name in tensors)
+    if prefix is not None:
+        others = "student" if has_teacher else "backbone"
+        which = "teacher" if prefix.startswith("teacher.") else others
+        return _below(tensors, prefix, path), which, f"below {prefix!r}"
+    if has_teacher:
+        start = "teacher.backbone." if network == "teacher" else "backbone."
+        return _below(tensors, start, path), network, "a checkpoint of mmdino"
+    only = str(meta.get("network", "backbone"))
+    if network == "student" and only != "student":
+        raise ValueError(
+            f"{path} holds one network, {'the teacher' if only == 'teacher' else 'a backbone'}, "
+            "and no student. The student is in the checkpoint of the training run."
+        )
+    origin = "a backbone file"
+    while any(name.startswith("backbone.") for name in tensors):
+        tensors, origin = below(tensors, "backbone."), "a checkpoint with one backbone"
+    return tensors, only, origin
+
+
+def _tensors(mapping: Mapping[str, Any], path: str) -> dict[str, Tensor]:
+    tensors = {name: value for name, value in mapping.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(
+            f"{path} holds no named tensors, but {', '.join(map(str, list(mapping)[:8]))}. Known "
+            "are flat state dicts, files with one under 'state_dict' or 'model', and the authors' "
+            "with 'student' and 'teacher'."
+        )
+    return tensors
+
+
+def _without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Drops the ``module.`` that a wrapper for several GPUs puts before every name."""
+    wrapped = all(name.startswith("module.") for name in tensors)
+    return below(tensors, "module.") if wrapped else dict(tensors)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str, path: str) -> dict[str, Tensor]:
+    found = below(tensors, prefix)
+    if not found:
+        starts = sorted({name.split(".")[0] + "." for name in tensors if "." in name})
+        raise ValueError(
+            f"No tensor of {path} begins with {prefix!r}; they begin with {', '.join(starts[:12])}."
+            " Give the right prefix, or none: the teacher's backbone is then found by itself."
+        )
+    return found

@@ -1,0 +1,84 @@
+"""Starting a backbone from pretrained weights, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmdino.weights.matching import compare
+from mmdino.weights.networks import backbone_weights
+
+KNOWN_KEYS = {"type", "checkpoint", "prefix", "network", "map_location"}
+POSITIONS = "pos_embed"
+FINAL_NORM = "ln1."
+
+
+def pretrained_cfg(init_cfg: dict | Sequence[dict] | None) -> dict | None:
+    """Returns the entry of type ``Pretrained`` of an ``init_cfg``, None where there is none."""
+    entries = [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or ())
+    return next((entry for entry in entries if entry["type"] == "Pretrained"), None)
+
+
+def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
+    """Loads a backbone from any file that :func:`backbone_weights` reads.
+
+    mmengine logs what does not match and goes on with random weights; here every tensor of the
+    module must be in the file and every tensor of the file in the module. Position embeddings may
+    differ in length, since the ViT resizes them, and a network without a final norm leaves the
+    file's.
+
+    Args:
+        module: The backbone, with mmpretrain's names.
+        init_cfg: ``checkpoint`` (path), and optionally ``prefix`` (of the tensors to take; found
+            without it) and ``network`` (``"teacher"``, the default, or ``"student"``).
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If a key is unknown, or file and module do not match.
+
+    Example:
+        >>> backbone = dict(
+        ...     type="mmdino.DINOVisionTransformer", arch="deit-small",
+        ...     init_cfg=dict(type="Pretrained", checkpoint="work_dirs/dino_vits16/epoch_800.pth"))
+    """
+    kind = type(module).__name__
+    unknown = sorted(set(init_cfg) - KNOWN_KEYS)
+    path = init_cfg.get("checkpoint")
+    if unknown or not path:
+        raise ValueError(
+            f"init_cfg={dict(init_cfg)} of {kind} needs checkpoint=PATH and may have prefix and "
+            f"network{f'; {unknown} is not known' if unknown else ''}."
+        )
+    heads = getattr(module, "arch_settings", {}).get("num_heads")
+    try:
+        weights = backbone_weights(
+            path, init_cfg.get("network", "teacher"), init_cfg.get("prefix"), num_heads=heads
+        )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error} It is the init_cfg.checkpoint of {kind}: set it to your checkpoint, for "
+            "instance with --cfg-options, or set init_cfg=None for an untrained network."
+        ) from error
+    came = weights.state_dict
+    expected = module.state_dict()
+    if not any(name.startswith(FINAL_NORM) for name in expected):
+        came = {name: tensor for name, tensor in came.items() if not name.startswith(FINAL_NORM)}
+    if _differ_in_length_alone(came.get(POSITIONS), expected.get(POSITIONS)):
+        expected[POSITIONS] = came[POSITIONS]
+    match = compare(came, expected)
+    if not match.whole or match.unexpected:
+        raise ValueError(
+            f"{path} ({weights.layout}) does not fit {kind}: {match}. Set arch and patch_size, or "
+            "the depth of a ResNet, to those of the pretraining; mmpretrain's name for DINO's "
+            "ViT-S is 'deit-small'."
+        )
+    module.load_state_dict(came)
+    print_log(f"{kind}: {match} from {path} ({weights.layout}).", logger="current")
+
+
+def _differ_in_length_alone(came: Tensor | None, expected: Tensor | None) -> bool:
+    if came is None or expected is None:
+        return False
+    return came.dim() == expected.dim() and came.shape[-1] == expected.shape[-1]

@@ -1,0 +1,284 @@
+"""Configs of backbones, read off their tensors and what the file says of them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mmpretrain.models import VisionTransformer
+from torch import Tensor
+
+VIT = "mmdino.DINOVisionTransformer"
+RESNET = "mmdino.DINOResNet"
+VIT_TYPES = (VIT, "DINOVisionTransformer", "mmpretrain.VisionTransformer", "VisionTransformer")
+VIT_OPTIONS = (
+    "qkv_bias",
+    "norm_cfg",
+    "final_norm",
+    "interpolate_mode",
+    "layer_scale_init_value",
+    "pre_norm",
+    "pos_embed_offset",
+)
+"""Options that change what a ViT computes from its tensors, and cannot be read off them."""
+HEAD_WIDTH = 64
+"""Width of a head in all networks that the authors published."""
+NORM_EPS = 1e-6
+"""Of the layer norms of the authors' networks, and of mmpretrain's and timm's ViT."""
+RESNET_DEPTHS = {
+    ("BasicBlock", (2, 2, 2, 2)): 18,
+    ("BasicBlock", (3, 4, 6, 3)): 34,
+    ("Bottleneck", (3, 4, 6, 3)): 50,
+    ("Bottleneck", (3, 4, 23, 3)): 101,
+    ("Bottleneck", (3, 8, 36, 3)): 152,
+}
+
+
+def vit_config(
+    state_dict: Mapping[str, Tensor],
+    stated: Mapping[str, Any] | None = None,
+    num_heads: int | None = None,
+) -> tuple[dict[str, Any], str]:
+    """Returns the config of a ``DINOVisionTransformer`` that has the tensors.
+
+    The shapes tell everything but the number of heads, and the sides of a grid of patches that is
+    not square.
+
+    Args:
+        state_dict: Tensors in mmpretrain's names.
+        stated: Backbone config that the file carries, if any.
+        num_heads: Number of heads, if the caller knows.
+
+    Returns:
+        The config, and where the number of heads comes from, in words.
+
+    Raises:
+        ValueError: If a tensor that every such network has is missing, if neither the file nor the
+            width tells the number of heads or the grid, or if the file says another number.
+    """
+    stated = stated or {}
+    needed = ("cls_token", "pos_embed", "patch_embed.projection.weight", "layers.0.ln1.weight")
+    fc1 = "layers.0.ffn.layers.0.0.weight"
+    absent = [name for name in (*needed, fc1) if name not in state_dict]
+    if absent:
+        raise ValueError(
+            f"This looks like a ViT, but {', '.join(absent)} is not there; without it the network "
+            f"cannot be told. The file has {len(state_dict)} tensors: {_some(state_dict)}."
+        )
+    width, in_channels, rows, columns = state_dict["patch_embed.projection.weight"].shape
+    if rows != columns:
+        raise ValueError(f"The patches are {rows} x {columns} pixels; they must be square.")
+    heads, source = _num_heads(width, _stated_heads(stated), num_heads)
+    config = {
+        "type": VIT,
+        "arch": {
+            "embed_dims": width,
+            "num_layers": _count(state_dict, "layers."),
+            "num_heads": heads,
+            "feedforward_channels": len(state_dict[fc1]),
+        },
+        "img_size": _img_size(state_dict["pos_embed"].shape[1] - 1, rows, stated.get("img_size")),
+        "patch_size": rows,
+        "in_channels": in_channels,
+        **{name: stated[name] for name in VIT_OPTIONS if name in stated},
+    }
+    if stated.get("type", VIT) in VIT_TYPES[2:]:
+        # mmpretrain's ViT resizes position embeddings without the authors' offset.
+        config.setdefault("pos_embed_offset", 0.0)
+    if "layers.0.attn.qkv.bias" not in state_dict:
+        config["qkv_bias"] = False
+    return config, source
+
+
+def resnet_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Returns the config of a ``DINOResNet`` that has the tensors.
+
+    Args:
+        state_dict: Tensors in mmpretrain's names, which are torchvision's.
+
+    Raises:
+        ValueError: If they are of no ResNet of a known depth.
+    """
+    block = "Bottleneck" if "layer1.0.conv3.weight" in state_dict else "BasicBlock"
+    blocks = tuple(_count(state_dict, f"layer{stage}.") for stage in range(1, 5))
+    stem = state_dict.get("conv1.weight")
+    if (block, blocks) not in RESNET_DEPTHS or stem is None or stem.shape[-1] != 7:
+        raise ValueError(
+            f"This looks like a ResNet of {block}s with {blocks} blocks a stage and a first "
+            f"convolution of shape {None if stem is None else tuple(stem.shape)}; known are depths "
+            f"{sorted(RESNET_DEPTHS.values())} with a 7 x 7 first convolution."
+        )
+    return {
+        "type": RESNET,
+        "depth": RESNET_DEPTHS[block, blocks],
+        "in_channels": stem.shape[1],
+        "stem_channels": stem.shape[0],
+        "base_channels": len(state_dict["layer1.0.conv1.weight"]),
+        "out_indices": (3,),
+    }
+
+
+def norm_eps(config: Mapping[str, Any]) -> float:
+    """Returns the eps of the layer norms of a ViT's config."""
+    return config.get("norm_cfg", {}).get("eps", NORM_EPS)
+
+
+def head_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Returns the config of a ``DINOHead`` that has the tensors.
+
+    Args:
+        state_dict: Tensors in the authors' names, which are mmdino's (``mlp.0.weight``).
+
+    Raises:
+        ValueError: If a tensor that tells a width is missing.
+    """
+    names = [
+        name
+        for name, tensor in state_dict.items()
+        if name.startswith("mlp.") and name.endswith(".weight") and tensor.dim() == 2
+    ]
+    if not {"mlp.weight", "mlp.0.weight"} & {*names} or "last_layer.weight_v" not in state_dict:
+        raise ValueError(
+            "This is no projection head: it needs mlp.* and last_layer.weight_v, but has "
+            f"{_some(state_dict) or 'no tensors'}."
+        )
+    first = state_dict["mlp.weight" if "mlp.weight" in names else "mlp.0.weight"]
+    out_channels, bottleneck_channels = state_dict["last_layer.weight_v"].shape
+    config = {
+        "type": "mmdino.DINOHead",
+        "in_channels": first.shape[1],
+        "out_channels": out_channels,
+        "num_layers": len(names),
+        "bottleneck_channels": bottleneck_channels,
+        "use_bn": any(name.endswith("running_mean") for name in state_dict),
+    }
+    if len(names) > 1:
+        config["hidden_channels"] = len(first)
+    return config
+
+
+def config_in_text(text: str) -> dict[str, Any] | None:
+    """Finds the backbone in the text of a config, without running the text.
+
+    Args:
+        text: What mmengine keeps under ``meta["cfg"]`` of a checkpoint: assignments of literals and
+            ``dict(...)`` calls.
+
+    Returns:
+        The first dict inside ``model`` whose type is a ViT that is known here, or None.
+    """
+    try:
+        statements = ast.parse(text).body
+    except SyntaxError:
+        return None
+    for statement in statements:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "model":
+            return _find_vit(_plain(statement.value))
+    return None
+
+
+def config_in_meta(meta: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the backbone config that ``meta`` of a checkpoint or an extracted file holds."""
+    if "backbone" in meta:
+        return json.loads(meta["backbone"])
+    if isinstance(meta.get("cfg"), str):
+        return config_in_text(meta["cfg"])
+    return None
+
+
+def _plain(node: ast.expr) -> Any:
+    """The value of a literal or a ``dict(...)`` call; None for anything else."""
+    if isinstance(node, ast.Call):
+        if ast.unparse(node.func) != "dict":
+            return None
+        # mmengine writes dict({...}) where a key is no identifier.
+        merged = {}
+        for argument in node.args:
+            value = _plain(argument)
+            merged.update(value if isinstance(value, dict) else {})
+        return merged | {word.arg: _plain(word.value) for word in node.keywords if word.arg}
+    if isinstance(node, ast.Dict):
+        return {
+            _plain(key): _plain(value)
+            for key, value in zip(node.keys, node.values, strict=True)
+            if isinstance(key, ast.Constant)
+        }
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_plain(element) for element in node.elts]
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
+
+
+def _find_vit(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, dict):
+        if value.get("type") in VIT_TYPES:
+            return value
+        value = list(value.values())
+    for element in value if isinstance(value, list) else []:
+        found = _find_vit(element)
+        if found is not None:
+            return found
+    return None
+
+
+def _stated_heads(stated: Mapping[str, Any]) -> int | None:
+    arch = stated.get("arch")
+    if isinstance(arch, str):
+        arch = VisionTransformer.arch_zoo.get(arch.lower())
+    return arch.get("num_heads") if isinstance(arch, Mapping) else None
+
+
+def _num_heads(width: int, stated: int | None, given: int | None) -> tuple[int, str]:
+    if given is not None and stated is not None and given != stated:
+        raise ValueError(
+            f"The file says that the ViT has {stated} heads, but num_heads={given} was given. Leave"
+            " it out, or correct it where it comes from: with other heads the same tensors are "
+            "another network."
+        )
+    if given is not None:
+        heads, source = given, "as given"
+    elif stated is not None:
+        heads, source = stated, "from the file"
+    elif width % HEAD_WIDTH == 0:
+        heads, source = width // HEAD_WIDTH, f"assumed: {HEAD_WIDTH} wide, as all published ones"
+    else:
+        raise ValueError(
+            f"The file does not say how many heads the ViT has, and its width {width} is no "
+            f"multiple of {HEAD_WIDTH}, the width of a head in the published networks. Give "
+            "num_heads (--num-heads)."
+        )
+    if heads < 1 or width % heads:
+        raise ValueError(f"num_heads={heads} does not divide the ViT's width {width}.")
+    return heads, source
+
+
+def _img_size(num_patches: int, patch_size: int, stated: Any) -> int | list[int]:
+    if stated is not None:
+        sides = [stated, stated] if isinstance(stated, int) else list(stated)
+        if math.prod(side // patch_size for side in sides) == num_patches:
+            return sides[0] if sides[0] == sides[1] else sides
+    side = math.isqrt(num_patches)
+    if side * side != num_patches:
+        raise ValueError(
+            f"The position embeddings are of {num_patches} patches, which is no square, and the "
+            "file does not say how many rows they have. Give the checkpoint of the training run, "
+            "which does."
+        )
+    return side * patch_size
+
+
+def _count(state_dict: Mapping[str, Tensor], prefix: str) -> int:
+    found = {
+        name.removeprefix(prefix).split(".")[0] for name in state_dict if name.startswith(prefix)
+    }
+    return 1 + max((int(index) for index in found if index.isdigit()), default=-1)
+
+
+def _some(names: Mapping[str, Any]) -> str:
+    shown = list(names)[:5]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")

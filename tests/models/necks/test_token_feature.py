@@ -1,0 +1,28 @@
+"""The feature of a linear evaluation: class tokens of blocks, and the mean patch token."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+BLOCKS = tuple(torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(i)) for i in range(4))
+
+
+def test_class_tokens_of_all_blocks_are_joined():
+    (feature,) = MODELS.build({"type": "mmdino.TokenFeature"})(BLOCKS)
+    assert feature.shape == (2, 4 * 3)
+    assert torch.equal(feature[:, 3:6], BLOCKS[1][:, 0])
+    assert torch.equal(feature[:, 9:], BLOCKS[3][:, 0])
+
+
+def test_mean_patch_token_of_the_last_block_follows():
+    (feature,) = MODELS.build({"type": "mmdino.TokenFeature", "mean_patch": True})(BLOCKS[-1:])
+    assert feature.shape == (2, 2 * 3)
+    assert torch.equal(feature[:, :3], BLOCKS[-1][:, 0])
+    torch.testing.assert_close(feature[:, 3:], BLOCKS[-1][:, 1:5].sum(1) / 4)
+
+
+def test_maps_are_refused():
+    with pytest.raises(ValueError, match=r"shapes \[\(2, 3, 4, 4\)\].*out_type='raw'"):
+        MODELS.build({"type": "mmdino.TokenFeature"})((torch.zeros(2, 3, 4, 4),))

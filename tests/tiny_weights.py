@@ -1,0 +1,93 @@
+"""Files of weights small enough for a test, as each project writes them."""
+
+from __future__ import annotations
+
+import argparse
+
+import tiny_run
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+HEADS = tiny_run.ARCH["num_heads"]
+VIT = {"type": "mmdino.DINOVisionTransformer", "arch": tiny_run.ARCH, "img_size": 32}
+
+
+def vit(**options):
+    """A ViT of width 12 whose every tensor is random, so that none can be taken for another."""
+    model = MODELS.build(VIT | {"patch_size": 8} | options)
+    randomise(model)
+    model.eval()
+    return model
+
+
+def dino(use_bn=False, cfg=None):
+    """A DINO model whose student, teacher and centre are all random."""
+    cfg = cfg or tiny_run.vit_model()
+    cfg["head"]["use_bn"] = use_bn
+    model = MODELS.build(cfg)
+    randomise(model)
+    model.eval()
+    return model
+
+
+def randomise(model, seed=0):
+    """Draws all tensors, the running variances above 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
+            if name.endswith("running_var"):
+                tensor.abs_().add_(0.5)
+
+
+def save_training_checkpoint(path, model, cfg=None):
+    """Writes what mmengine's CheckpointHook writes, as far as weights are concerned."""
+    text = Config({"model": cfg or tiny_run.vit_model(), "train_cfg": {"max_epochs": 2}})
+    meta = {"epoch": 2, "iter": 6, "cfg": text.pretty_text}
+    torch.save({"meta": meta, "state_dict": model.state_dict(), "message_hub": {}}, path)
+    return path
+
+
+def authors_names(state_dict):
+    """A ViT's tensors under the names of the authors' files, spelled out once more."""
+    parts = {"patch_embed.projection": "patch_embed.proj", "ln1": "norm"}
+    in_block = {
+        "ln1": "norm1",
+        "ln2": "norm2",
+        "attn.qkv": "attn.qkv",
+        "attn.proj": "attn.proj",
+        "ffn.layers.0.0": "mlp.fc1",
+        "ffn.layers.1": "mlp.fc2",
+    }
+    for index in range(tiny_run.ARCH["num_layers"]):
+        parts |= {f"layers.{index}.{k}": f"blocks.{index}.{v}" for k, v in in_block.items()}
+    names = {
+        f"{ours}.{kind}": f"{theirs}.{kind}"
+        for ours, theirs in parts.items()
+        for kind in ("weight", "bias")
+    }
+    return {names.get(name, name): tensor for name, tensor in state_dict.items()}
+
+
+def save_authors_full(path, model, wrap_teacher=False):
+    """Writes what the authors' training script writes; ``model`` is a DINO with a ViT."""
+
+    def network(backbone, head):
+        names = {f"backbone.{name}": value for name, value in authors_names(backbone).items()}
+        return names | {f"head.{name}": value for name, value in head.items()}
+
+    student = network(model.backbone.state_dict(), model.head.state_dict())
+    teacher = network(*(model.teacher[part].state_dict() for part in ("backbone", "head")))
+    # The authors' networks carry a classifier that nothing uses.
+    student["backbone.head.weight"] = torch.ones(2, 12)
+    checkpoint = {
+        "student": {f"module.{name}": value for name, value in student.items()},
+        "teacher": {("module." if wrap_teacher else "") + k: v for k, v in teacher.items()},
+        "optimizer": {"state": {}, "param_groups": []},
+        "epoch": 100,
+        "args": argparse.Namespace(arch="vit_small", patch_size=8),
+        "dino_loss": {"center": model.dino_loss.center},
+    }
+    torch.save(checkpoint, path)
+    return path

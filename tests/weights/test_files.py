@@ -1,0 +1,135 @@
+"""Weights are read without running what a file holds, and written whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from fractions import Fraction
+
+import pytest
+import torch
+from mmengine.runner import CheckpointLoader
+
+from mmdino.weights.files import read_checkpoint, whole_file, write_tensors
+
+TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(3)}
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_tensors_and_metadata_come_back(tmp_path, suffix):
+    path = tmp_path / "new" / f"weights{suffix}"
+    write_tensors(path, TENSORS, {"backbone": "{}"})
+    content = read_checkpoint(path)
+    assert equal(content["state_dict"], TENSORS)
+    assert content["meta"]["backbone"] == "{}"
+
+
+def test_without_metadata_a_pth_is_the_bare_dict(tmp_path):
+    write_tensors(tmp_path / "a.pth", TENSORS)
+    assert equal(read_checkpoint(tmp_path / "a.pth"), TENSORS)
+
+
+def test_views_of_one_tensor_are_written_apart(tmp_path):
+    whole = torch.arange(6.0)
+    write_tensors(tmp_path / "a.safetensors", {"first": whole[:3], "all": whole})
+    assert read_checkpoint(tmp_path / "a.safetensors")["state_dict"]["first"].tolist() == [0, 1, 2]
+
+
+def test_an_extracted_pth_needs_no_class_to_be_allowed(tmp_path):
+    write_tensors(tmp_path / "a.pth", TENSORS, {"backbone": "{}"})
+    loaded = torch.load(tmp_path / "a.pth", weights_only=True)
+    assert equal(loaded["state_dict"], TENSORS)
+    assert equal(CheckpointLoader.load_checkpoint(str(tmp_path / "a.pth"))["state_dict"], TENSORS)
+
+
+def test_the_kind_is_known_by_the_content(tmp_path):
+    write_tensors(tmp_path / "a.safetensors", TENSORS)
+    (tmp_path / "a.safetensors").rename(tmp_path / "a.pth")
+    assert equal(read_checkpoint(tmp_path / "a.pth")["state_dict"], TENSORS)
+
+
+def test_the_authors_namespace_is_allowed(tmp_path):
+    torch.save({"args": argparse.Namespace(arch="vit_small")}, tmp_path / "a.pth")
+    assert read_checkpoint(tmp_path / "a.pth")["args"].arch == "vit_small"
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_any_other_class_is_refused_by_name(tmp_path, legacy):
+    torch.save(
+        {"model": Fraction(1, 2)},
+        tmp_path / "a.pth",
+        _use_new_zipfile_serialization=not legacy,
+    )
+    with pytest.raises(ValueError, match=r"asks for fractions\.Fraction.*it was not loaded"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_truncated_file_is_refused(tmp_path, suffix, share):
+    path = tmp_path / f"a{suffix}"
+    write_tensors(path, {"a": torch.zeros(1000)})
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match="damaged or not whole"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "content", ["<!DOCTYPE html><html>404</html>", "version https://git-lfs", ""]
+)
+def test_a_page_in_place_of_the_file_is_refused(tmp_path, content):
+    (tmp_path / "a.pth").write_text(content)
+    with pytest.raises(ValueError, match=r"no file of weights.*Download it again"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent\.pth"):
+        read_checkpoint(tmp_path / "absent.pth")
+    with pytest.raises(FileNotFoundError, match=r"without config\.json"):
+        read_checkpoint(tmp_path)
+
+
+def test_an_address_that_cannot_be_fetched():
+    with pytest.raises(ValueError, match=r"s3://bucket/a\.pth cannot be fetched"):
+        read_checkpoint("s3://bucket/a.pth")
+
+
+def test_what_was_downloaded_is_read_from_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    write_tensors(tmp_path / "hub" / "checkpoints" / "a.pth", TENSORS)
+    assert equal(read_checkpoint("https://example.invalid/dino/a.pth"), TENSORS)
+
+
+def test_a_huggingface_folder_has_its_config(tmp_path):
+    write_tensors(tmp_path / "model.safetensors", TENSORS)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
+    content = read_checkpoint(tmp_path)
+    assert equal(content["state_dict"], TENSORS)
+    assert json.loads(content["meta"]["huggingface"]) == {"model_type": "vit"}
+
+
+def test_a_pickle_of_something_else_is_refused(tmp_path):
+    torch.save([1, 2], tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="holds a list"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_no_half_written_file_stays(tmp_path):
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"before")
+
+    def fail():
+        with whole_file(path) as partial:
+            partial.write_bytes(b"half")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        fail()
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]

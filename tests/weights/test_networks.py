@@ -1,0 +1,240 @@
+"""A backbone is found in any file of weights, and computes what it computed where it comes from."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_run
+import tiny_weights
+import torch
+import torchvision
+from mmengine.registry import MODELS
+
+from mmdino.weights.conversion import convert_backbone, write_backbone
+from mmdino.weights.files import write_tensors
+from mmdino.weights.networks import (
+    backbone_weights,
+    build_backbone,
+    feature_of,
+    load_backbone,
+    untrained_like,
+)
+
+IMAGES = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_weights.dino()
+
+
+@pytest.fixture
+def checkpoint(tmp_path, model):
+    return tiny_weights.save_training_checkpoint(tmp_path / "epoch_2.pth", model)
+
+
+@pytest.mark.parametrize("network", ["teacher", "student"])
+def test_training_checkpoint(model, checkpoint, network):
+    backbone = load_backbone(checkpoint, network)
+    torch.testing.assert_close(feature_of(backbone, IMAGES), model.extract_feat(IMAGES, network))
+    assert not backbone.training
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+def test_the_teacher_is_the_default(checkpoint):
+    assert backbone_weights(checkpoint).network == "teacher"
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_extracted_file_says_its_number_of_heads(tmp_path, model, checkpoint, suffix):
+    weights = backbone_weights(checkpoint)
+    write_backbone(tmp_path / f"teacher{suffix}", "mmdino", weights, weights.state_dict)
+    extracted = backbone_weights(tmp_path / f"teacher{suffix}")
+    assert extracted.config == weights.config
+    assert (extracted.network, extracted.heads_from) == ("teacher", "from the file")
+    features = feature_of(load_backbone(tmp_path / f"teacher{suffix}"), IMAGES)
+    torch.testing.assert_close(features, model.extract_feat(IMAGES))
+
+
+@pytest.mark.parametrize("wrap_teacher", [False, True])
+@pytest.mark.parametrize("network", ["teacher", "student"])
+def test_authors_full_file(tmp_path, model, network, wrap_teacher):
+    path = tiny_weights.save_authors_full(tmp_path / "full.pth", model, wrap_teacher)
+    backbone = load_backbone(path, network, num_heads=2)
+    torch.testing.assert_close(feature_of(backbone, IMAGES), model.extract_feat(IMAGES, network))
+
+
+def test_authors_backbone_file(tmp_path, golden):
+    """The reference's own tensors give the reference's own features."""
+    torch.save(golden("vit", "p8/param/"), tmp_path / "vit.pth")
+    backbone = load_backbone(tmp_path / "vit.pth", num_heads=2).double()
+    reference = golden("vit", "p8/wide/")
+    torch.testing.assert_close(
+        feature_of(backbone, reference["input"]), reference["cls"], rtol=0, atol=1e-6
+    )
+
+
+def test_resnet_of_the_authors(tmp_path):
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet18().eval()
+    torch.save({f"module.{name}": t for name, t in theirs.state_dict().items()}, tmp_path / "r.pth")
+    weights = backbone_weights(tmp_path / "r.pth")
+    assert weights.kind == "resnet"
+    assert weights.unused == ("fc.weight", "fc.bias")
+    theirs.fc = torch.nn.Identity()
+    features = feature_of(load_backbone(tmp_path / "r.pth"), IMAGES)
+    torch.testing.assert_close(features, theirs(IMAGES))
+
+
+def test_huggingface_folder(tmp_path, model, checkpoint):
+    weights = backbone_weights(checkpoint)
+    tensors = convert_backbone(weights, "huggingface")
+    write_backbone(tmp_path / "hf", "huggingface", weights, tensors)
+    features = feature_of(load_backbone(tmp_path / "hf"), IMAGES)
+    torch.testing.assert_close(features, model.extract_feat(IMAGES))
+
+
+def test_one_backbone_of_another_run(tmp_path):
+    """A fine-tuned classifier's checkpoint, and one with a frozen backbone within a backbone."""
+    vit = tiny_weights.vit()
+    for prefix in ("backbone.", "backbone.backbone."):
+        state = {f"{prefix}{name}": value for name, value in vit.state_dict().items()}
+        state["head.layers.head.weight"] = torch.zeros(3, 12)
+        torch.save({"state_dict": state}, tmp_path / "classifier.pth")
+        loaded = load_backbone(tmp_path / "classifier.pth", num_heads=2)
+        torch.testing.assert_close(feature_of(loaded, IMAGES), feature_of(vit, IMAGES))
+
+
+def test_mmpretrains_vit_keeps_its_way_of_resizing_positions(tmp_path):
+    cfg = tiny_weights.VIT | {"type": "VisionTransformer", "patch_size": 8}
+    theirs = MODELS.build(cfg)
+    theirs.eval()
+    tiny_weights.randomise(theirs)
+    state = {f"backbone.{name}": value for name, value in theirs.state_dict().items()}
+    text = f"model = dict(backbone={cfg!r}, head=dict(type='LinearClsHead'))"
+    torch.save({"state_dict": state, "meta": {"cfg": text}}, tmp_path / "a.pth")
+    loaded = load_backbone(tmp_path / "a.pth")
+    torch.testing.assert_close(feature_of(loaded, IMAGES), theirs(IMAGES)[-1])
+
+
+def test_prefix_selects_and_a_wrong_one_is_refused(tmp_path, model, checkpoint):
+    student = backbone_weights(checkpoint, prefix="backbone.")
+    assert student.network == "student"
+    assert torch.equal(student.state_dict["cls_token"], model.backbone.cls_token)
+    with pytest.raises(ValueError, match=r"begins with 'encoder\.'; they begin with backbone\."):
+        backbone_weights(checkpoint, prefix="encoder.")
+    with pytest.raises(ValueError, match="Leave out one of the two"):
+        backbone_weights(checkpoint, "student", prefix="backbone.")
+    full = tiny_weights.save_authors_full(tmp_path / "full.pth", model)
+    teacher = backbone_weights(full, prefix="teacher.backbone.", num_heads=2).state_dict
+    assert torch.equal(teacher["cls_token"], model.teacher["backbone"].cls_token)
+
+
+def test_heads_of_published_widths_are_assumed_and_others_asked_for(tmp_path):
+    arch = tiny_run.ARCH | {"embed_dims": 128, "num_heads": 2}
+    wide = tiny_weights.vit(arch=arch)
+    write_tensors(tmp_path / "wide.pth", wide.state_dict())
+    assert "assumed" in backbone_weights(tmp_path / "wide.pth").heads_from
+    write_tensors(tmp_path / "narrow.pth", tiny_weights.vit().state_dict())
+    with pytest.raises(ValueError, match="width 12 is no multiple of 64"):
+        backbone_weights(tmp_path / "narrow.pth")
+    with pytest.raises(ValueError, match="num_heads=5 does not divide"):
+        backbone_weights(tmp_path / "narrow.pth", num_heads=5)
+
+
+def test_heads_that_contradict_the_file_are_refused(checkpoint):
+    with pytest.raises(ValueError, match="2 heads, but num_heads=3"):
+        backbone_weights(checkpoint, num_heads=3)
+
+
+def test_a_student_that_is_not_there(tmp_path):
+    write_tensors(tmp_path / "a.pth", tiny_weights.vit().state_dict())
+    with pytest.raises(ValueError, match="holds one network, a backbone, and no student"):
+        backbone_weights(tmp_path / "a.pth", "student", num_heads=2)
+    with pytest.raises(ValueError, match="network='ema' is unknown"):
+        backbone_weights(tmp_path / "a.pth", "ema")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("layers.1.ln2.bias"), r"1 missing: layers\.1\.ln2\.bias"),
+        (lambda state: state.update(dist_token=torch.zeros(1)), "1 unexpected: dist_token"),
+        (lambda state: state.update({"ln1.bias": torch.zeros(3)}), r"ln1\.bias \(3,\) instead of"),
+        (lambda state: state.pop("pos_embed"), "looks like a ViT, but pos_embed is not there"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, change, message):
+    state = tiny_weights.vit().state_dict()
+    change(state)
+    write_tensors(tmp_path / "a.pth", state)
+    with pytest.raises(ValueError, match=message):
+        load_backbone(tmp_path / "a.pth", num_heads=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"epoch": 3}, "holds no named tensors, but epoch"),
+        ({"embedding.weight": torch.zeros(2, 2)}, "No backbone is known by the 1 tensors"),
+    ],
+)
+def test_files_without_a_backbone(tmp_path, content, message):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=message):
+        load_backbone(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        tiny_weights.VIT | {"patch_size": 8},
+        {"type": "mmdino.DINOResNet", "depth": 18, "base_channels": 8, "out_indices": (3,)},
+    ],
+)
+def test_untrained_is_the_start_of_pretraining_from_its_seed(cfg):
+    backbone = MODELS.build(cfg)
+    tiny_weights.randomise(backbone)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    first, again, other = (untrained_like(backbone, seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+    torch.manual_seed(3)
+    start = MODELS.build(cfg)
+    start.init_weights()
+    for name, tensor in start.state_dict().items():
+        if len(tensor.unique()) > 1:
+            assert not torch.equal(first[name], other[name])
+            few = tensor.numel() < 100
+            assert first[name].std() == pytest.approx(tensor.std().item(), rel=1 if few else 0.2)
+        else:
+            assert torch.equal(first[name], tensor)
+
+
+def test_untrained_leaves_the_callers_random_numbers_alone():
+    backbone = tiny_weights.vit()
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    untrained_like(backbone, seed=5)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_what_starts_from_a_file_has_no_untrained_like():
+    init_cfg = {"type": "Pretrained", "checkpoint": "vit.pth"}
+    with pytest.raises(ValueError, match="its start is a file"):
+        untrained_like(tiny_weights.vit(init_cfg=init_cfg))
+
+
+def test_a_feature_is_the_class_token_or_the_mean_of_the_last_map():
+    vit = tiny_weights.vit()
+    token = vit.intermediate_tokens(IMAGES, 1)[0][:, 0]
+    assert torch.equal(feature_of(vit, IMAGES), token)
+    last = torch.randn(2, 5, 3, 4)
+    assert torch.equal(feature_of(lambda images: (last[:, :2], last), IMAGES), last.mean((2, 3)))
+    with pytest.raises(ValueError, match=r"\(2, 25, 12\); a feature is"):
+        feature_of(tiny_weights.vit(out_type="raw"), IMAGES)
+
+
+def test_build_backbone_refuses_tensors_of_another_network():
+    with pytest.raises(ValueError, match=r"The file does not fit the mmdino\.DINOVision"):
+        build_backbone(tiny_weights.VIT | {"patch_size": 8}, {"cls_token": torch.zeros(1, 1, 12)})

@@ -1,0 +1,104 @@
+"""``init_cfg=dict(type="Pretrained", ...)`` of our backbones: whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_run
+import torch
+from mmengine.registry import MODELS
+
+VIT = tiny_run.vit_model()["backbone"]
+
+
+def build(checkpoint=None, vit=VIT, **init):
+    if checkpoint is not None:
+        init = {"type": "Pretrained", "checkpoint": str(checkpoint), **init}
+    backbone = MODELS.build({**vit, "init_cfg": init or None})
+    backbone.init_weights()
+    return backbone
+
+
+@pytest.fixture(scope="module")
+def dino():
+    torch.manual_seed(0)
+    model = MODELS.build(tiny_run.vit_model())
+    model.init_weights()
+    with torch.no_grad():
+        model.teacher["backbone"].cls_token += 1
+    return model
+
+
+@pytest.fixture
+def checkpoint(dino, tmp_path):
+    """A training checkpoint whose teacher is not its student."""
+    path = tmp_path / "epoch_1.pth"
+    torch.save({"state_dict": dino.state_dict()}, path)
+    return path
+
+
+def test_the_teacher_is_taken_with_or_without_prefix(dino, checkpoint):
+    expected = dino.teacher["backbone"].state_dict()
+    for backbone in (build(checkpoint), build(checkpoint, prefix="teacher.backbone.")):
+        torch.testing.assert_close(dict(backbone.state_dict()), dict(expected))
+
+
+def test_the_student_is_taken_where_asked_for(dino, checkpoint):
+    for init in ({"network": "student"}, {"prefix": "backbone."}):
+        found = build(checkpoint, **init)
+        assert torch.equal(found.cls_token, dino.backbone.cls_token)
+
+
+def test_within_a_list_of_init_cfgs(dino, checkpoint):
+    entries = [{"type": "Constant", "layer": "Conv2d", "val": 0}]
+    entries.append({"type": "Pretrained", "checkpoint": str(checkpoint)})
+    backbone = MODELS.build({**VIT, "init_cfg": entries})
+    backbone.init_weights()
+    assert torch.equal(backbone.cls_token, dino.teacher["backbone"].cls_token)
+
+
+def test_position_embeddings_of_another_length_are_resized(dino, checkpoint):
+    backbone = build(checkpoint, vit={**VIT, "img_size": 64})
+    assert backbone.pos_embed.shape == (1, 65, 12)
+    assert torch.equal(backbone.pos_embed[:, 0], dino.teacher["backbone"].pos_embed[:, 0])
+
+
+def test_without_final_norm_the_files_is_left(checkpoint):
+    assert "ln1.weight" not in build(checkpoint, vit={**VIT, "final_norm": False}).state_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arch": {**tiny_run.ARCH, "num_layers": 3}}, "missing: layers.2.ln1.weight"),
+        ({"arch": {**tiny_run.ARCH, "num_layers": 1}}, "unexpected: layers.1.ln1.weight"),
+        ({"patch_size": 16}, "of another shape: patch_embed.projection.weight"),
+    ],
+)
+def test_weights_of_another_network_are_refused(checkpoint, change, message):
+    with pytest.raises(ValueError, match="does not fit DINOVisionTransformer") as error:
+        build(checkpoint, vit={**VIT, **change})
+    assert message in str(error.value)
+
+
+def test_a_prefix_that_nothing_has_is_refused(checkpoint):
+    with pytest.raises(ValueError, match=r"begins with 'backbon\.'; they begin with backbone\."):
+        build(checkpoint, prefix="backbon.")
+
+
+def test_a_missing_file_is_named_with_the_way_out(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no\.pth.*init_cfg=None for an untrained"):
+        build(tmp_path / "no.pth")
+
+
+def test_an_unknown_key_is_refused(checkpoint):
+    with pytest.raises(ValueError, match=r"\['perfix'\] is not known"):
+        build(checkpoint, perfix="backbone.")
+
+
+def test_a_student_started_so_starts_the_teacher_too(dino, checkpoint):
+    init = {"type": "Pretrained", "checkpoint": str(checkpoint)}
+    model = MODELS.build(tiny_run.vit_model(backbone={**VIT, "init_cfg": init}))
+    model.init_weights()
+    expected = dino.teacher["backbone"].cls_token
+    for backbone in (model.backbone, model.teacher["backbone"]):
+        assert torch.equal(backbone.cls_token, expected)

@@ -1,0 +1,108 @@
+"""Configs are read off tensors and texts, and no text is run."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_weights
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from mmdino.weights.specs import (
+    config_in_meta,
+    config_in_text,
+    head_config,
+    resnet_config,
+    vit_config,
+)
+
+
+def test_vit_config_builds_the_same_network():
+    vit = tiny_weights.vit(img_size=48, patch_size=16, in_channels=4, qkv_bias=False)
+    config, source = vit_config(vit.state_dict(), num_heads=2)
+    assert (config["img_size"], config["patch_size"], config["in_channels"]) == (48, 16, 4)
+    assert source == "as given"
+    MODELS.build(config).load_state_dict(vit.state_dict())
+
+
+def test_a_named_architecture_tells_its_heads():
+    vit = tiny_weights.vit(arch="deit-tiny")
+    stated = {"type": "mmdino.DINOVisionTransformer", "arch": "deit-tiny"}
+    config, source = vit_config(vit.state_dict(), stated)
+    assert (config["arch"]["num_heads"], source) == (3, "from the file")
+
+
+def test_a_grid_that_is_not_square_is_the_files_to_say():
+    vit = tiny_weights.vit(img_size=(32, 48))
+    config, _ = vit_config(vit.state_dict(), {"img_size": [32, 48]}, num_heads=2)
+    assert config["img_size"] == [32, 48]
+    with pytest.raises(ValueError, match="24 patches, which is no square"):
+        vit_config(vit.state_dict(), num_heads=2)
+
+
+def test_options_that_change_what_is_computed_are_kept_and_others_are_not():
+    stated = {"norm_cfg": {"type": "LN", "eps": 1e-12}, "drop_path_rate": 0.1}
+    config, _ = vit_config(tiny_weights.vit().state_dict(), stated, num_heads=2)
+    assert config["norm_cfg"]["eps"] == 1e-12
+    assert "drop_path_rate" not in config
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101])
+def test_resnet_config_tells_the_depth(depth):
+    cfg = {"type": "mmdino.DINOResNet", "depth": depth, "base_channels": 8, "stem_channels": 8}
+    state = MODELS.build(cfg | {"out_indices": (3,)}).state_dict()
+    config = resnet_config(state)
+    assert config["depth"] == depth
+    MODELS.build(config).load_state_dict(state)
+
+
+def test_an_unknown_resnet_is_refused():
+    state = {"conv1.weight": torch.zeros(8, 3, 3, 3), "layer1.0.conv1.weight": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"\(1, 0, 0, 0\) blocks a stage.*7 x 7"):
+        resnet_config(state)
+
+
+@pytest.mark.parametrize(
+    ("num_layers", "use_bn"), [(1, False), (2, False), (2, True), (4, False), (4, True)]
+)
+def test_head_config_builds_the_same_head(num_layers, use_bn):
+    cfg = {
+        "type": "mmdino.DINOHead",
+        "in_channels": 12,
+        "out_channels": 32,
+        "num_layers": num_layers,
+        "bottleneck_channels": 8,
+        "use_bn": use_bn,
+    }
+    cfg |= {"hidden_channels": 16} if num_layers > 1 else {}
+    assert head_config(MODELS.build(cfg).state_dict()) == cfg
+
+
+def test_what_is_no_head_is_refused():
+    with pytest.raises(ValueError, match=r"no projection head.*has fc\.weight"):
+        head_config({"fc.weight": torch.zeros(2, 2)})
+
+
+def test_the_text_of_a_config_is_read_like_the_config():
+    backbone = tiny_weights.VIT | {"norm_cfg": {"type": "LN", "eps": 1e-5}, "img_size": (32, 48)}
+    cfg = Config({"model": {"type": "Any", "inner": [{"backbone": backbone}], "x-y": -1}})
+    found = config_in_text(cfg.pretty_text)
+    assert found["arch"] == backbone["arch"]
+    assert found["img_size"] == [32, 48]
+    assert found["norm_cfg"]["eps"] == 1e-5
+
+
+def test_the_text_of_a_config_is_not_run(tmp_path):
+    ran = tmp_path / "ran"
+    text = (
+        f"open({str(ran)!r}, 'w')\n"
+        f"model = dict(init=open({str(ran)!r}, 'w'), type='mmdino.DINOVisionTransformer')\n"
+    )
+    assert config_in_text(text) == {"init": None, "type": "mmdino.DINOVisionTransformer"}
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("text", ["model = dict(", "work_dir = 'a'", "model = dict(type='ResNet')"])
+def test_a_text_without_a_vit_says_nothing(text):
+    assert config_in_text(text) is None
+    assert config_in_meta({"cfg": text}) is None

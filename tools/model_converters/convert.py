@@ -1,0 +1,114 @@
+"""Converts weights between mmdino, the authors' files, timm and Hugging Face.
+
+Whose names the source has is found out by itself: a checkpoint of mmdino or an extracted file, the
+authors' backbone or full file, timm's or torchvision's weights, a Hugging Face ViTModel's folder.
+
+    python tools/model_converters/convert.py dino_deitsmall16_pretrain.pth vits16.pth --to mmdino
+    python tools/model_converters/convert.py work_dirs/dino_demo/epoch_12.pth out --to huggingface
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mmdino.weights.checks import check_backbone, check_full
+from mmdino.weights.conversion import (
+    SUFFIXES,
+    check_target,
+    convert_backbone,
+    full_checkpoint,
+    full_weights,
+    keep_expected,
+    match_weights,
+    write_backbone,
+    write_full,
+)
+from mmdino.weights.matching import require_match
+from mmdino.weights.networks import backbone_weights
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", help="file, Hugging Face folder, or http address to read")
+    parser.add_argument("target", help="file to write, .pth or .safetensors; a folder for HF")
+    parser.add_argument("--to", required=True, choices=tuple(SUFFIXES), help="whose names to write")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="student, teacher, both heads and the centre; between mmdino and the authors",
+    )
+    parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
+    parser.add_argument("--prefix", help="take the tensors below it, where they are not found")
+    parser.add_argument(
+        "--num-heads", type=int, help="heads of a ViT, where neither the file nor its width says"
+    )
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="write although expected tensors are missing"
+    )
+    parser.add_argument(
+        "--allow-unexpected", action="store_true", help="leave out tensors that DINO has not"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare the features of a random input, computed by the code of each project",
+    )
+    return parser.parse_args(argv)
+
+
+def convert_one(args: argparse.Namespace) -> None:
+    """Converts a backbone."""
+    check_target(args.target, args.to, args.source)
+    weights = backbone_weights(args.source, args.network, args.prefix, args.num_heads)
+    print(f"{args.source}: {weights}")
+    match = match_weights(weights)
+    print(match)
+    require_match(match, args.allow_missing, args.allow_unexpected, args.check)
+    weights = weights._replace(state_dict=keep_expected(weights.state_dict, match))
+    tensors = convert_backbone(weights, args.to)
+    if args.check:
+        _say_checked(check_backbone(weights, args.to, tensors), "features")
+    write_backbone(args.target, args.to, weights, tensors)
+    print(f"{args.target}: written, {len(tensors)} tensors in the names of {args.to}")
+
+
+def convert_full(args: argparse.Namespace) -> None:
+    """Converts student, teacher, heads and centre."""
+    check_target(args.target, "authors", args.source)
+    weights = full_weights(args.source, args.num_heads)
+    print(f"{args.source}: {weights}")
+    match = match_weights(weights)
+    print(match)
+    require_match(match, args.allow_missing, args.allow_unexpected, args.check)
+    weights = weights._replace(state_dict=keep_expected(weights.state_dict, match))
+    checkpoint = full_checkpoint(weights, args.to)
+    if args.check:
+        _say_checked(check_full(weights), "features, logits and centre")
+    write_full(args.target, checkpoint)
+    print(
+        f"{args.target}: written, {len(weights.state_dict)} tensors of student, teacher, heads and "
+        f"centre in the names of {args.to}"
+    )
+
+
+def _say_checked(difference: float, what: str) -> None:
+    print(f"checked on a random input: {what} differ by {difference:.1e} at most")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Converts."""
+    args = parse_args(argv)
+    if args.full:
+        if args.prefix or args.network == "student":
+            raise ValueError("--full takes both networks; leave out --network and --prefix.")
+        convert_full(args)
+    else:
+        convert_one(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Exports a backbone to ONNX for one input size, and compares it with onnxruntime.
+
+python tools/model_converters/export_onnx.py work_dirs/dino_demo/epoch_12.pth demo.onnx --size 48
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import torch
+
+from mmdino.weights.networks import backbone_weights, build_backbone
+from mmdino.weights.onnx_export import export_onnx
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", help="any file of weights that convert.py reads")
+    parser.add_argument("target", help="file to write, .onnx")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs="+",
+        default=[224],
+        metavar="PIXELS",
+        help="height and width of the images, or one number for both; 224 by default",
+    )
+    parser.add_argument("--batch", type=int, default=1, help="images at a time; 1 by default")
+    parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
+    parser.add_argument(
+        "--num-heads", type=int, help="heads of a ViT, where neither the file nor its width says"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-5,
+        help="allowed difference from onnxruntime, over the largest feature; 1e-5 by default",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exports."""
+    args = parse_args(argv)
+    if len(args.size) > 2 or min(args.size) < 1 or args.batch < 1:
+        raise ValueError(
+            f"--size {args.size} --batch {args.batch}: give one or two positive numbers of pixels, "
+            "and at least 1 image."
+        )
+    if not args.target.endswith(".onnx"):
+        raise ValueError(f"{args.target} was given to write to; its name must end in .onnx.")
+    height, width = args.size[0], args.size[-1]
+    weights = backbone_weights(args.source, args.network, num_heads=args.num_heads)
+    print(f"{args.source}: {weights}")
+    backbone = build_backbone(weights.config, weights.state_dict, args.source)
+    print(f"all {len(weights.state_dict)} tensors matched")
+    generator = torch.Generator().manual_seed(0)
+    shape = (args.batch, weights.config["in_channels"], height, width)
+    images = torch.randn(shape, generator=generator)
+    difference = export_onnx(backbone, args.target, images, args.tolerance)
+    print(f"onnxruntime's features differ by {difference:.1e} of the largest at most")
+    print(f"{args.target}: written, images {shape} to features")
+
+
+if __name__ == "__main__":
+    main()

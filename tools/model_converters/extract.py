@@ -1,0 +1,59 @@
+"""Takes the teacher's backbone out of a checkpoint, as a file of tensors alone.
+
+    python tools/model_converters/extract.py work_dirs/dino_demo/epoch_12.pth demo_teacher.pth
+
+mmpretrain and mmseg load a .pth through init_cfg=dict(type='Pretrained', checkpoint=FILE), and so
+does mmdino, which takes a .safetensors too.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mmdino.weights.checks import check_backbone
+from mmdino.weights.conversion import check_target, match_weights, write_backbone
+from mmdino.weights.matching import require_match
+from mmdino.weights.networks import backbone_weights
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", help="checkpoint of mmdino, or the authors' full file")
+    parser.add_argument("target", help="file to write, .pth or .safetensors")
+    parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
+    parser.add_argument(
+        "--num-heads", type=int, help="heads of a ViT, where neither the file nor its width says"
+    )
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="write although expected tensors are missing"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare the features of a random input with those of the authors' network",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Extracts."""
+    args = parse_args(argv)
+    check_target(args.target, "mmdino", args.checkpoint)
+    weights = backbone_weights(args.checkpoint, args.network, num_heads=args.num_heads)
+    print(f"{args.checkpoint}: {weights}")
+    match = match_weights(weights)
+    print(match)
+    require_match(match, args.allow_missing, check=args.check)
+    if args.check:
+        difference = check_backbone(weights, "mmdino", weights.state_dict)
+        print(f"checked on a random input: features differ by {difference:.1e} at most")
+    write_backbone(args.target, "mmdino", weights, weights.state_dict)
+    print(f"{args.target}: written, {len(weights.state_dict)} tensors")
+
+
+if __name__ == "__main__":
+    main()
