@@ -56,6 +56,8 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if not torch.cuda.is_available():
         cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
+        # torch synchronises batch norms on accelerators only, and refuses tensors of the CPU.
+        cfg.pop("sync_bn", None)
     return cfg
 
 

@@ -1,36 +1,43 @@
-"""Reports the weighted k-NN accuracy of a checkpoint's teacher."""
+"""Reports the figures of a checkpoint with a config's data.
+
+For a pretraining config that is weighted k-NN of the teacher, else what the config tests:
+accuracy of a classifier, mIoU of a segmentor.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from mmengine.runner import Runner
 
 from mmdino.command_line import existing_file, load_config, tool_parser
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = tool_parser(__doc__)
     parser.add_argument("checkpoint", help="path of the checkpoint")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    """Validates."""
-    args = parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Tests, or validates where the config has nothing to test."""
+    args = parse_args(argv)
     cfg = load_config(args)
     cfg.load_from = existing_file(args.checkpoint, "checkpoint")
     cfg.resume = False
-    if cfg.get("val_cfg") is None:
+    runs_test = cfg.get("test_cfg") is not None
+    if not runs_test and cfg.get("val_cfg") is None:
         raise ValueError(
             f"{args.config} has no k-NN validation. Give it val_dataloader, val_cfg and "
             "val_evaluator with a labelled data set; configs/_base_/datasets/imagenet.py has some."
         )
-    metrics = Runner.from_cfg(cfg).val()
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.test() if runs_test else runner.val()
     print(f"{args.checkpoint}:")
     for name, value in metrics.items():
-        print(f"  {name}: {value:.2f} %")
+        print(f"  {name}: {value:.2f} %" if "time" not in name else f"  {name}: {value:.3f} s")
 
 
 if __name__ == "__main__":

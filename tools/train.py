@@ -1,18 +1,26 @@
-"""Trains from a config: python tools/train.py configs/dino_demo.py."""
+"""Trains from a config, be it pretraining, an evaluation or segmentation.
+
+python tools/train.py configs/dino_demo.py
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from mmdino.command_line import existing_file, load_config, tool_parser
 
-AMP_WRAPPERS = {"mmdino.DINOOptimWrapper": "mmdino.DINOAmpOptimWrapper"}
+AMP_WRAPPERS = {
+    "mmdino.DINOOptimWrapper": "mmdino.DINOAmpOptimWrapper",
+    "OptimWrapper": "AmpOptimWrapper",
+}
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = tool_parser(__doc__)
     parser.add_argument(
@@ -29,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         choices=("auto", "bfloat16", "float16"),
         help="mixed precision; auto takes bfloat16 where the device has it, else float16",
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def turn_on_amp(cfg: Config, dtype: str) -> None:
@@ -41,17 +49,33 @@ def turn_on_amp(cfg: Config, dtype: str) -> None:
     kind = cfg.optim_wrapper.get("type", "OptimWrapper")
     if kind not in {*AMP_WRAPPERS, *AMP_WRAPPERS.values()}:
         raise ValueError(
-            "--amp needs optim_wrapper.type='mmdino.DINOOptimWrapper', but the config has "
-            f"{kind!r}. Change the type, or leave out --amp and choose the precision in the config."
+            f"--amp knows the optim_wrapper types {', '.join(map(repr, AMP_WRAPPERS))}, but the "
+            f"config has {kind!r}. Change the type, or leave out --amp and choose the precision in "
+            "the config."
         )
     cfg.optim_wrapper.type = AMP_WRAPPERS.get(kind, kind)
+    if cfg.optim_wrapper.type == "AmpOptimWrapper":
+        refuse_amp_on_cpu()
     if dtype != "auto":
         cfg.optim_wrapper.dtype = dtype
 
 
-def main() -> None:
+def refuse_amp_on_cpu() -> None:
+    """Refuses mmengine's mixed precision where there is no accelerator.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if get_device() == "cpu":
+        raise ValueError(
+            "--amp of an evaluation or of segmentation is mmengine's AmpOptimWrapper, which needs "
+            "an accelerator, and none was found. Leave out --amp."
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Trains."""
-    args = parse_args()
+    args = parse_args(argv)
     cfg = load_config(args)
     if args.amp:
         turn_on_amp(cfg, args.amp)

@@ -17,6 +17,7 @@ default_hooks = dict(
     unreadable_images=dict(type="mmdino.UnreadableImagesHook", limit=100),
     throughput=dict(type="mmdino.ThroughputHook"),
     collapse_monitor=dict(type="mmdino.CollapseMonitorHook"),
+    feature_drop=dict(type="mmdino.FeatureDropHook"),
     training_figure=dict(type="mmdino.TrainingFigureHook"),
 )
 

@@ -2,8 +2,10 @@
 
 from mmdino.engine.hooks.center_update_hook import CenterUpdateHook
 from mmdino.engine.hooks.checkpoint_match_hook import CheckpointMatchHook
+from mmdino.engine.hooks.class_count_hook import ClassCountHook
 from mmdino.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
 from mmdino.engine.hooks.ema_teacher_hook import EMATeacherHook
+from mmdino.engine.hooks.feature_drop_hook import FeatureDropHook
 from mmdino.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmdino.engine.hooks.iteration_seed_hook import IterationSeedHook
 from mmdino.engine.hooks.last_layer_freeze_hook import LastLayerFreezeHook
@@ -15,8 +17,10 @@ from mmdino.engine.hooks.unreadable_images_hook import UnreadableImagesHook
 __all__ = [
     "CenterUpdateHook",
     "CheckpointMatchHook",
+    "ClassCountHook",
     "CollapseMonitorHook",
     "EMATeacherHook",
+    "FeatureDropHook",
     "FiniteLossHook",
     "IterationSeedHook",
     "LastLayerFreezeHook",

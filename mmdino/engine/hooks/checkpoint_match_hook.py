@@ -7,6 +7,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmdino.registry import HOOKS
+from mmdino.weights.layouts.authors_full import dino_state_dict
 
 MAX_NAMED = 5
 NETWORKS = ("backbone.", "neck.", "head.", "teacher.")
@@ -14,13 +15,16 @@ NETWORKS = ("backbone.", "neck.", "head.", "teacher.")
 
 @HOOKS.register_module()
 class CheckpointMatchHook(Hook):
-    """Refuses a checkpoint that leaves weights of the model as they are.
+    """Takes the authors' full files too, and refuses one that leaves weights as they are.
 
-    mmengine prints what does not match and carries on with random weights. Position embeddings may
-    differ in length: the ViT resizes them.
+    A file of the authors' with student, teacher, heads and centre is renamed while it is loaded, so
+    that ``load_from`` goes on from it. mmengine prints what does not match and carries on with
+    random weights; here that is an error. Position embeddings may differ in length: the ViT resizes
+    them.
 
     Raises:
-        ValueError: From loading, with the tensors that are missing, unknown or of another shape.
+        ValueError: From loading, with the tensors that are missing, unknown or of another shape, or
+            where a run is to be resumed from a file of the authors'.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.CheckpointMatchHook")]
@@ -28,6 +32,7 @@ class CheckpointMatchHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compares names and shapes before the weights are taken over."""
+        _rename_authors(runner, checkpoint)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         expected = model.state_dict()
         came = checkpoint.get("state_dict", checkpoint)
@@ -47,6 +52,24 @@ class CheckpointMatchHook(Hook):
                 "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=..., "
                 "prefix='teacher.backbone.') in place of load_from."
             )
+
+
+def _rename_authors(runner: Runner, checkpoint: dict) -> None:
+    """Puts our names in place of the authors' where the file is a full one of theirs."""
+    state = dino_state_dict(checkpoint)
+    if state is None:
+        return
+    if runner._resume:
+        raise ValueError(
+            "This file of the authors' holds no state of a run of this project, so that none can "
+            "be resumed from it. Begin a new run with its weights: --cfg-options load_from=FILE "
+            "without --resume."
+        )
+    checkpoint.clear()
+    checkpoint["state_dict"] = state
+    runner.logger.info(
+        f"The file is the authors': {len(state)} tensors of student, teacher, heads and centre."
+    )
 
 
 def _some(names: list[str]) -> str:

@@ -9,8 +9,10 @@ from mmengine.dist import broadcast, get_world_size
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmdino.engine.optimizers import DINOOptimWrapper
+from mmdino.engine.progress import dino_model
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import LOOPS
+from mmdino.weights.pretrained import pretrained_cfg
 
 
 @LOOPS.register_module()
@@ -24,15 +26,16 @@ class DINOTrainLoop(EpochBasedTrainLoop):
 
     Args:
         *args: Arguments of ``EpochBasedTrainLoop``.
-        val_at_start: Whether to validate before the first iteration, for a figure of the untrained
-            or loaded network.
+        val_at_start: Whether to validate before the first iteration. By default it does where
+            weights were loaded (``load_from``, or an ``init_cfg`` of the backbone), so that a later
+            drop shows; True gives the figure of an untrained network too.
         **kwargs: Arguments of ``EpochBasedTrainLoop``.
 
     Example:
         >>> train_cfg = dict(type="mmdino.DINOTrainLoop", max_epochs=100, val_at_start=True)
     """
 
-    def __init__(self, *args: Any, val_at_start: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, val_at_start: bool | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.val_at_start = val_at_start
         if not len(self.dataloader):
@@ -51,7 +54,7 @@ class DINOTrainLoop(EpochBasedTrainLoop):
     def run_epoch(self) -> None:
         """Runs what is left of the current epoch."""
         # Here and not in run(), so that hooks have seen before_train.
-        if self.val_at_start and self._iter == 0 and self.runner.val_loop is not None:
+        if self._iter == 0 and self.runner.val_loop is not None and self._validates_at_start():
             self.runner.val_loop.run()
         done = self._iter - self._epoch * len(self.dataloader)
         if not 0 <= done <= len(self.dataloader):
@@ -71,6 +74,13 @@ class DINOTrainLoop(EpochBasedTrainLoop):
             self._skip(0)
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
+
+    def _validates_at_start(self) -> bool:
+        if self.val_at_start is not None:
+            return self.val_at_start
+        backbone = dino_model(self.runner, self).backbone
+        loaded = self.runner._load_from is not None
+        return loaded or pretrained_cfg(backbone.init_cfg) is not None
 
     def _skip(self, batches: int) -> None:
         sampler = self.dataloader.sampler

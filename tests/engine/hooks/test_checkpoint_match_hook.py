@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 
 import pytest
 import tiny_run
 import torch
+from mmengine.hooks import Hook
+from mmengine.registry import MODELS
+
+from mmdino.weights.layouts.authors_full import authors_checkpoint
 
 
 @pytest.fixture
@@ -40,3 +45,51 @@ def test_missing_unknown_and_misshapen_tensors_are_named(runner, tmp_path):
         "1 are not in the model (backbone.layers.2.ln1.weight)",
     ):
         assert part in str(error.value)
+
+
+@pytest.fixture
+def authors_file(tmp_path):
+    """A full file as the authors' code writes it, and the model that its tensors are of."""
+    torch.manual_seed(1)
+    other = MODELS.build(tiny_run.vit_model())
+    other.init_weights()
+    with torch.no_grad():
+        other.dino_loss.center += 0.5
+        for tensor in other.teacher.parameters():
+            tensor += 0.01
+    path = tmp_path / "dino_full.pth"
+    content = authors_checkpoint(other.state_dict(), epoch=4)
+    torch.save({**content, "args": argparse.Namespace(arch="vit"), "optimizer": {}}, path)
+    return path, other
+
+
+def test_a_run_goes_on_from_the_authors_full_file(tmp_path, authors_file):
+    path, other = authors_file
+    runner = tiny_run.build(
+        tmp_path / "run",
+        custom_hooks=[*tiny_run.hooks(), {"type": "mmdino.CheckpointMatchHook"}],
+        load_from=str(path),
+        log_level="INFO",
+        **tiny_run.validation(),
+    )
+    start = {}
+
+    class Start(Hook):
+        def after_val_epoch(self, runner, metrics=None):
+            start.setdefault(runner.iter, copy.deepcopy(runner.model.state_dict()))
+
+    runner.register_hook(Start())
+    runner.train()
+    torch.testing.assert_close(dict(start[0]), dict(other.state_dict()), rtol=0, atol=0)
+    log = tiny_run.log_text(runner)
+    assert f"The file is the authors': {len(other.state_dict())} tensors" in log
+    assert log.index("knn/top1") < log.index("Epoch(train)")
+
+
+def test_no_run_is_resumed_from_a_file_of_the_authors(tmp_path, authors_file):
+    hooks = [*tiny_run.hooks(), {"type": "mmdino.CheckpointMatchHook"}]
+    runner = tiny_run.build(
+        tmp_path / "run", custom_hooks=hooks, load_from=str(authors_file[0]), resume=True
+    )
+    with pytest.raises(ValueError, match=r"none can be resumed from it.*load_from=FILE"):
+        runner.train()

@@ -113,3 +113,21 @@ def test_validation_before_the_first_iteration(tmp_path):
     assert len(list(tmp_path.glob("best_knn_top1_iter_*.pth"))) == 1
     run(tmp_path, resume=True, custom_hooks=[*tiny_run.hooks(), validations], **options)
     assert validations.seen == [0, 6, 12]
+
+
+@pytest.mark.parametrize("val_at_start", [None, False])
+def test_loaded_weights_are_validated_first_unless_told_otherwise(tmp_path, val_at_start):
+    run(tmp_path / "first")
+    validations = ValidationTimes()
+    run(
+        tmp_path / "second",
+        load_from=str(tmp_path / "first" / "iter_12.pth"),
+        custom_hooks=[*tiny_run.hooks(), validations],
+        train_cfg={
+            "type": "mmdino.DINOTrainLoop",
+            "max_epochs": 1,
+            "val_at_start": val_at_start,
+        },
+        **tiny_run.validation(),
+    )
+    assert validations.seen == ([6] if val_at_start is False else [0, 6])

@@ -1,0 +1,58 @@
+"""A warning where training makes the features worse than it found them."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
+from mmengine.runner import Runner
+
+from mmdino.registry import HOOKS
+
+KEY = "knn_at_start"
+
+
+@HOOKS.register_module()
+class FeatureDropHook(Hook):
+    """Warns when k-NN accuracy falls below that of the weights the run began with.
+
+    Continuing from good weights with the settings of a run from scratch destroys them before it
+    mends them, if it ever does. The figure to compare with is the one of the validation at
+    iteration 0, which ``DINOTrainLoop`` does by itself where weights were loaded. It is kept in the
+    checkpoint, so a resumed run compares with it too.
+
+    Args:
+        metric: Name of the figure, the higher the better, in percent.
+        tolerance: Points by which it may fall without a warning.
+
+    Raises:
+        ValueError: If the tolerance is negative.
+
+    Example:
+        >>> default_hooks = dict(feature_drop=dict(type="mmdino.FeatureDropHook", tolerance=0.5))
+    """
+
+    def __init__(self, metric: str = "knn/top1", tolerance: float = 0.0) -> None:
+        if tolerance < 0:
+            raise ValueError(f"FeatureDropHook got tolerance={tolerance}; it must be at least 0.")
+        self.metric = metric
+        self.tolerance = tolerance
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Notes the first figure, compares later ones with it."""
+        found = (metrics or {}).get(self.metric)
+        if found is None:
+            return
+        hub: MessageHub = runner.message_hub
+        if runner.iter == 0:
+            hub.update_info(KEY, float(found))
+            runner.logger.info(f"{self.metric} at iteration 0: {found:.2f} %.")
+            return
+        start = hub.runtime_info.get(KEY)
+        if start is not None and found < start - self.tolerance:
+            runner.logger.warning(
+                f"{self.metric} is {found:.2f} %, below the {start:.2f} % that the run began with:"
+                " training makes the features worse. Lower optim_wrapper.optimizer.lr, lengthen the"
+                " warm-up (param_scheduler.0.warmup), bring default_hooks.ema_teacher.momentum "
+                "nearer to 1, and begin with the head and the centre of the same file; the first "
+                "epochs may dip and recover."
+            )

@@ -1,0 +1,110 @@
+"""Data sets and heads that disagree about the number of classes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import tiny_run
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from mmdino.engine.hooks.class_count_hook import class_counts
+
+
+class Named(tiny_run.LabelledImages):
+    """Images of a data set that names its classes."""
+
+    def __init__(self, classes):
+        super().__init__(num_classes=4)
+        self.metainfo = {} if classes is None else {"classes": [str(i) for i in range(classes)]}
+
+
+def classifier(num_classes=4):
+    """Config of a classifier of mmpretrain."""
+    return {
+        "type": "ImageClassifier",
+        "backbone": tiny_run.vit_model()["backbone"],
+        "head": {"type": "LinearClsHead", "num_classes": num_classes, "in_channels": 12},
+        "data_preprocessor": {"mean": [0.0] * 3, "std": [1.0] * 3, "num_classes": num_classes},
+    }
+
+
+def run(work_dir, mode, model=None, **classes):
+    """Runs ``Runner.train``, ``val`` or ``test`` with so many classes in each data set."""
+    loaders = {
+        f"{name}_dataloader": tiny_run.loader(Named(classes.get(name, 4)))
+        for name in ("train", "val", "test")
+    }
+    options = tiny_run.config(
+        work_dir,
+        model=model or classifier(),
+        **loaders,
+        train_cfg={"by_epoch": True, "max_epochs": 1},
+        val_cfg={},
+        test_cfg={},
+        val_evaluator={"type": "Accuracy"},
+        test_evaluator={"type": "Accuracy"},
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.01}},
+        param_scheduler=None,
+        custom_hooks=[{"type": "mmdino.ClassCountHook"}],
+    )
+    return getattr(Runner(**options), mode)()
+
+
+@pytest.mark.parametrize("mode", ["train", "val", "test"])
+def test_equal_numbers_pass(tmp_path, mode):
+    run(tmp_path, mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "wrong"), [("train", "train"), ("train", "val"), ("val", "val"), ("test", "test")]
+)
+@pytest.mark.parametrize("count", [3, 5])
+def test_another_number_is_refused_with_both_and_the_key(tmp_path, mode, wrong, count):
+    message = (
+        rf"{wrong}_dataloader.dataset \(Named\) has {count} classes, but the model has "
+        rf"model.head.num_classes=4. Set model.head.num_classes={count}"
+    )
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, mode, **{wrong: count})
+
+
+def test_validation_set_is_compared_before_training(tmp_path):
+    with pytest.raises(ValueError, match="val_dataloader"):
+        run(tmp_path, "train", val=3)
+    assert not list(tmp_path.glob("*.pth"))
+
+
+def test_data_set_without_names_is_told_of(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("mmengine.logging.MMLogger.warning", lambda self, text: told.append(text))
+    run(tmp_path, "test", test=None)
+    assert any("test_dataloader.dataset (Named) does not name its classes" in text for text in told)
+
+
+def test_model_without_head_is_refused(tmp_path):
+    class Headless(BaseModel):
+        def forward(self, inputs, data_samples=None, mode="tensor"):
+            return torch.zeros(())
+
+    with pytest.raises(ValueError, match="no head with num_classes in Headless"):
+        run(tmp_path, "test", model=Headless())
+
+
+def test_every_head_of_a_segmentor_is_compared():
+    def head(num_classes):
+        module = nn.Module()
+        module.num_classes = num_classes
+        return module
+
+    model = SimpleNamespace(
+        decode_head=head(150), auxiliary_head=nn.ModuleList([head(150), head(19)])
+    )
+    assert dict(class_counts(model)) == {
+        "model.decode_head.num_classes": 150,
+        "model.auxiliary_head.0.num_classes": 150,
+        "model.auxiliary_head.1.num_classes": 19,
+    }
