@@ -54,7 +54,10 @@ class KNNMetric(BaseMetric):
         self._bank: tuple[Tensor, Tensor] | None = None
 
     def set_bank(self, features: Tensor, labels: Tensor) -> None:
-        """Takes the labelled features (N, D) that vote. Only the main process needs them."""
+        """Takes the labelled features (N, D) that vote, for one evaluation.
+
+        Only the main process needs them.
+        """
         self._bank = (features, labels)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -74,6 +77,8 @@ class KNNMetric(BaseMetric):
             self.ks,
             self.temperature,
         )
+        # A bank of ImageNet would else stay in memory until the next validation fills another.
+        self._bank = None
         best = max(accuracies, key=lambda k: accuracies[k])
         print_log(
             f"Weighted k-NN: {len(labels)} bank and {len(results)} query images, "

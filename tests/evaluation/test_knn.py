@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,3 +46,34 @@ def test_length_of_a_feature_does_not_count(tensors):
         queries * 3, labels, bank * torch.rand(len(bank), 1).add(0.5), bank_labels, ks=(20,)
     )
     assert scaled == knn_accuracy(queries, labels, bank, bank_labels, ks=(20,))
+
+
+def test_bank_in_a_file_and_in_half_precision_is_read_a_chunk_at_a_time(tensors, tmp_path):
+    queries, labels, bank, bank_labels = tensors
+    np.save(tmp_path / "bank.npy", bank.half().numpy())
+    mapped = np.load(tmp_path / "bank.npy", mmap_mode="r")
+    found = nearest_neighbours(queries.half().numpy(), mapped, 50, 64, 100)
+    whole = nearest_neighbours(queries.half().float(), bank.half().float(), 50)
+    torch.testing.assert_close(found[0], whole[0])
+    assert found[0].dtype == torch.float32
+    mapped_accuracy = knn_accuracy(queries.numpy(), labels, mapped, bank_labels, ks=(20,))
+    assert mapped_accuracy == knn_accuracy(queries, labels, bank.half(), bank_labels, ks=(20,))
+
+
+def test_no_more_than_a_chunk_of_the_bank_is_asked_for(tensors):
+    class Counted:
+        def __init__(self, features):
+            self.features, self.asked = features, []
+
+        def __len__(self):
+            return len(self.features)
+
+        def __getitem__(self, rows):
+            self.asked.append(len(range(*rows.indices(len(self)))))
+            return self.features[rows]
+
+    queries, _, bank, _ = tensors
+    counted = Counted(bank)
+    nearest_neighbours(queries, counted, 10, query_chunk=10, bank_chunk=64)
+    assert max(counted.asked) == 64
+    assert sum(counted.asked) == len(bank), "each feature is read once"

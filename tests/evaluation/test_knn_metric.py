@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from mmengine.registry import METRICS
@@ -37,6 +39,18 @@ def test_metrics_are_those_of_the_function_and_of_the_best_k(golden):
     assert metrics["knn/k5_top1"] == expected[5][0] == 59.5
     assert metrics["knn/k20_top5"] == expected[20][1] == 98.5
     assert metrics["knn/top1"] == expected[20][0] == 66.0
+
+
+def test_the_bank_is_let_go_after_the_evaluation(golden):
+    arrays = golden("knn")
+    metric = build(k=5)
+    bank = arrays["train_features"].clone()
+    held = weakref.ref(bank)
+    metric.set_bank(bank, arrays["train_labels"])
+    metric.process(None, list(samples(arrays["test_features"], arrays["test_labels"])))
+    del bank
+    metric.evaluate(len(arrays["test_labels"]))
+    assert held() is None, "a bank of ImageNet takes 2 GB"
 
 
 def test_samples_without_a_label_are_named():

@@ -1,0 +1,126 @@
+"""Logistic regression on frozen features of few labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+try:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "Logistic regression needs scikit-learn, which is not installed. Install it with: pip "
+        'install "mmdino[evaluate]"'
+    ) from error
+
+STRENGTHS = (0.01, 0.1, 1.0, 10.0)
+FOLDS = 5
+MAX_ITERATIONS = 1000
+
+
+class FewLabelResult(NamedTuple):
+    """What a logistic regression came to."""
+
+    top1: float
+    """Share of test images whose class is predicted, in percent."""
+    strength: float
+    """The inverse strength C of the regularisation that was taken."""
+    chosen_by: str
+    """How it was chosen, in words."""
+    converged: bool
+    """Whether the optimiser came to its end."""
+
+
+def few_label_accuracy(
+    features: np.ndarray,
+    labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+    strengths: Sequence[float] = STRENGTHS,
+    folds: int = FOLDS,
+    seed: int = 0,
+) -> FewLabelResult:
+    """Fits a multinomial logistic regression to labelled features and tests it.
+
+    As in the paper's few-label table (Caron et al. 2021, table 12) features are frozen, of length 1
+    and of images without augmentation. Here they are also centred and scaled as a whole, so that a
+    component has a variance of 1 on average. The centre makes no difference to a model with an
+    intercept; the scale only gives C the same meaning for any network. Without it the features of
+    an untrained network, which all but coincide, would need a C of their own.
+
+    C is chosen by cross-validation within the labelled images: the test images have no part in it.
+
+    Args:
+        features: Features (N, D) of the labelled images.
+        labels: Their classes (N,).
+        test_features: Features (T, D).
+        test_labels: Their classes (T,).
+        strengths: Values of C to choose from, the inverse strength of the squared penalty on the
+            weights, in scikit-learn's terms: the losses of the images are summed.
+        folds: Folds of the cross-validation; fewer where a class has fewer images. Where a class
+            has but one, nothing can be held out, and the middle of ``strengths`` is taken.
+        seed: Seed of the folds.
+
+    Returns:
+        The accuracy and what was chosen.
+
+    Raises:
+        ValueError: If there is one class only, or an option is out of range.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(counts) < 2:
+        raise ValueError("A classifier needs labelled images of at least two classes; got one.")
+    if not strengths or min(strengths) <= 0 or folds < 2:
+        raise ValueError(
+            f"C must be above 0 and folds at least 2; got {tuple(strengths)} and {folds}."
+        )
+    prepare = scaling(features)
+    features, test_features = prepare(features), prepare(test_features)
+    strengths = sorted(strengths)
+    folds = min(folds, int(counts.min()))
+    model = LogisticRegression(C=strengths[(len(strengths) - 1) // 2], max_iter=MAX_ITERATIONS)
+    if len(strengths) == 1:
+        chosen_by = "given"
+    elif folds < 2:
+        chosen_by = "the middle of the list: a class has one image, and none can be held out"
+    else:
+        chosen_by = f"{folds}-fold cross-validation of {len(labels)} labelled images"
+        search = GridSearchCV(
+            model,
+            {"C": strengths},
+            cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
+            refit=False,
+        )
+        # Of equals the first is taken, the strongest regularisation.
+        model.set_params(**search.fit(features, labels).best_params_)
+    model.fit(features, labels)
+    top1 = 100 * float(np.mean(model.predict(test_features) == test_labels))
+    return FewLabelResult(top1, model.C, chosen_by, bool(model.n_iter_.max() < MAX_ITERATIONS))
+
+
+def scaling(features: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function that makes features comparable to those given.
+
+    Args:
+        features: Features (N, D) of the labelled images.
+
+    Returns:
+        A function of features (M, D) that gives each length 1, takes away the mean of those of the
+        labelled images, and divides by one number for all: the root of their mean variance. Its
+        result is in float64.
+    """
+    directions = _unit(features)
+    center = directions.mean(0)
+    spread = np.sqrt(np.square(directions - center).mean())
+    # Features that are all the same have no spread; they stay 0.
+    spread = spread if spread > 0 else 1.0
+    return lambda others: (_unit(others) - center) / spread
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    features = np.asarray(features, dtype=np.float64)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.maximum(lengths, np.finfo(np.float64).tiny)

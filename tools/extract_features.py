@@ -1,0 +1,48 @@
+"""Computes the features of a folder of labelled images and keeps them as a bank.
+
+python tools/extract_features.py CHECKPOINT IMAGE_FOLDER BANK. The same command goes on after an
+interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mmdino.evaluation.bank_options import (
+    add_extraction_options,
+    bank_from,
+    command_line,
+    network_from,
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", help="file of weights, of this project or another")
+    parser.add_argument("images", help="folder with a folder of images for each class")
+    parser.add_argument("bank", help="folder to keep the features in")
+    parser.add_argument("--share", type=float, default=1.0, help="share of each class to take")
+    parser.add_argument("--share-seed", type=int, default=0, help="another seed, another share")
+    add_extraction_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Computes and keeps."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(argv)
+    command = command_line("extract_features.py", argv)
+    bank = bank_from(
+        args, network_from(args), args.images, args.bank, command, args.share, args.share_seed
+    )
+    print(
+        f"{bank.folder}: {len(bank)} features of {bank.width} numbers, {len(bank.classes)} "
+        f"classes, {bank.plan['network']} of {bank.plan['checkpoint']}."
+    )
+
+
+if __name__ == "__main__":
+    main()

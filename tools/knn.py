@@ -1,0 +1,54 @@
+"""Reports weighted k-NN accuracy from two feature banks.
+
+python tools/knn.py TRAIN_BANK TEST_BANK. With --checkpoint, --train and --test it makes the banks
+first, or what an interruption left of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import torch
+from mmengine.device import get_device
+
+from mmdino.evaluation.bank_options import add_bank_pair, bank_pair_from, command_line, describe
+from mmdino.evaluation.knn import knn_accuracy
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_bank_pair(parser)
+    parser.add_argument("--k", type=int, nargs="+", default=[10, 20, 100, 200])
+    parser.add_argument("--temperature", type=float, default=0.07, help="0.07 in the paper")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Computes and prints."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(argv)
+    if min(args.k) < 1 or not args.temperature > 0:
+        raise ValueError(
+            f"--k {args.k} must be 1 or more and --temperature {args.temperature} above 0."
+        )
+    train, test = bank_pair_from(args, command_line("knn.py", argv))
+    print(describe(train, test))
+    print(f"weighted k-NN, temperature {args.temperature}")
+    accuracies = knn_accuracy(
+        torch.from_numpy(test[:].astype("float32")).to(get_device()),
+        torch.from_numpy(test.labels),
+        train,
+        torch.from_numpy(train.labels),
+        tuple(args.k),
+        args.temperature,
+    )
+    for k, (top1, top5) in accuracies.items():
+        lowered = f" (lowered to {len(train)})" if k > len(train) else ""
+        print(f"  k {k}{lowered}: top-1 {top1:.2f} %, top-5 {top5:.2f} %")
+
+
+if __name__ == "__main__":
+    main()

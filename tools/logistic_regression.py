@@ -1,0 +1,81 @@
+"""Reports logistic regression on the frozen features of few labelled images.
+
+python tools/logistic_regression.py TRAIN_BANK TEST_BANK --share 0.01. With --checkpoint, --train
+and --test it makes the banks first, or what an interruption left of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmdino.datasets.balanced_share import balanced_share
+from mmdino.evaluation.bank_options import add_bank_pair, bank_pair_from, command_line, describe
+from mmdino.evaluation.logistic_regression import (
+    FOLDS,
+    MAX_ITERATIONS,
+    STRENGTHS,
+    few_label_accuracy,
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_bank_pair(parser)
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="share of the images of each class to learn from"
+    )
+    parser.add_argument(
+        "--share-seed", type=int, nargs="+", default=[0, 1, 2], help="a draw of images for each"
+    )
+    parser.add_argument(
+        "--c",
+        type=float,
+        nargs="+",
+        default=list(STRENGTHS),
+        help="inverse strengths of the regularisation to choose from; one is taken as it is",
+    )
+    parser.add_argument("--folds", type=int, default=FOLDS, help="of the cross-validation of C")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Computes and prints."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(argv)
+    train, test = bank_pair_from(args, command_line("logistic_regression.py", argv))
+    print(describe(train, test))
+    print(f"logistic regression on {args.share:.4g} of the labels of each class")
+    test_features, found = test[:], []
+    # Of all labels there is but one draw.
+    for seed in args.share_seed if args.share != 1 else args.share_seed[:1]:
+        chosen = balanced_share(train.labels, args.share, seed)
+        result = few_label_accuracy(
+            train[chosen],
+            train.labels[chosen],
+            test_features,
+            test.labels,
+            args.c,
+            args.folds,
+            seed,
+        )
+        found.append(result.top1)
+        print(
+            f"  seed {seed}: {len(chosen)} labelled images, C {result.strength:g} "
+            f"({result.chosen_by}): top-1 {result.top1:.2f} %"
+            + ("" if result.converged else f" (stopped after {MAX_ITERATIONS} iterations)"),
+            flush=True,
+        )
+    if len(found) > 1:
+        print(
+            f"  mean of {len(found)} seeds: top-1 {np.mean(found):.2f} %, standard deviation "
+            f"{np.std(found, ddof=1):.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
