@@ -3,6 +3,15 @@
 from mmdino.datasets.drawn_shapes import DrawnShapes
 from mmdino.datasets.image_folder import ImageFolder
 from mmdino.datasets.samplers import EpochSampler
-from mmdino.datasets.transforms import MultiCropTransform
+from mmdino.datasets.transforms import CheckSegMap, IgnoreSegIds, MultiCropTransform
+from mmdino.datasets.voc_objects import VOCObjects
 
-__all__ = ["DrawnShapes", "EpochSampler", "ImageFolder", "MultiCropTransform"]
+__all__ = [
+    "CheckSegMap",
+    "DrawnShapes",
+    "EpochSampler",
+    "IgnoreSegIds",
+    "ImageFolder",
+    "MultiCropTransform",
+    "VOCObjects",
+]

@@ -1,5 +1,7 @@
 """What is measured without training anything further."""
 
+from mmdino.evaluation.attention_jaccard_metric import AttentionJaccardMetric
 from mmdino.evaluation.knn_metric import KNNMetric
+from mmdino.evaluation.linear_probe_metric import LinearProbeMetric
 
-__all__ = ["KNNMetric"]
+__all__ = ["AttentionJaccardMetric", "KNNMetric", "LinearProbeMetric"]

@@ -88,7 +88,7 @@ def test_every_nth_image(folder):
 
 def test_a_share_is_taken_of_each_class(folder):
     found = [files_of(build(folder, with_label=True, share=0.4, share_seed=s)) for s in range(8)]
-    assert all([("cat" in a, "dog" in b) == (True, True) for a, b in found])
+    assert all(["cat" in first, "dog" in second] == [True, True] for first, second in found)
     assert len({tuple(files) for files in found}) > 1
     assert files_of(build(folder, with_label=True, share=1.0)) == files_of(build(folder))
 
@@ -102,7 +102,7 @@ def test_a_share_needs_labels(folder):
 
 def test_a_class_without_images_is_named(folder):
     (folder / "bird").mkdir()
-    with pytest.raises(ValueError, match="1 of 3 class folders in .* hold no image: bird"):
+    with pytest.raises(ValueError, match=r"1 of 3 class folders in .* hold no image: bird"):
         build(folder, with_label=True)
 
 

@@ -1,0 +1,182 @@
+"""Attention of the class token in a ViT's last block: maps for an image of any size, and masks.
+
+Caron et al. 2021, section 4.2.2 and figures 1 and 4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmdino.models.preprocessors.multi_view_preprocessor import IMAGENET_MEAN, IMAGENET_STD
+
+SHARE = 0.6
+"""Share of a head's attention mass that a mask holds, in the paper."""
+
+SIZE_PER_IMG_SIZE = 480 / 224
+"""The authors look at networks of 224 px at 480 px."""
+
+ROUNDING = 1e-6
+
+
+def reference_size(backbone: nn.Module) -> int:
+    """Returns the shorter side, in pixels, at which a network's attention is looked at.
+
+    That is 480 px for a network of 224 px, as the authors do, and in proportion for others: far
+    beyond it, patches show too little and the position embeddings are stretched too far.
+
+    Raises:
+        ValueError: If the network has no attention.
+    """
+    require_attention(backbone)
+    return round(SIZE_PER_IMG_SIZE * min(backbone.img_size))
+
+
+def viewing_size(backbone: nn.Module, image: np.ndarray) -> int:
+    """Returns the shorter side at which an image is looked at where none is asked for.
+
+    That is its own, but at most :func:`reference_size`.
+    """
+    return min(*image.shape[:2], reference_size(backbone))
+
+
+def require_attention(backbone: nn.Module) -> None:
+    """Checks that a network is a ViT on colour images.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not hasattr(backbone, "class_token_attention"):
+        raise ValueError(
+            f"A {type(backbone).__name__} has no attention to show. Take the checkpoint of a ViT "
+            "(mmdino.DINOVisionTransformer)."
+        )
+    channels = backbone.patch_embed.projection.in_channels
+    if channels != 3:
+        raise ValueError(
+            f"The network takes images of {channels} channel(s), and the tools read colour images "
+            "only. Normalise images of your own and call class_token_attention of the backbone."
+        )
+
+
+def input_shape(
+    height: int, width: int, patch_size: int, size: int | None = None
+) -> tuple[int, int]:
+    """Finds the shape at which an image enters a network, so that nothing of it is cut off.
+
+    Args:
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        patch_size: Side of a patch in pixels.
+        size: Shorter side wanted, in pixels; None for the image's own.
+
+    Returns:
+        Height and width, each the multiple of the patch that is nearest to what the image has at
+        that size. The aspect changes by less than a patch a side.
+
+    Raises:
+        ValueError: If the image, or the size wanted, is smaller than a patch.
+    """
+    own = min(height, width)
+    shorter = own if size is None else size
+    if shorter < patch_size:
+        raise ValueError(
+            f"The image of {width} x {height} pixels would enter the network with a shorter side "
+            f"of {shorter}, less than a patch of {patch_size}. Give a size, which is that side in "
+            f"pixels, of at least {patch_size}."
+        )
+    scale = shorter / own
+    rows, columns = (max(1, round(side * scale / patch_size)) for side in (height, width))
+    return rows * patch_size, columns * patch_size
+
+
+def attention_maps(backbone: nn.Module, image: np.ndarray, size: int | None = None) -> Tensor:
+    """Computes the attention of the class token in the last block.
+
+    Args:
+        backbone: ``mmdino.DINOVisionTransformer`` in eval mode.
+        image: (H, W, 3) uint8, RGB.
+        size: Shorter side, in pixels, at which the image enters the network; None for its own.
+
+    Returns:
+        Attention (heads, h, w) to each patch, float32 on the CPU. A head's sum is 1 less what the
+        class token gives itself.
+
+    Raises:
+        ValueError: If the network has no attention, or the image is smaller than a patch.
+    """
+    require_attention(backbone)
+    weight = backbone.patch_embed.projection.weight
+    pixels = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    pixels = pixels.to(weight.device, torch.float32)
+    shape = input_shape(*image.shape[:2], weight.shape[-1], size)
+    if pixels.shape[-2:] != shape:
+        pixels = functional.interpolate(pixels, size=shape, mode="bicubic", antialias=True)
+        pixels.clamp_(0, 255)
+    mean, std = (
+        pixels.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD)
+    )
+    with torch.no_grad():
+        maps = backbone.class_token_attention(((pixels - mean) / std).to(weight.dtype))
+    return maps[0].float().cpu()
+
+
+def check_share(share: float) -> None:
+    """Checks a share of attention mass.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(
+            f"share={share} came; it is the share of attention mass that a mask holds and must be "
+            f"above 0 and at most 1. The paper's is {SHARE}."
+        )
+
+
+def attention_mask(maps: Tensor, share: float = SHARE) -> Tensor:
+    """Keeps the smallest set of patches that holds a share of a map's mass.
+
+    Args:
+        maps: Attention (..., h, w), not negative.
+        share: Share of the sum of each map, above 0 and up to 1.
+
+    Returns:
+        Masks (..., h, w), bool.
+
+    Raises:
+        ValueError: If the share is out of range.
+    """
+    check_share(share)
+    mass = maps.double().flatten(-2)
+    mass, order = (mass / mass.sum(-1, keepdim=True)).sort(dim=-1, descending=True, stable=True)
+    before = mass.cumsum(-1) - mass
+    # Patches are of float32: a share that some of them hold exactly is else reached by one more.
+    kept = before < share - ROUNDING
+    return torch.zeros_like(kept).scatter(-1, order, kept).unflatten(-1, maps.shape[-2:])
+
+
+def resize_maps(maps: Tensor, shape: tuple[int, int], mode: str = "nearest") -> Tensor:
+    """Enlarges maps or masks of patches to the size of an image.
+
+    Args:
+        maps: Maps (K, h, w), of numbers or bool.
+        shape: Height H and width W wanted, in pixels.
+        mode: ``"nearest"`` shows the patches as they are, as the authors do; ``"bilinear"`` is
+            smooth.
+
+    Returns:
+        Maps (K, H, W) of the same type.
+
+    Raises:
+        ValueError: If the mode is another.
+    """
+    if mode not in ("nearest", "bilinear"):
+        raise ValueError(f"mode={mode!r} came; it must be 'nearest' or 'bilinear'.")
+    # "nearest" of torch looks at a pixel's corner, which shifts patches that are no whole number of
+    # pixels.
+    exact = "nearest-exact" if mode == "nearest" else mode
+    resized = functional.interpolate(maps[None].to(torch.float32), size=shape, mode=exact)[0]
+    return resized > 0.5 if maps.dtype == torch.bool else resized.to(maps.dtype)

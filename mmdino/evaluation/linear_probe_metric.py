@@ -1,0 +1,95 @@
+"""The figures of a linear evaluation with several learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from mmdino.registry import METRICS
+
+
+@METRICS.register_module()
+class LinearProbeMetric(BaseMetric):
+    """Accuracy of each probe of a ``LinearProbeHead``, and of the best one.
+
+    Says which rate was best, and whether it lies at an end of those that were tried.
+
+    Raises:
+        ValueError: From the run, if samples carry no probe scores or no labels.
+
+    Example:
+        >>> val_evaluator = dict(type="mmdino.LinearProbeMetric")
+    """
+
+    default_prefix = "linear"
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Takes the rank of each image's label among the classes, of each probe."""
+        self.results += label_ranks(data_samples)
+
+    def compute_metrics(self, results: list[dict[float, int]]) -> dict[str, float]:
+        """Computes accuracies.
+
+        Args:
+            results: For each image, rate to rank of its label.
+
+        Returns:
+            Percentages: ``top1`` and ``top5`` of the rate with the best top-1, ``lr0.01_top1`` and
+            ``lr0.01_top5`` of each. With five classes or fewer, top-5 is 100.
+        """
+        accuracies = {
+            rate: tuple(
+                100.0 * sum(ranks[rate] < k for ranks in results) / len(results) for k in (1, 5)
+            )
+            for rate in results[0]
+        }
+        best = max(accuracies, key=lambda rate: accuracies[rate])
+        print_log(
+            f"Linear probes: {len(results)} images, best learning rate {best:g} (for a batch of "
+            f"256) of {', '.join(f'{rate:g}' for rate in accuracies)}.{_advice(best, accuracies)}",
+            logger="current",
+        )
+        metrics = {"top1": accuracies[best][0], "top5": accuracies[best][1]}
+        for rate, (top1, top5) in accuracies.items():
+            metrics |= {f"lr{rate:g}_top1": top1, f"lr{rate:g}_top5": top5}
+        return metrics
+
+
+def label_ranks(samples: Sequence[dict]) -> list[dict[float, int]]:
+    """Returns how many other classes score at least as high as the label, image by image.
+
+    What is not a number counts as higher, so a probe that diverged is never right.
+
+    Args:
+        samples: B samples, each with ``gt_label`` and, in ``probe_scores``, rate to logits (C,).
+
+    Returns:
+        For each image, rate to rank.
+
+    Raises:
+        ValueError: If a sample has no scores or no label.
+    """
+    for sample in samples:
+        for field, missing in (("probe_scores", "probe scores"), ("gt_label", "a label")):
+            if sample.get(field) is None:
+                raise ValueError(
+                    f"LinearProbeMetric got {sample.get('img_path')} without {missing}. It needs "
+                    "model.head.type='mmdino.LinearProbeHead' and data sets with with_label=True."
+                )
+    rates = list(samples[0]["probe_scores"])
+    scores = torch.stack([torch.stack([*sample["probe_scores"].values()]) for sample in samples])
+    labels = torch.tensor([int(sample["gt_label"]) for sample in samples], device=scores.device)
+    own = scores.gather(2, labels.view(-1, 1, 1).expand(-1, len(rates), 1))
+    ranks = (~torch.lt(scores, own)).sum(dim=2) - 1
+    return [dict(zip(rates, image, strict=True)) for image in ranks.tolist()]
+
+
+def _advice(best: float, accuracies: dict[float, Any]) -> str:
+    end = {max(accuracies): "higher", min(accuracies): "lower"}.get(best)
+    if len(accuracies) == 1 or end is None:
+        return ""
+    return f" That is an end of the range: try {end} ones with model.head.lrs."

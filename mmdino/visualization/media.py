@@ -1,0 +1,238 @@
+"""Reading photographs and frames as they are found, and writing pictures that move."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+DEFAULT_FPS = 8.0
+# Browsers slow down GIFs that want to be faster.
+MAX_GIF_FPS = 50.0
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads an image as it looks in a viewer.
+
+    Photographs are turned as their EXIF says, grey images become colour, transparent pixels white,
+    and 16 bits 8 by their full range.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read as an image.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"The image {str(path)!r} does not exist.")
+    # Pillow's decoders raise whatever a damaged file makes them trip over.
+    unreadable = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            image.load()
+    except unreadable as error:
+        raise ValueError(
+            f"{path} cannot be read as an image ({error}). Repair it or take it out."
+        ) from error
+    return _as_rgb(image, path)
+
+
+def _as_rgb(image: Image.Image, path: str | Path) -> np.ndarray:
+    if image.mode == "F":
+        raise ValueError(
+            f"{path} holds floating-point numbers, whose range is not known. Store it with 8 or 16 "
+            "bits a channel."
+        )
+    # Pillow would cut 16 bits off at 255.
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(np.int64)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise ValueError(
+                f"{path} holds integers from {levels.min()} to {levels.max()}; pixels are to have "
+                "8 or 16 bits."
+            )
+        return np.repeat((levels // 257).astype(np.uint8)[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Lists the images of a folder, frame2 before frame10.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or it holds no image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"The folder {str(folder)!r} does not exist.")
+    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise FileNotFoundError(
+            f"The folder {str(folder)!r} has no image, a file with one of the suffixes "
+            f"{', '.join(IMAGE_SUFFIXES)}. Folders within it are not searched."
+        )
+    return sorted(images, key=natural_order)
+
+
+def natural_order(path: Path) -> tuple[list[str | int], str]:
+    """Key that sorts the numbers within names by value."""
+    parts = re.split(r"([0-9]+)", path.name)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
+
+
+def is_video(path: str | Path) -> bool:
+    """Says whether a file's name is that of a video."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[cv2.VideoCapture]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"The video {str(path)!r} does not exist.")
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            raise ValueError(
+                f"OpenCV cannot read the video {path}: it is damaged, or of a format that this "
+                "build of OpenCV lacks. Turn it into MP4 or into a folder of images."
+            )
+        yield capture
+    finally:
+        capture.release()
+
+
+def video_fps(path: str | Path) -> float:
+    """Returns the frames a second of a video, ``DEFAULT_FPS`` where it does not say.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read.
+    """
+    with _opened(path) as capture:
+        return capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
+
+
+def read_frames(path: str | Path, every: int = 1) -> Iterator[np.ndarray]:
+    """Reads the frames of a video one by one.
+
+    Args:
+        path: Path of the video.
+        every: Takes the first frame and each ``every``-th after it.
+
+    Yields:
+        Frames (H, W, 3) uint8, RGB.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, or has no frame.
+    """
+    with _opened(path) as capture:
+        index = 0
+        while capture.grab():
+            if index % every == 0:
+                whole, frame = capture.retrieve()
+                if not whole:
+                    raise ValueError(f"Frame {index} of the video {path} cannot be decoded.")
+                yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            index += 1
+    if not index:
+        raise ValueError(f"The video {path} has no frame that OpenCV can read.")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives another name to write to, and renames it to ``path`` once it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays: what writes the file goes by it.
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_animation(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
+    """Writes frames as GIF or MP4, by the suffix. Nothing is left of a file that fails half-way.
+
+    Args:
+        path: Path with the suffix ``.gif`` or ``.mp4``.
+        frames: Frames (H, W, 3) uint8, RGB, all of one shape.
+        fps: Frames a second.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        ValueError: If there is no frame, shapes differ, or the suffix is another.
+        RuntimeError: If this build of OpenCV cannot write MP4.
+    """
+    if path.suffix not in (".gif", ".mp4"):
+        raise ValueError(f"{path} is to be an animation, so its suffix must be .gif or .mp4.")
+    count = 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal count
+        shape = None
+        for frame in frames:
+            shape = shape or frame.shape
+            if frame.shape != shape:
+                raise ValueError(
+                    f"Frame {count} is {frame.shape[1]} x {frame.shape[0]} pixels, but those "
+                    f"before it {shape[1]} x {shape[0]}. The frames of an animation are to be of "
+                    "one size."
+                )
+            count += 1
+            yield frame
+
+    stream = counted()
+    first = next(stream, None)
+    if first is None:
+        raise ValueError(f"There is no frame to write to {path}.")
+    with replacing(path) as temporary:
+        write = _write_gif if path.suffix == ".gif" else _write_mp4
+        write(temporary, chain([first], stream), fps)
+    return count
+
+
+def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
+    images = (Image.fromarray(frame) for frame in frames)
+    first = next(images)
+    duration = round(1000 / min(fps, MAX_GIF_FPS))
+    first.save(path, save_all=True, append_images=images, duration=duration, loop=0)
+
+
+def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
+    first = next(frames)
+    # The codec wants even sides.
+    height, width = (side + side % 2 for side in first.shape[:2])
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+    try:
+        if not writer.isOpened():
+            raise RuntimeError(
+                "This build of OpenCV cannot write MP4 (codec mp4v). Write a GIF instead, or "
+                "install opencv-python, whose builds have it."
+            )
+        for frame in chain([first], frames):
+            below, right = height - frame.shape[0], width - frame.shape[1]
+            padded = np.pad(frame, ((0, below), (0, right), (0, 0)), mode="edge")
+            writer.write(cv2.cvtColor(padded, cv2.COLOR_RGB2BGR))
+    finally:
+        writer.release()

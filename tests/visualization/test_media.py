@@ -1,0 +1,162 @@
+"""Images are read as a viewer shows them, and animations are whole or not there."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmdino.visualization.media import (
+    is_video,
+    list_images,
+    read_frames,
+    read_image,
+    video_fps,
+    write_animation,
+)
+
+RAMP = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+
+
+def frames(count=5, height=32, width=48):
+    """Grey frames that brighten from one to the next."""
+    return [np.full((height, width, 3), 40 * index, np.uint8) for index in range(count)]
+
+
+def save(path, array, **options):
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def test_grey_becomes_colour(tmp_path):
+    found = read_image(save(tmp_path / "grey.png", RAMP))
+    np.testing.assert_array_equal(found, np.repeat(RAMP[..., None], 3, axis=2))
+    assert found.dtype == np.uint8
+
+
+def test_sixteen_bits_become_eight_by_their_full_range(tmp_path):
+    path = save(tmp_path / "deep.png", RAMP.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_image(path)[..., 0], RAMP)
+
+
+def test_transparent_pixels_become_white(tmp_path):
+    image = np.zeros((1, 3, 4), np.uint8)
+    image[0, :, 3] = (0, 255, 51)
+    found = read_image(save(tmp_path / "see_through.png", image))
+    assert found[0].tolist() == [[255] * 3, [0] * 3, [204] * 3]
+
+
+def test_a_palette_is_looked_up(tmp_path):
+    image = Image.fromarray(np.array([[0, 1]], np.uint8))
+    image.putpalette([10, 20, 30, 200, 0, 100])
+    image.save(tmp_path / "palette.png")
+    assert read_image(tmp_path / "palette.png").tolist() == [[[10, 20, 30], [200, 0, 100]]]
+
+
+def test_photographs_are_turned_as_their_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # The camera was held upright: turn by a quarter to the right.
+    path = save(tmp_path / "upright.png", np.repeat(RAMP[..., None], 3, axis=2), exif=exif)
+    np.testing.assert_array_equal(read_image(path)[..., 0], np.rot90(RAMP, -1))
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n truncated"])
+def test_an_unreadable_file_is_named(tmp_path, content):
+    (tmp_path / "broken.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.png cannot be read as an image"):
+        read_image(tmp_path / "broken.png")
+
+
+def test_a_photograph_that_ends_too_early_is_named(tmp_path):
+    path = save(tmp_path / "cut.jpg", np.zeros((64, 64, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"cut\.jpg cannot be read"):
+        read_image(path)
+
+
+def test_floating_point_images_are_refused(tmp_path):
+    path = save(tmp_path / "depth.tiff", np.ones((2, 2), np.float32))
+    with pytest.raises(ValueError, match=r"depth\.tiff holds floating-point numbers"):
+        read_image(path)
+
+
+def test_a_missing_image_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.png' does not exist"):
+        read_image(tmp_path / "none.png")
+
+
+def test_frames_come_in_the_order_of_their_numbers(tmp_path):
+    for name in ("frame10.png", "frame2.png", "frame1.JPG", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == [
+        "frame1.JPG",
+        "frame2.png",
+        "frame10.png",
+    ]
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(FileNotFoundError, match="has no image, a file with one of the suffixes"):
+        list_images(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_an_animation_is_read_as_it_was_written(tmp_path, suffix):
+    path = tmp_path / "new" / f"run{suffix}"
+    assert write_animation(path, iter(frames()), 10) == 5
+    assert is_video(path)
+    found = list(read_frames(path))
+    assert [frame.shape for frame in found] == [(32, 48, 3)] * 5
+    np.testing.assert_allclose([frame.mean() for frame in found], [0, 40, 80, 120, 160], atol=4)
+    assert video_fps(path) == pytest.approx(10)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    np.testing.assert_array_equal(list(read_frames(path, every=2)), found[::2])
+
+
+def test_gif_is_one_for_browsers(tmp_path):
+    write_animation(tmp_path / "run.gif", frames(), 4)
+    with Image.open(tmp_path / "run.gif") as image:
+        assert (image.n_frames, image.info["duration"], image.info["loop"]) == (5, 250, 0)
+
+
+def test_mp4_of_odd_sides_is_padded_to_even_ones(tmp_path):
+    write_animation(tmp_path / "run.mp4", frames(2, 33, 47), 4)
+    assert next(read_frames(tmp_path / "run.mp4")).shape == (34, 48, 3)
+
+
+def test_nothing_is_left_of_an_animation_that_fails(tmp_path):
+    path = tmp_path / "run.gif"
+    with pytest.raises(ValueError, match="Frame 2 is 24 x 16 pixels, but those before it 48 x 32"):
+        write_animation(path, [*frames(2), *frames(1, 16, 24)], 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_animation_survives_one_that_fails(tmp_path):
+    path = tmp_path / "run.gif"
+    write_animation(path, frames(3), 4)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="no frame to write"):
+        write_animation(path, [], 4)
+    assert path.read_bytes() == before
+
+
+def test_opencv_without_the_codec_is_explained(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2.VideoWriter, "fourcc", lambda *letters: 0x7FFFFFFF)
+    with pytest.raises(RuntimeError, match=r"cannot write MP4.*Write a GIF instead"):
+        write_animation(tmp_path / "run.mp4", frames(), 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreadable_video_is_named(tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(ValueError, match=r"cannot read the video .*broken\.mp4"):
+        list(read_frames(tmp_path / "broken.mp4"))
+    with pytest.raises(FileNotFoundError, match=r"none\.mp4' does not exist"):
+        list(read_frames(tmp_path / "none.mp4"))
+
+
+def test_other_suffixes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"suffix must be \.gif or \.mp4"):
+        write_animation(tmp_path / "run.webp", frames(), 4)

@@ -1,0 +1,207 @@
+"""Compares attention with object masks: the Jaccard index of heads (Caron et al., figure 4).
+
+python tools/attention_jaccard.py CHECKPOINT --drawn
+python tools/attention_jaccard.py CHECKPOINT --voc data/VOCdevkit/VOC2012
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from mmengine.registry import DATASETS, METRICS, init_default_scope
+from mmengine.utils import ProgressBar
+from torch import nn
+from torch.utils.data import Dataset
+
+from mmdino.evaluation.attention import (
+    SHARE,
+    attention_maps,
+    check_share,
+    reference_size,
+    require_attention,
+)
+from mmdino.evaluation.jaccard import (
+    BASELINES,
+    JaccardSummary,
+    baseline_masks,
+    object_jaccards,
+    summarise,
+)
+from mmdino.visualization.media import read_image
+from mmdino.weights.networks import load_backbone, untrained_like
+
+DRAWN_IMAGES = 1000
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", help="a checkpoint of mmdino, or any file of ViT weights")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--voc", metavar="DIR", help="data in the layout of PASCAL VOC 2012")
+    data.add_argument(
+        "--drawn",
+        type=int,
+        nargs="?",
+        const=DRAWN_IMAGES,
+        metavar="NUM",
+        help=f"the demo's test images, by default {DRAWN_IMAGES}",
+    )
+    parser.add_argument("--split", default="val", help="list of images of --voc")
+    parser.add_argument(
+        "--objects",
+        choices=("class", "instance", "foreground"),
+        default="class",
+        help="what an object of --voc is",
+    )
+    parser.add_argument("--limit", type=int, help="take the first images of --voc only")
+    parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
+    parser.add_argument(
+        "--untrained", type=int, nargs="?", const=0, metavar="SEED", help="this network too"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        help="shorter side in pixels at which images enter the network; by default 480 for a "
+        "network of 224, and in proportion for others; drawn images keep their own",
+    )
+    parser.add_argument(
+        "--share", type=float, default=SHARE, help="share of attention that a mask holds"
+    )
+    parser.add_argument("--num-heads", type=int, help="heads of the ViT, if the file does not tell")
+    args = parser.parse_args(argv)
+    if args.limit is not None and args.limit < 1:
+        parser.error("--limit must be at least 1")
+    return args
+
+
+def build_dataset(args: argparse.Namespace) -> Dataset:
+    """Builds the data set of the command line."""
+    if args.drawn is not None:
+        return DATASETS.build(
+            {
+                "type": "mmdino.DrawnShapes",
+                "num_images": args.drawn,
+                "split": "test",
+                "pipeline": [],
+            }
+        )
+    return DATASETS.build(
+        {
+            "type": "mmdino.VOCObjects",
+            "data_root": args.voc,
+            "split": args.split,
+            "objects": args.objects,
+            "indices": args.limit,
+            "pipeline": [],
+        }
+    )
+
+
+def image_of(sample: dict) -> np.ndarray:
+    """Returns the image (H, W, 3) uint8, RGB, of a sample.
+
+    Raises:
+        ValueError: If it has not the shape of the mask.
+    """
+    image = sample["img"][..., ::-1] if "img" in sample else read_image(sample["img_path"])
+    if image.shape[:2] != sample["gt_seg_map"].shape:
+        raise ValueError(
+            f"{sample['img_path']} has {image.shape[0]} rows and {image.shape[1]} columns of "
+            f"pixels, but its mask {sample['gt_seg_map'].shape}. They must be of one size."
+        )
+    return image
+
+
+def compare(
+    dataset: Dataset, networks: Mapping[str, nn.Module], size: int | None, share: float
+) -> dict[str, JaccardSummary]:
+    """Computes the indices of networks, and of masks that know nothing of the image.
+
+    Args:
+        dataset: Samples with ``gt_seg_map``.
+        networks: Backbones by name.
+        size: Shorter side at which images enter the networks; None for their own.
+        share: Share of the attention that a mask holds.
+
+    Returns:
+        Summaries by name.
+    """
+    metrics = {
+        name: METRICS.build({"type": "mmdino.AttentionJaccardMetric", "share": share})
+        for name in networks
+    }
+    baselines: dict[str, list[np.ndarray]] = {kind: [] for kind in BASELINES}
+    rng = np.random.default_rng(0)
+    bar = ProgressBar(len(dataset), file=sys.stderr)
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        image = image_of(sample)
+        for name, backbone in networks.items():
+            try:
+                sample["attention"] = attention_maps(backbone, image, size)
+            except ValueError as error:
+                raise ValueError(f"{sample['img_path']}: {error}") from error
+            metrics[name].process(None, [sample])
+        for kind, indices in baselines.items():
+            masks = baseline_masks(kind, sample["attention"].shape, share, rng)
+            indices.append(object_jaccards(masks, sample["gt_seg_map"]))
+        bar.update()
+    print(file=sys.stderr)
+    found = {}
+    for name, metric in metrics.items():
+        values = metric.evaluate(len(dataset))
+        found[name] = JaccardSummary(
+            **{field: values[f"{metric.prefix}/{field}"] for field in JaccardSummary._fields}
+        )
+    return found | {kind: summarise(indices) for kind, indices in baselines.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Computes and prints."""
+    args = parse_args(argv)
+    check_share(args.share)
+    init_default_scope("mmpretrain")
+    dataset = build_dataset(args)
+    trained = load_backbone(args.checkpoint, args.network, args.num_heads)
+    require_attention(trained)
+    networks = {"trained": trained}
+    if args.untrained is not None:
+        networks[f"untrained, seed {args.untrained}"] = untrained_like(trained, args.untrained)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for network in networks.values():
+        network.to(device)
+    size = args.size
+    if size is None and args.voc:
+        size = reference_size(trained)
+    print(f"{args.network} of {args.checkpoint}, shorter side {size or 'as it is'}")
+    summaries = compare(dataset, networks, size, args.share)
+    for line in table(summaries, args.share):
+        print(line)
+
+
+def table(summaries: Mapping[str, JaccardSummary], share: float) -> list[str]:
+    """Lays summaries out in lines."""
+    counts = next(iter(summaries.values()))
+    lines = [
+        f"{counts.num_images} images with {counts.num_objects} objects; "
+        f"{counts.num_without_object} images without an object are left out.",
+        f"Jaccard index in %, masks of {100 * share:g} % of the attention:",
+        f"  {'':20} {'best head':>10} {'best single head':>18} {'mean of heads':>14}",
+    ]
+    for name, found in summaries.items():
+        single = f"{found.best_single_head:.1f} (head {found.single_head})"
+        if name in BASELINES:
+            single = f"{found.best_single_head:.1f}"
+        lines.append(f"  {name:20} {found.best_head:10.1f} {single:>18} {found.mean_head:14.1f}")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
