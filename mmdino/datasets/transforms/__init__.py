@@ -1,6 +1,7 @@
-"""Pipeline steps of the scope ``mmdino``."""
+"""Transforms."""
 
+from mmdino.datasets.transforms.check_seg_map import CheckSegMap
+from mmdino.datasets.transforms.ignore_seg_ids import IgnoreSegIds
 from mmdino.datasets.transforms.multi_crop import MultiCropTransform
-from mmdino.datasets.transforms.view_group import PAPER_VIEWS, ViewGroup
 
-__all__ = ["PAPER_VIEWS", "MultiCropTransform", "ViewGroup"]
+__all__ = ["CheckSegMap", "IgnoreSegIds", "MultiCropTransform"]

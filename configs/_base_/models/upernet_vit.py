@@ -1,0 +1,57 @@
+# UPerNet on four blocks of a ViT that is fine-tuned, made a pyramid of strides 4 to 32. ViT-S/16.
+norm_cfg = dict(type="BN", requires_grad=True)
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        size=(512, 512),
+        pad_val=0,
+        seg_pad_val=255,
+        # The side of a patch, which images are padded to a multiple of.
+        test_cfg=dict(size_divisor=16),
+    ),
+    backbone=dict(
+        type="mmdino.DINOVisionTransformer",
+        arch="deit-small",
+        img_size=224,
+        patch_size=16,
+        drop_path_rate=0.1,
+        out_type="featmap",
+        out_indices=[3, 5, 7, 11],
+    ),
+    neck=dict(
+        type="Feature2Pyramid",
+        embed_dim=384,
+        rescales=[4, 2, 1, 0.5],
+        norm_cfg=norm_cfg,
+    ),
+    decode_head=dict(
+        type="UPerHead",
+        in_channels=[384, 384, 384, 384],
+        in_index=[0, 1, 2, 3],
+        pool_scales=(1, 2, 3, 6),
+        channels=512,
+        dropout_ratio=0.1,
+        num_classes=150,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss", avg_non_ignore=True),
+    ),
+    auxiliary_head=dict(
+        type="FCNHead",
+        in_channels=384,
+        in_index=2,
+        channels=256,
+        num_convs=1,
+        concat_input=False,
+        dropout_ratio=0.1,
+        num_classes=150,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.4, avg_non_ignore=True),
+    ),
+    test_cfg=dict(mode="slide", crop_size=(512, 512), stride=(341, 341)),
+)

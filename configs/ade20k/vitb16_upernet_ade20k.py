@@ -1,0 +1,18 @@
+# UPerNet on ViT-B/16, fine-tuned with layer-wise learning rates. 8 GPUs of 2 images.
+_base_ = [
+    "../_base_/models/upernet_vit.py",
+    "../_base_/datasets/ade20k.py",
+    "../_base_/schedules/seg_layer_decay_160k.py",
+    "../_base_/seg_runtime.py",
+]
+
+# The knobs. Any checkpoint of this project, or the authors' file.
+pretrained = "work_dirs/dino_vitb16/epoch_400.pth"
+width = 768
+
+model = dict(
+    backbone=dict(arch="deit-base", init_cfg=dict(type="Pretrained", checkpoint=pretrained)),
+    neck=dict(embed_dim=width),
+    decode_head=dict(in_channels=[width] * 4),
+    auxiliary_head=dict(in_channels=width),
+)

@@ -1,0 +1,119 @@
+"""A segmentation run small enough for a test: a shipped config, shrunk, on a folder of noise."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+CROP = 64
+WIDTH = 16
+DEPTH = 4
+
+
+def write_folder(root, ids, size=(70, 100), count=2):
+    """Writes a folder in ADE20K's layout, with masks of random ids.
+
+    Args:
+        root: The folder.
+        ids: Ids of the masks.
+        size: Height and width; no multiple of a patch, so that padding shows.
+        count: Images in each of training and validation.
+    """
+    rng = np.random.default_rng(0)
+    for split in ("training", "validation"):
+        for kind in ("images", "annotations"):
+            (root / kind / split).mkdir(parents=True)
+        for index in range(count):
+            image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+            # Blocks, since a crop all of one class would tell nothing.
+            blocks = rng.choice(ids, (size[0] // 10, size[1] // 10)).astype(np.uint8)
+            mask = cv2.resize(blocks, size[::-1], interpolation=cv2.INTER_NEAREST)
+            cv2.imwrite(str(root / "images" / split / f"{index}.jpg"), image)
+            cv2.imwrite(str(root / "annotations" / split / f"{index}.png"), mask)
+    return root
+
+
+def shrunk(path, data_root, work_dir, iters=2):
+    """Reads a shipped config and makes its run one of a second or two; it starts untrained."""
+    cfg = Config.fromfile(path)
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        loader = cfg[name]
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.update(data_root=str(data_root), serialize_data=False)
+        _shrink_pipeline(loader.dataset.pipeline)
+    cfg.train_dataloader.batch_size = 2
+    _shrink_model(cfg.model)
+    cfg.train_cfg.update(max_iters=iters, val_interval=iters)
+    cfg.default_hooks.logger.interval = 1
+    cfg.default_hooks.checkpoint.interval = iters
+    cfg.param_scheduler = [{"type": "ConstantLR", "factor": 1, "by_epoch": False}]
+    cfg.env_cfg.dist_cfg.backend = "gloo"
+    cfg.log_level = "ERROR"
+    cfg.work_dir = str(work_dir)
+    # Runs of one name share mmengine's global message hub.
+    cfg.experiment_name = f"segmentation-{len(_names)}"
+    _names.append(cfg.experiment_name)
+    return cfg
+
+
+def run(cfg):
+    """Trains, validates and tests; returns the runner and what the test found."""
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner, runner.test()
+
+
+def vit_of(model):
+    """Config of the ViT of a segmentor, frozen or not."""
+    return model.backbone.get("backbone", model.backbone)
+
+
+def _shrink_pipeline(pipeline):
+    for step in pipeline:
+        if "scale" in step:
+            step.scale = (2 * CROP, CROP)
+        if "crop_size" in step:
+            step.crop_size = (CROP, CROP)
+
+
+def _shrink_model(model):
+    model.data_preprocessor.size = (CROP, CROP)
+    model.test_cfg.update(crop_size=(CROP, CROP), stride=(42, 42))
+    backbone = vit_of(model)
+    backbone.init_cfg = None
+    if backbone.type == "mmdino.DINOResNet":
+        backbone.update(stem_channels=WIDTH, base_channels=WIDTH // 4)
+        widths = [WIDTH, 2 * WIDTH, 4 * WIDTH, 8 * WIDTH]
+    else:
+        outputs = len(backbone.out_indices)
+        backbone.out_indices = list(range(DEPTH - outputs, DEPTH))
+        backbone.arch = {
+            "embed_dims": WIDTH,
+            "num_layers": DEPTH,
+            "num_heads": 2,
+            "feedforward_channels": 2 * WIDTH,
+        }
+        widths = [WIDTH] * outputs
+        if model.neck is not None and "embed_dim" in model.neck:
+            model.neck.embed_dim = WIDTH
+        elif model.neck is not None:
+            model.neck.in_channels = widths
+    for head in (model.decode_head, model.get("auxiliary_head")):
+        if head is not None:
+            _shrink_head(head, widths)
+
+
+def _shrink_head(head, widths):
+    indices = head.in_index
+    head.in_channels = widths[indices] if isinstance(indices, int) else [widths[i] for i in indices]
+    linear = head.get("num_convs") == 0
+    head.channels = sum(widths[i] for i in _listed(indices)) if linear else WIDTH
+
+
+def _listed(indices):
+    return [indices] if isinstance(indices, int) else indices
+
+
+_names: list[str] = []
