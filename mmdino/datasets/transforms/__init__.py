@@ -1,7 +1,8 @@
-"""Transforms."""
+"""Pipeline steps of the scope ``mmdino``."""
 
 from mmdino.datasets.transforms.check_seg_map import CheckSegMap
 from mmdino.datasets.transforms.ignore_seg_ids import IgnoreSegIds
 from mmdino.datasets.transforms.multi_crop import MultiCropTransform
+from mmdino.datasets.transforms.view_group import PAPER_VIEWS, ViewGroup
 
-__all__ = ["CheckSegMap", "IgnoreSegIds", "MultiCropTransform"]
+__all__ = ["PAPER_VIEWS", "CheckSegMap", "IgnoreSegIds", "MultiCropTransform", "ViewGroup"]
