@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast, get_world_size
+from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmdino.engine.optimizers import DINOOptimWrapper
-from mmdino.engine.progress import dino_model
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import LOOPS
 from mmdino.weights.pretrained import pretrained_cfg
@@ -78,9 +78,10 @@ class DINOTrainLoop(EpochBasedTrainLoop):
     def _validates_at_start(self) -> bool:
         if self.val_at_start is not None:
             return self.val_at_start
-        backbone = dino_model(self.runner, self).backbone
+        model = self.runner.model
+        backbone = getattr(model.module if is_model_wrapper(model) else model, "backbone", None)
         loaded = self.runner._load_from is not None
-        return loaded or pretrained_cfg(backbone.init_cfg) is not None
+        return loaded or pretrained_cfg(getattr(backbone, "init_cfg", None)) is not None
 
     def _skip(self, batches: int) -> None:
         sampler = self.dataloader.sampler

@@ -1,0 +1,22 @@
+# Fine-tuning of ResNet-50 on ImageNet. DeiT's augmentation and AdamW are for transformers; this is
+# SGD with crop, flip and label smoothing. No published figure.
+_base_ = [
+    "../_base_/models/finetune_resnet50.py",
+    "../_base_/datasets/imagenet_cls.py",
+    "../_base_/schedules/finetune_300ep.py",
+    "../_base_/eval_runtime.py",
+]
+work_dir = "work_dirs/finetune_resnet50_imagenet"
+
+checkpoint = "work_dirs/dino_resnet50/epoch_800.pth"
+
+model = dict(backbone=dict(init_cfg=dict(checkpoint=checkpoint)))
+optim_wrapper = dict(
+    _delete_=True,
+    type="mmdino.DINOOptimWrapper",
+    constructor="mmdino.DINOOptimWrapperConstructor",
+    # lr is that of a batch of 256, a fifth of what training from scratch takes.
+    optimizer=dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=1e-4),
+)
+auto_scale_lr = dict(base_batch_size=256)
+train_cfg = dict(max_epochs=100)

@@ -1,0 +1,5 @@
+# Linear evaluation of ViT-S/16 with the labels of 1 % of ImageNet.
+_base_ = ["vits16_imagenet.py"]
+work_dir = "work_dirs/linear_vits16_imagenet_1pct"
+
+train_dataloader = dict(dataset=dict(share=0.01, share_seed=0))

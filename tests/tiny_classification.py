@@ -1,0 +1,105 @@
+"""A linear evaluation or fine-tuning small enough for a test: a shipped config, shrunk."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+
+SIDE = 32
+WIDTH = 12
+DEPTH = 4
+CLASSES = 6
+
+
+def write_images(root, split, count=4):
+    """Writes a folder of images for each of six classes; returns their parent."""
+    rng = np.random.default_rng(len(split))
+    for label in range(CLASSES):
+        folder = root / split / f"class_{label}"
+        folder.mkdir(parents=True)
+        for index in range(count):
+            image = rng.integers(0, 100, (SIDE, SIDE, 3)) + 25 * label
+            cv2.imwrite(str(folder / f"{index}.png"), image.astype(np.uint8))
+    return root
+
+
+def shrunk(path, images, work_dir, checkpoint=None):
+    """Reads a shipped config and makes of it a run of seconds.
+
+    What the config says of pipelines, heads, losses, schedules and hooks stays. Images become 32
+    pixels, a ViT 12 wide and 4 deep, a ResNet-50 a narrow ResNet-18, the run one epoch.
+
+    Args:
+        path: The config.
+        images: Folder with ``train`` and ``val``, for configs that read one.
+        work_dir: Where output goes.
+        checkpoint: What to start from; None starts untrained.
+    """
+    cfg = Config.fromfile(path)
+    for split in ("train", "val"):
+        _shrink_loader(cfg[f"{split}_dataloader"], images / split)
+    _shrink_model(cfg.model, cfg.train_dataloader.dataset.type == "mmdino.ImageFolder")
+    frozen = cfg.model.backbone.type == "mmdino.FrozenBackbone"
+    backbone = cfg.model.backbone.backbone if frozen else cfg.model.backbone
+    if checkpoint is None:
+        backbone.init_cfg = None
+    else:
+        backbone.init_cfg.checkpoint = str(checkpoint)
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    for scheduler in cfg.param_scheduler:
+        if "warmup" in scheduler:
+            scheduler.warmup = 0
+    cfg.default_hooks.logger.interval = 1
+    cfg.env_cfg.dist_cfg.backend = "gloo"
+    cfg.log_level = "ERROR"
+    cfg.work_dir = str(work_dir)
+    # Runs of one name share mmengine's global message hub.
+    cfg.experiment_name = f"classification-{len(_names)}"
+    _names.append(cfg.experiment_name)
+    return cfg
+
+
+def _shrink_loader(loader, folder):
+    loader.update(batch_size=8, num_workers=0, persistent_workers=False, pin_memory=False)
+    if loader.dataset.type == "mmdino.DrawnShapes":
+        loader.dataset.update(num_images=20, image_size=SIDE)
+    else:
+        loader.dataset.data_root = str(folder)
+    for step in loader.dataset.pipeline:
+        if step["type"] == "RandomResizedCrop":
+            step["scale"] = SIDE
+        elif step["type"] == "ResizeEdge":
+            step["scale"] = SIDE + 4
+        elif step["type"] == "CenterCrop":
+            step["crop_size"] = SIDE
+
+
+def _shrink_model(model, folder):
+    frozen = model.backbone.type == "mmdino.FrozenBackbone"
+    backbone = model.backbone.backbone if frozen else model.backbone
+    if backbone.type == "mmdino.DINOResNet":
+        backbone.update(depth=18, stem_channels=8, base_channels=8)
+        model.head.in_channels = 64
+    else:
+        blocks = len(backbone.get("out_indices", [-1]))
+        backbone.update(
+            arch={
+                "embed_dims": WIDTH,
+                "num_layers": DEPTH,
+                "num_heads": 2,
+                "feedforward_channels": 4 * WIDTH,
+            },
+            img_size=SIDE,
+        )
+        if frozen:
+            backbone.out_indices = list(range(DEPTH - blocks, DEPTH))
+            blocks += bool(model.neck.get("mean_patch"))
+        model.head.in_channels = blocks * WIDTH
+    if folder:
+        model.head.num_classes = CLASSES
+        if "num_classes" in model.data_preprocessor:
+            model.data_preprocessor.num_classes = CLASSES
+
+
+_names: list[str] = []
