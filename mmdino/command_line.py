@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import io
+import sys
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
+from mmengine.utils import ProgressBar
 
 READ_FROM_CFG = (
     "activation_checkpointing",
@@ -90,3 +93,12 @@ def existing_file(path: str, kind: str, advice: str = "") -> str:
     if "://" not in path and not Path(path).is_file():
         raise FileNotFoundError(f"The {kind} {path!r} does not exist. {advice}".rstrip())
     return path
+
+
+def progress_bar(total: int = 0) -> ProgressBar:
+    """Returns a bar on the terminal; where there is none, as in a log file, it shows nothing.
+
+    Args:
+        total: Number of tasks, 0 where it is not known.
+    """
+    return ProgressBar(total, file=sys.stderr if sys.stderr.isatty() else io.StringIO())

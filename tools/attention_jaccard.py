@@ -7,16 +7,15 @@ python tools/attention_jaccard.py CHECKPOINT --voc data/VOCdevkit/VOC2012
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from mmengine.registry import DATASETS, METRICS, init_default_scope
-from mmengine.utils import ProgressBar
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmdino.command_line import progress_bar
 from mmdino.evaluation.attention import (
     SHARE,
     attention_maps,
@@ -139,7 +138,7 @@ def compare(
     }
     baselines: dict[str, list[np.ndarray]] = {kind: [] for kind in BASELINES}
     rng = np.random.default_rng(0)
-    bar = ProgressBar(len(dataset), file=sys.stderr)
+    bar = progress_bar(len(dataset))
     for index in range(len(dataset)):
         sample = dataset[index]
         image = image_of(sample)
@@ -153,7 +152,7 @@ def compare(
             masks = baseline_masks(kind, sample["attention"].shape, share, rng)
             indices.append(object_jaccards(masks, sample["gt_seg_map"]))
         bar.update()
-    print(file=sys.stderr)
+    bar.file.write("\n")
     found = {}
     for name, metric in metrics.items():
         values = metric.evaluate(len(dataset))

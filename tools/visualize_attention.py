@@ -9,7 +9,6 @@ mp4, each folder or video gives one animation; with --figure, all images give on
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmengine.registry import init_default_scope
-from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
+from mmdino.command_line import progress_bar
 from mmdino.evaluation.attention import (
     SHARE,
     attention_maps,
@@ -216,7 +215,7 @@ def write_figures(
 ) -> int:
     """Writes a figure an image and network; returns their number."""
     mode = "bilinear" if args.smooth else "nearest"
-    bar = ProgressBar(0, file=sys.stderr)
+    bar = progress_bar()
     written: set[Path] = set()
     for source in sources:
         for name, image in source.read():
@@ -233,7 +232,7 @@ def write_figures(
                     with replacing(path.with_suffix(".npz")) as temporary:
                         np.savez_compressed(temporary, attention=maps.numpy())
                 bar.update()
-    print(file=sys.stderr)
+    bar.file.write("\n")
     return bar.completed
 
 
@@ -246,7 +245,7 @@ def write_animations(
         ValueError: If an input is a single image.
     """
     mode = "bilinear" if args.smooth else "nearest"
-    bar = ProgressBar(0, file=sys.stderr)
+    bar = progress_bar()
     written: set[Path] = set()
     for source in sources:
         if not source.moves:
@@ -276,7 +275,7 @@ def write_animations(
             if args.maps:
                 with replacing(path.with_suffix(".npz")) as temporary:
                     np.savez_compressed(temporary, attention=torch.stack(maps).numpy())
-    print(file=sys.stderr)
+    bar.file.write("\n")
     return len(sources) * len(networks)
 
 
