@@ -1,3 +1,6 @@
+# What pretraining adds.
+_base_ = ["runtime.py"]
+
 # mmpretrain's names stay unprefixed; those of this package begin with "mmdino.".
 default_scope = "mmpretrain"
 
@@ -21,21 +24,8 @@ default_hooks = dict(
     training_figure=dict(type="mmdino.TrainingFigureHook"),
 )
 
-env_cfg = dict(
-    cudnn_benchmark=True,
-    # OpenCV's own threads would fight with the loader's workers for the cores.
-    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-    # tools/train.py changes the backend to gloo where there is no GPU.
-    dist_cfg=dict(backend="nccl"),
-)
 # What the log line averages over its interval; other figures are those of its last iteration.
 log_processor = dict(
     window_size=50,
     mean_pattern=r".*(loss|time|grad_norm|ce_over_lnk|entropy|kl|used_prototypes|feature_std).*",
 )
-vis_backends = [dict(type="LocalVisBackend")]
-visualizer = dict(type="UniversalVisualizer", vis_backends=vis_backends)
-log_level = "INFO"
-load_from = None
-resume = False
-randomness = dict(seed=0)

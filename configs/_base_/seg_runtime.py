@@ -1,3 +1,6 @@
+# What segmentation adds.
+_base_ = ["runtime.py"]
+
 # mmsegmentation's names stay unprefixed; those of this package begin with "mmdino.".
 default_scope = "mmseg"
 
@@ -7,6 +10,7 @@ default_hooks = dict(
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=16000, max_keep_ckpts=3),
     checkpoint_match=dict(type="mmdino.CheckpointMatchHook"),
+    finite_loss=dict(type="mmdino.FiniteLossHook"),
     class_count=dict(type="mmdino.ClassCountHook"),
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
@@ -14,17 +18,5 @@ default_hooks = dict(
 # Over several GPUs batch norms become synchronised; alone, or on a CPU, they stay plain.
 sync_bn = "torch"
 
-env_cfg = dict(
-    cudnn_benchmark=True,
-    # OpenCV's own threads would fight with the loader's workers for the cores.
-    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-    # tools/train.py changes the backend to gloo where there is no GPU.
-    dist_cfg=dict(backend="nccl"),
-)
 log_processor = dict(by_epoch=False)
-vis_backends = [dict(type="LocalVisBackend")]
-visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends)
-log_level = "INFO"
-load_from = None
-resume = False
-randomness = dict(seed=0)
+visualizer = dict(type="SegLocalVisualizer")

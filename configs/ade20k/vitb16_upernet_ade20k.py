@@ -7,11 +7,11 @@ _base_ = [
 ]
 
 # The knobs. Any checkpoint of this project, or the authors' file.
-pretrained = "work_dirs/dino_vitb16/epoch_400.pth"
+checkpoint = "work_dirs/dino_vitb16/epoch_400.pth"
 width = 768
 
 model = dict(
-    backbone=dict(arch="deit-base", init_cfg=dict(type="Pretrained", checkpoint=pretrained)),
+    backbone=dict(arch="deit-base", init_cfg=dict(type="Pretrained", checkpoint=checkpoint)),
     neck=dict(embed_dim=width),
     decode_head=dict(in_channels=[width] * 4),
     auxiliary_head=dict(in_channels=width),

@@ -7,12 +7,12 @@ _base_ = [
 ]
 
 # The knobs. Any checkpoint of this project, or the authors' file.
-pretrained = "work_dirs/dino_vits16/epoch_800.pth"
+checkpoint = "work_dirs/dino_vits16/epoch_800.pth"
 # iBOT's repository has these for ViT-S.
 lr = 3e-5
 layer_decay_rate = 0.9
 
-model = dict(backbone=dict(init_cfg=dict(type="Pretrained", checkpoint=pretrained)))
+model = dict(backbone=dict(init_cfg=dict(type="Pretrained", checkpoint=checkpoint)))
 optim_wrapper = dict(
     optimizer=dict(lr=lr),
     paramwise_cfg=dict(layer_decay_rate=layer_decay_rate),

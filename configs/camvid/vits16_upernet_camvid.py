@@ -7,7 +7,7 @@ _base_ = [
 ]
 
 # The knobs. Any checkpoint of this project, or the authors' file.
-pretrained = "work_dirs/dino_vits16/epoch_800.pth"
+checkpoint = "work_dirs/dino_vits16/epoch_800.pth"
 max_iters = 4000  # of 8 images: 87 passes over the 367
 warmup_iters = 100
 lr = 1e-4  # of a batch of 8; higher than on ADE20K, as the run is short
@@ -17,7 +17,7 @@ stride = (213, 213)
 
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    backbone=dict(init_cfg=dict(type="Pretrained", checkpoint=pretrained)),
+    backbone=dict(init_cfg=dict(type="Pretrained", checkpoint=checkpoint)),
     decode_head=dict(num_classes=11),
     auxiliary_head=dict(num_classes=11),
     test_cfg=dict(crop_size=crop_size, stride=stride),

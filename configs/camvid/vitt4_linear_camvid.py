@@ -4,7 +4,7 @@
 _base_ = ["vits16_linear_camvid.py"]
 
 # The knobs.
-pretrained = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
+checkpoint = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
 batch_size = 8
 max_iters = 400
 warmup_iters = 20
@@ -28,7 +28,7 @@ model = dict(
             img_size=32,
             patch_size=patch_size,
             out_indices=[depth - 1],
-            init_cfg=dict(checkpoint=pretrained),
+            init_cfg=dict(checkpoint=checkpoint),
         )
     ),
     neck=dict(in_channels=[width]),

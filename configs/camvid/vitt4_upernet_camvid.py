@@ -3,7 +3,7 @@
 _base_ = ["vits16_upernet_camvid.py"]
 
 # The knobs.
-pretrained = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
+checkpoint = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
 batch_size = 8
 max_iters = 400
 warmup_iters = 20
@@ -27,7 +27,7 @@ model = dict(
         img_size=32,
         patch_size=patch_size,
         out_indices=[0, 1, 2, 3],
-        init_cfg=dict(checkpoint=pretrained),
+        init_cfg=dict(checkpoint=checkpoint),
     ),
     # Patches of 4 pixels are at stride 4 already: the pyramid is 2 to 16, and a CPU can do it.
     neck=dict(embed_dim=width, rescales=[2, 1, 0.5, 0.25]),

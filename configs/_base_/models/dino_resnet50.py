@@ -1,12 +1,10 @@
 model = dict(
     type="mmdino.DINO",
     backbone=dict(
-        type="ResNet",
+        type="mmdino.DINOResNet",
         depth=50,
         num_stages=4,
         out_indices=(3,),
-        # torchvision's start, which the authors used; mmpretrain's default differs.
-        zero_init_residual=False,
     ),
     neck=dict(type="GlobalAveragePooling"),
     head=dict(type="mmdino.DINOHead", in_channels=2048, out_channels=65536, norm_last_layer=True),
