@@ -1,36 +1,25 @@
 # A few minutes on two CPU cores, no data needed: the images are drawn. At its end the log has the
 # k-NN accuracy of the trained teacher beside that of the untrained one, and the work dir a picture.
 _base_ = [
+    "_base_/backbones/demo.py",
     "_base_/models/dino_vit.py",
     "_base_/schedules/adamw_100ep.py",
     "_base_/default_runtime.py",
 ]
 
 # So small a network on so few images wants a quick teacher, a sharp target and few prototypes. For
-# images of your own, start from dino_folder.py instead.
+# images of your own, start from dino_folder.py instead. Its size is in _base_/backbones/demo.py.
 max_epochs = 12
 batch_size = 32
 lr = 0.016  # of a batch of 256: 0.002 at 32
 momentum = 0.95
 num_prototypes = 256
-width, depth, heads = 64, 3, 2
 global_size, local_size = 48, 32
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="mmdino.DINOVisionTransformer",
-        arch=dict(
-            embed_dims=width,
-            num_layers=depth,
-            num_heads=heads,
-            feedforward_channels=4 * width,
-        ),
-        img_size=global_size,
-        patch_size=8,
-    ),
+    backbone=dict(_delete_=True, **_base_.vit),
     head=dict(
-        in_channels=width,
+        in_channels=_base_.width,
         out_channels=num_prototypes,
         hidden_channels=256,
         bottleneck_channels=128,

@@ -2,37 +2,26 @@
 # The images lie in data/cifar10/{train,test}/<class>/; any CIFAR-10 written as image files will do.
 # On a CPU add: --cfg-options train_dataloader.dataset.every=5 train_cfg.max_epochs=14
 _base_ = [
+    "_base_/backbones/vitt4_cifar10.py",
     "_base_/models/dino_vit.py",
     "_base_/datasets/cifar10.py",
     "_base_/schedules/adamw_100ep.py",
     "_base_/default_runtime.py",
 ]
 
-# The knobs.
+# The knobs; the network's size is in _base_/backbones/vitt4_cifar10.py.
 max_epochs = 200  # more steps help for long
 warmup_epochs = 1  # lengthen it if the loss stays near ln K
 batch_size = 64  # small batches give a small set more steps
 lr = 0.002  # of a batch of 256: 0.0005 at 64
 momentum = 0.99  # of the teacher; nearer to 1 for longer runs
 num_prototypes = 1024  # more than there are kinds of things; the paper's 65536 is for ImageNet
-width, depth, heads = 128, 4, 4  # 192, 12, 3 is ViT-Ti, which wants a GPU
 global_size, local_size = 24, 12  # smaller than the image: a third of the work, and k-NN sees 32
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="mmdino.DINOVisionTransformer",
-        arch=dict(
-            embed_dims=width,
-            num_layers=depth,
-            num_heads=heads,
-            feedforward_channels=4 * width,
-        ),
-        img_size=32,
-        patch_size=4,
-    ),
+    backbone=dict(_delete_=True, **_base_.vit),
     head=dict(
-        in_channels=width,
+        in_channels=_base_.width,
         out_channels=num_prototypes,
         hidden_channels=512,
         bottleneck_channels=128,

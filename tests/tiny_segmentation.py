@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import cv2
 import numpy as np
 from mmengine.config import Config
@@ -10,6 +12,8 @@ from mmengine.runner import Runner
 CROP = 64
 WIDTH = 16
 DEPTH = 4
+MMCV_LITE = any(metadata.distributions(name="mmcv-lite"))
+"""Whether mmcv is the one without compiled operators, beside which mmseg does not import."""
 
 
 def write_folder(root, ids, size=(70, 100), count=2):

@@ -2,7 +2,8 @@
 _base_ = [
     "../_base_/models/seg_linear_vit.py",
     "../_base_/datasets/ade20k.py",
-    "../_base_/schedules/seg_linear_160k.py",
+    "../_base_/schedules/seg_linear.py",
+    "../_base_/schedules/seg_160k.py",
     "../_base_/seg_runtime.py",
 ]
 

@@ -1,70 +1,37 @@
 # The small backbone of dino_vitt4_cifar10.py, frozen, with a linear head, on CamVid at half its
 # size. For a CPU: about five minutes on one core, validation included. The same network untrained,
 # which the figure is to be compared with: --cfg-options model.backbone.backbone.init_cfg=None
-_base_ = ["vits16_linear_camvid.py"]
+_base_ = [
+    "../_base_/backbones/vitt4_cifar10.py",
+    "../_base_/models/seg_linear_vit.py",
+    "../_base_/datasets/camvid_half.py",
+    "../_base_/schedules/seg_linear.py",
+    "../_base_/schedules/seg_400.py",
+    "../_base_/seg_runtime.py",
+]
 
 # The knobs.
 checkpoint = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
-batch_size = 8
-max_iters = 400
-warmup_iters = 20
 lr = 0.01  # a short run from normalised features wants more than the long ones
-width, depth, heads, patch_size = 128, 4, 4, 4
-scale = (240, 180)
-crop_size = (128, 128)
-stride = (85, 85)
 
 model = dict(
-    data_preprocessor=dict(size=crop_size, test_cfg=dict(size_divisor=patch_size)),
+    data_preprocessor=dict(
+        size=_base_.crop_size, test_cfg=dict(size_divisor=_base_.vit.patch_size)
+    ),
     backbone=dict(
         backbone=dict(
-            arch=dict(
-                _delete_=True,
-                embed_dims=width,
-                num_layers=depth,
-                num_heads=heads,
-                feedforward_channels=4 * width,
-            ),
-            img_size=32,
-            patch_size=patch_size,
-            out_indices=[depth - 1],
-            init_cfg=dict(checkpoint=checkpoint),
+            _delete_=True,
+            **_base_.vit,
+            out_type="featmap",
+            out_indices=[_base_.depth - 1],
+            init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
         )
     ),
-    neck=dict(in_channels=[width]),
-    decode_head=dict(in_channels=width, channels=width),
-    test_cfg=dict(crop_size=crop_size, stride=stride),
-)
-load_masks = _base_.load_masks
-train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    *load_masks,
-    dict(type="RandomResize", scale=scale, ratio_range=(0.75, 1.5), keep_ratio=True),
-    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PackSegInputs"),
-]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=scale, keep_ratio=True),
-    # After Resize: mIoU is that of the image's own size.
-    *load_masks,
-    dict(type="PackSegInputs"),
-]
-train_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
-optim_wrapper = dict(optimizer=dict(lr=lr))
-param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=warmup_iters),
-    dict(
-        type="PolyLR",
-        power=1.0,
-        eta_min=0.0,
-        by_epoch=False,
-        begin=warmup_iters,
-        end=max_iters,
+    neck=dict(in_channels=[_base_.width]),
+    decode_head=dict(
+        in_channels=_base_.width, channels=_base_.width, num_classes=_base_.num_classes
     ),
-]
-train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-default_hooks = dict(checkpoint=dict(interval=max_iters))
+    test_cfg=dict(crop_size=_base_.crop_size, stride=_base_.stride),
+)
+optim_wrapper = dict(optimizer=dict(lr=lr))
+default_hooks = dict(checkpoint=dict(interval=_base_.train_cfg.val_interval))

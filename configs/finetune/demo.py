@@ -1,5 +1,6 @@
 # Fine-tuning of dino_demo.py on drawn images: about a minute on one CPU core.
 _base_ = [
+    "../_base_/backbones/demo.py",
     "../_base_/models/finetune_vit.py",
     "../_base_/datasets/shapes_cls.py",
     "../_base_/schedules/finetune_300ep.py",
@@ -10,25 +11,16 @@ work_dir = "work_dirs/finetune_demo"
 checkpoint = "work_dirs/dino_demo/epoch_12.pth"
 max_epochs = 10
 lr = 0.004  # of a batch of 512: 0.001 at 128
-width, depth, heads = 64, 3, 2  # as in the pretraining
 
 model = dict(
     data_preprocessor=dict(num_classes=10),
     backbone=dict(
         _delete_=True,
-        type="mmdino.DINOVisionTransformer",
-        arch=dict(
-            embed_dims=width,
-            num_layers=depth,
-            num_heads=heads,
-            feedforward_channels=4 * width,
-        ),
-        img_size=48,
-        patch_size=8,
+        **_base_.vit,
         drop_path_rate=0.1,
         init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
     ),
-    head=dict(in_channels=width, num_classes=10),
+    head=dict(in_channels=_base_.width, num_classes=10),
     # Ten epochs are too few for mixed images.
     train_cfg=None,
 )

@@ -1,6 +1,7 @@
 # Fine-tuning of dino_vitt4_cifar10.py on CIFAR-10, for one GPU or a CPU.
 # On a CPU add: --cfg-options train_dataloader.dataset.every=5 train_cfg.max_epochs=20
 _base_ = [
+    "../_base_/backbones/vitt4_cifar10.py",
     "../_base_/models/finetune_vit.py",
     "../_base_/datasets/cifar10_cls.py",
     "../_base_/schedules/finetune_300ep.py",
@@ -11,25 +12,16 @@ work_dir = "work_dirs/finetune_vitt4_cifar10"
 checkpoint = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
 max_epochs = 50
 lr = 0.002  # of a batch of 512: 0.0005 at 128; so small a network bears more than ViT-S
-width, depth, heads = 128, 4, 4  # as in the pretraining
 
 model = dict(
     data_preprocessor=dict(num_classes=10),
     backbone=dict(
         _delete_=True,
-        type="mmdino.DINOVisionTransformer",
-        arch=dict(
-            embed_dims=width,
-            num_layers=depth,
-            num_heads=heads,
-            feedforward_channels=4 * width,
-        ),
-        img_size=32,
-        patch_size=4,
+        **_base_.vit,
         drop_path_rate=0.1,
         init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
     ),
-    head=dict(in_channels=width, num_classes=10),
+    head=dict(in_channels=_base_.width, num_classes=10),
 )
 train_dataloader = dict(batch_size=128)
 optim_wrapper = dict(optimizer=dict(lr=lr))

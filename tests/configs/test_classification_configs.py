@@ -117,19 +117,6 @@ def test_linear_configs_have_the_authors_features(name, arch, patch, blocks, mea
     assert cfg.auto_scale_lr == {"enable": True, "base_batch_size": 256}
 
 
-@pytest.mark.parametrize(
-    "path", LINEAR + FINETUNE, ids=lambda path: f"{path.parent.stem}-{path.stem}"
-)
-def test_a_checkpoint_of_the_pretraining_config_is_the_default(path):
-    cfg = Config.fromfile(path)
-    backbone = cfg.model.backbone.get("backbone", cfg.model.backbone)
-    folder, name = Path(backbone.init_cfg.checkpoint).parts[1:]
-    pretraining = Config.fromfile(ROOT / "configs" / f"{folder}.py")
-    assert name == f"epoch_{pretraining.train_cfg.max_epochs}.pth"
-    for key in {"arch", "patch_size", "depth"} & set(pretraining.model.backbone):
-        assert backbone[key] == pretraining.model.backbone[key]
-
-
 def test_no_two_configs_write_to_one_place():
     places = [Config.fromfile(path).work_dir for path in LINEAR + FINETUNE]
     assert places == [f"work_dirs/{path.parent.stem}_{path.stem}" for path in LINEAR + FINETUNE]

@@ -1,12 +1,12 @@
-# CamVid in ADE20K's layout: data/camvid/{images,annotations}/{training,validation}/, 480 x 360
-# pixels, ids 0 to 10 in the order below and 11 for what nobody labelled.
+# CamVid in the 11 classes of SegNet's copy, in ADE20K's layout: data/camvid/{images,annotations}/
+# {training,validation}/, 480 x 360 pixels, ids 0 to 10 in the order below and 11 for what nobody
+# labelled.
 data_root = "data/camvid/"
 metainfo = dict(
     classes=(
         "sky",
         "building",
         "pole",
-        "road marking",
         "road",
         "pavement",
         "tree",
@@ -14,12 +14,12 @@ metainfo = dict(
         "fence",
         "car",
         "pedestrian",
+        "cyclist",
     ),
     palette=[
         [128, 128, 128],
         [128, 0, 0],
         [192, 192, 128],
-        [255, 105, 0],
         [128, 64, 128],
         [60, 40, 222],
         [128, 128, 0],
@@ -27,10 +27,12 @@ metainfo = dict(
         [64, 64, 128],
         [64, 0, 128],
         [64, 64, 0],
+        [0, 128, 192],
     ],
 )
 num_classes = 11
 crop_size = (320, 320)
+stride = (213, 213)  # of the window that slides in testing
 
 load_masks = [
     dict(type="LoadAnnotations"),

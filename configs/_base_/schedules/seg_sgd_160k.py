@@ -1,4 +1,6 @@
 # Fine-tuning of a ResNet over 160k iterations, mmsegmentation's default for a batch of 16.
+_base_ = ["seg_160k.py"]
+
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="SGD", lr=0.01, momentum=0.9, weight_decay=0.0005),
@@ -6,6 +8,3 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type="PolyLR", power=0.9, eta_min=1e-4, by_epoch=False, begin=0, end=160000),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=160000, val_interval=16000)
-val_cfg = dict(type="ValLoop")
-test_cfg = dict(type="TestLoop")
