@@ -10,7 +10,7 @@ _base_ = [
     "../_base_/seg_runtime.py",
 ]
 
-# The knobs.
+# The knobs. Of the shortened pretraining on a CPU, take epoch_14.pth.
 checkpoint = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
 lr = 0.01  # a short run from normalised features wants more than the long ones
 

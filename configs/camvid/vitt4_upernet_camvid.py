@@ -9,7 +9,7 @@ _base_ = [
     "../_base_/seg_runtime.py",
 ]
 
-# The knobs.
+# The knobs. Of the shortened pretraining on a CPU, take epoch_14.pth.
 checkpoint = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
 lr = 1e-3  # of a batch of 8
 layer_decay_rate = 0.75

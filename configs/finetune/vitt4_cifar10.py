@@ -1,5 +1,6 @@
 # Fine-tuning of dino_vitt4_cifar10.py on CIFAR-10, for one GPU or a CPU.
 # On a CPU add: --cfg-options train_dataloader.dataset.every=5 train_cfg.max_epochs=20
+# model.backbone.init_cfg.checkpoint=work_dirs/dino_vitt4_cifar10/epoch_14.pth
 _base_ = [
     "../_base_/backbones/vitt4_cifar10.py",
     "../_base_/models/finetune_vit.py",

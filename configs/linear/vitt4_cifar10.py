@@ -1,5 +1,6 @@
 # Linear evaluation of dino_vitt4_cifar10.py on CIFAR-10, for one GPU or a CPU.
 # On a CPU add: --cfg-options train_dataloader.dataset.every=5 train_cfg.max_epochs=10
+# model.backbone.backbone.init_cfg.checkpoint=work_dirs/dino_vitt4_cifar10/epoch_14.pth
 _base_ = [
     "../_base_/backbones/vitt4_cifar10.py",
     "../_base_/models/linear_vit.py",
