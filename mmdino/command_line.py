@@ -57,11 +57,29 @@ def load_config(args: argparse.Namespace) -> Config:
         refuse_idle_options(args.cfg_options)
         cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    if cfg.get("default_scope") == "mmseg":
+        require_mmseg()
     if not torch.cuda.is_available():
         cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
         # torch synchronises batch norms on accelerators only, and refuses tensors of the CPU.
         cfg.pop("sync_bn", None)
     return cfg
+
+
+def require_mmseg() -> None:
+    """Checks that mmsegmentation can be used, before a config of its scope is built.
+
+    Raises:
+        ImportError: If it cannot, with what mends it.
+    """
+    try:
+        import mmseg.models  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"This config needs mmsegmentation, which cannot be imported: {error}. The maintained "
+            'distribution brings it: pip install "mmdino[onedl]". Of the original one, version '
+            "1.2.2 needs mmcv with compiled ops; docs/get_started.md has the commands."
+        ) from error
 
 
 def refuse_idle_options(options: dict) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from mmengine.runner import Runner
 
 from mmdino.command_line import existing_file, load_config, tool_parser
+from mmdino.weights.files import restrict_loading
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -24,6 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Tests, or validates where the config has nothing to test."""
     args = parse_args(argv)
+    restrict_loading()
     cfg = load_config(args)
     cfg.load_from = existing_file(args.checkpoint, "checkpoint")
     cfg.resume = False

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from mmdino.command_line import existing_file, load_config, tool_parser
+from mmdino.weights.files import restrict_loading
 
 AMP_WRAPPERS = {
     "mmdino.DINOOptimWrapper": "mmdino.DINOAmpOptimWrapper",
@@ -56,6 +58,9 @@ def turn_on_amp(cfg: Config, dtype: str) -> None:
     cfg.optim_wrapper.type = AMP_WRAPPERS.get(kind, kind)
     if cfg.optim_wrapper.type == "AmpOptimWrapper":
         refuse_amp_on_cpu()
+    if dtype == "auto" and cfg.optim_wrapper.type == "AmpOptimWrapper":
+        # Left alone it takes float16.
+        dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
     if dtype != "auto":
         cfg.optim_wrapper.dtype = dtype
 
@@ -76,6 +81,7 @@ def refuse_amp_on_cpu() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains."""
     args = parse_args(argv)
+    restrict_loading()
     cfg = load_config(args)
     if args.amp:
         turn_on_amp(cfg, args.amp)

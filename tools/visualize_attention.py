@@ -40,11 +40,11 @@ from mmdino.visualization.media import (
     list_images,
     read_frames,
     read_image,
-    replacing,
     video_fps,
     write_animation,
 )
 from mmdino.weights.networks import load_backbone, untrained_like
+from mmdino.whole_file import whole_file
 
 HEADS_IN_GRID = {1: 4, 2: 2}
 """How many heads --figure shows by default, by the number of networks side by side."""
@@ -229,7 +229,7 @@ def write_figures(
                 figure = draw_attention_figure(image, maps, args.share, args.heads, notes, mode)
                 write_figure(figure, path)
                 if args.maps:
-                    with replacing(path.with_suffix(".npz")) as temporary:
+                    with whole_file(path.with_suffix(".npz")) as temporary:
                         np.savez_compressed(temporary, attention=maps.numpy())
                 bar.update()
     bar.file.write("\n")
@@ -273,7 +273,7 @@ def write_animations(
                 args.fps or source.fps,
             )
             if args.maps:
-                with replacing(path.with_suffix(".npz")) as temporary:
+                with whole_file(path.with_suffix(".npz")) as temporary:
                     np.savez_compressed(temporary, attention=torch.stack(maps).numpy())
     bar.file.write("\n")
     return len(sources) * len(networks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
+
+from mmdino.whole_file import whole_file
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
@@ -156,19 +157,6 @@ def read_frames(path: str | Path, every: int = 1) -> Iterator[np.ndarray]:
         raise ValueError(f"The video {path} has no frame that OpenCV can read.")
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives another name to write to, and renames it to ``path`` once it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays: what writes the file goes by it.
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_animation(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
     """Writes frames as GIF or MP4, by the suffix. Nothing is left of a file that fails half-way.
 
@@ -206,7 +194,7 @@ def write_animation(path: Path, frames: Iterable[np.ndarray], fps: float) -> int
     first = next(stream, None)
     if first is None:
         raise ValueError(f"There is no frame to write to {path}.")
-    with replacing(path) as temporary:
+    with whole_file(path) as temporary:
         write = _write_gif if path.suffix == ".gif" else _write_mp4
         write(temporary, chain([first], stream), fps)
     return count

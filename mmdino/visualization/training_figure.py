@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -21,6 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
+
+from mmdino.whole_file import whole_file
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -483,22 +484,11 @@ def write_training_figure(figure: Figure, data: Mapping[str, Any], path: Path) -
     Raises:
         OSError: If the files cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-
-    def save(target: Path) -> None:
-        with matplotlib.rc_context(STYLE):
-            figure.savefig(target, format=path.suffix[1:])
-
-    _replace(path, save)
-    _replace(path.with_suffix(".json"), lambda target: target.write_text(text + "\n"))
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    # A fixed name, so that a killed run leaves at most one, and the usual permissions.
-    temporary = path.with_name(f".{path.name}.tmp")
-    write(temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as partial, matplotlib.rc_context(STYLE):
+        figure.savefig(partial, format=path.suffix[1:])
+    with whole_file(path.with_suffix(".json")) as partial:
+        partial.write_text(text + "\n")
 
 
 def _rounded(values: Sequence[float | None]) -> list[float | None]:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import pickle
 import re
 import struct
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import torch
+from mmengine.runner import CheckpointLoader
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from mmdino.checkpoints import allow_checkpoint_classes
+from mmdino.whole_file import whole_file
 
 DAMAGE = (
     RuntimeError,
@@ -72,6 +72,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     )
 
 
+def restrict_loading() -> None:
+    """Makes mmengine's runners read checkpoints as :func:`read_checkpoint` does.
+
+    Some releases of mmengine load a pickle in full where the restricted unpickler refuses it. The
+    tools call this; a program that embeds mmdino decides for itself, since it holds for all
+    checkpoints of the process.
+    """
+    CheckpointLoader.register_scheme(["", "http://", "https://"], _load_restricted, force=True)
+
+
+def _load_restricted(filename: str, map_location: Any = None, **_: Any) -> dict[str, Any]:
+    # To the CPU whatever the map_location: models and optimisers take over copies.
+    return read_checkpoint(filename)
+
+
 def write_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -106,34 +121,15 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
-@contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
-    """Gives a path to write to, and renames it to the wanted one when the block ends well.
-
-    If the block raises, what it wrote is removed and a file that was there before stays.
-
-    Args:
-        path: File wanted; its folder is made.
-
-    Yields:
-        A path beside it, with the same suffix.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A folder of its own, since some writers put further files beside the one they are given.
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
-        partial = Path(folder) / path.name
-        yield partial
-        os.replace(partial, path)
-
-
 def _local(path: str | Path) -> Path:
     if "://" not in str(path):
         return Path(path)
     address = urlparse(str(path))
     if address.scheme not in ("http", "https"):
         raise ValueError(f"{path} cannot be fetched; give a local path or an http(s) address.")
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(address.path).name
+    # Many addresses end in one name, such as model.safetensors.
+    mark = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / f"{mark}_{Path(address.path).name}"
     if not cached.is_file():
         cached.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(str(path), str(cached))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 MAX_NAMED = 8
+POSITIONS = "pos_embed"
 
 
 class Match(NamedTuple):
@@ -95,6 +96,27 @@ def require_match(
         )
     if refused:
         raise ValueError(f"Nothing was written: {match}. {'. '.join(refused)}.")
+
+
+def free_of_length(expected: Mapping[str, Tensor], came: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns what a network expects, its position embeddings as long as those that came.
+
+    The ViT resizes them when they are loaded, so that their length alone is no difference.
+
+    Args:
+        expected: State dict of the network.
+        came: Tensors of a file.
+    """
+    return {
+        name: came[name] if _differ_in_length_alone(name, came.get(name), tensor) else tensor
+        for name, tensor in expected.items()
+    }
+
+
+def _differ_in_length_alone(name: str, came: Tensor | None, expected: Tensor) -> bool:
+    if came is None or name.split(".")[-1] != POSITIONS:
+        return False
+    return came.dim() == expected.dim() and came.shape[-1] == expected.shape[-1]
 
 
 def _listed(names: list[str]) -> str:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
 from mmdino.weights.checks import package
-from mmdino.weights.files import whole_file
 from mmdino.weights.networks import feature_of
+from mmdino.whole_file import whole_file
 
 OPSET = 17
 """Version of the operators: the first with LayerNormalization, and what onnxruntime 1.12 reads."""

@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import nn
 
-from mmdino.weights.matching import compare
+from mmdino.weights.matching import compare, free_of_length
 from mmdino.weights.networks import backbone_weights
 
 KNOWN_KEYS = {"type", "checkpoint", "prefix", "network", "map_location"}
-POSITIONS = "pos_embed"
 FINAL_NORM = "ln1."
 
 
 def pretrained_cfg(init_cfg: dict | Sequence[dict] | None) -> dict | None:
-    """Returns the entry of type ``Pretrained`` of an ``init_cfg``, None where there is none."""
+    """Returns the entry of type ``Pretrained`` of an ``init_cfg``, None where there is none.
+
+    Raises:
+        ValueError: If an entry has no type.
+    """
     entries = [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or ())
+    for entry in entries:
+        if "type" not in entry:
+            raise ValueError(
+                f"init_cfg={dict(entry)} has no type. To load weights, add type='Pretrained', on "
+                "the command line for instance model.backbone.init_cfg.type=Pretrained "
+                "model.backbone.init_cfg.checkpoint=PATH."
+            )
     return next((entry for entry in entries if entry["type"] == "Pretrained"), None)
 
 
@@ -65,9 +75,7 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     expected = module.state_dict()
     if not any(name.startswith(FINAL_NORM) for name in expected):
         came = {name: tensor for name, tensor in came.items() if not name.startswith(FINAL_NORM)}
-    if _differ_in_length_alone(came.get(POSITIONS), expected.get(POSITIONS)):
-        expected[POSITIONS] = came[POSITIONS]
-    match = compare(came, expected)
+    match = compare(came, free_of_length(expected, came))
     if not match.whole or match.unexpected:
         raise ValueError(
             f"{path} ({weights.layout}) does not fit {kind}: {match}. Set arch and patch_size, or "
@@ -76,9 +84,3 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
         )
     module.load_state_dict(came)
     print_log(f"{kind}: {match} from {path} ({weights.layout}).", logger="current")
-
-
-def _differ_in_length_alone(came: Tensor | None, expected: Tensor | None) -> bool:
-    if came is None or expected is None:
-        return False
-    return came.dim() == expected.dim() and came.shape[-1] == expected.shape[-1]

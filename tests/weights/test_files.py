@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import threading
 from fractions import Fraction
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 from mmengine.runner import CheckpointLoader
 
-from mmdino.weights.files import read_checkpoint, whole_file, write_tensors
+from mmdino.weights.files import read_checkpoint, restrict_loading, write_tensors
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(3)}
 
@@ -100,10 +102,45 @@ def test_an_address_that_cannot_be_fetched():
         read_checkpoint("s3://bucket/a.pth")
 
 
-def test_what_was_downloaded_is_read_from_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    write_tensors(tmp_path / "hub" / "checkpoints" / "a.pth", TENSORS)
-    assert equal(read_checkpoint("https://example.invalid/dino/a.pth"), TENSORS)
+@pytest.fixture
+def server(tmp_path):
+    """Serves a folder; ``server.requests`` has what was asked for."""
+    requests = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path / "served"))
+
+        def log_message(self, *args):
+            requests.append(self.path)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.requests = requests
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_files_of_one_name_at_two_addresses_are_kept_apart(tmp_path, monkeypatch, server):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    for value in (1, 2):
+        write_tensors(tmp_path / "served" / f"{value}" / "model.pth", {"a": torch.tensor(value)})
+    for value in (1, 2, 1):
+        found = read_checkpoint(f"http://127.0.0.1:{server.server_port}/{value}/model.pth")
+        assert found["a"] == value
+    assert server.requests == ["/1/model.pth", "/2/model.pth"]
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_runners_can_be_told_to_read_restricted(tmp_path, monkeypatch, foreign):
+    monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
+    restrict_loading()
+    torch.save({"a": Fraction(1, 2) if foreign else torch.ones(1)}, tmp_path / "a.pth")
+    if foreign:
+        with pytest.raises(ValueError, match=r"asks for fractions\.Fraction"):
+            CheckpointLoader.load_checkpoint(str(tmp_path / "a.pth"), map_location="cpu")
+    else:
+        assert CheckpointLoader.load_checkpoint(str(tmp_path / "a.pth"))["a"] == 1
 
 
 def test_a_huggingface_folder_has_its_config(tmp_path):
@@ -118,18 +155,3 @@ def test_a_pickle_of_something_else_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "a.pth")
     with pytest.raises(ValueError, match="holds a list"):
         read_checkpoint(tmp_path / "a.pth")
-
-
-def test_no_half_written_file_stays(tmp_path):
-    path = tmp_path / "a.pth"
-    path.write_bytes(b"before")
-
-    def fail():
-        with whole_file(path) as partial:
-            partial.write_bytes(b"half")
-            raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError, match="disk full"):
-        fail()
-    assert path.read_bytes() == b"before"
-    assert list(tmp_path.iterdir()) == [path]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmdino.registry import TRANSFORMS
 
 MAX_NAMED = 10
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @TRANSFORMS.register_module()
 class CheckSegMap(BaseTransform):
     """Refuses a mask with ids that are no class, or of another size than its image.
+
+    A PNG of 16 bits is refused too, since mmsegmentation's loader cuts its ids to 8 bits.
 
     Without it an unknown id ends in an index error of the loss, on a GPU without the name of the
     file, or is left out of the metric without a word. Place it after ``LoadAnnotations`` and what
@@ -52,6 +57,11 @@ class CheckSegMap(BaseTransform):
             ValueError: If the mask does not fit.
         """
         seg_map, path = results["gt_seg_map"], results["seg_map_path"]
+        if png_bits(path) == 16:
+            raise ValueError(
+                f"The mask {path} is a PNG of 16 bits, which mmsegmentation reads as 8: id 256 "
+                "becomes 0. Write it as an 8-bit grey or palette PNG, with ids up to 255."
+            )
         if seg_map.ndim != 2:
             raise ValueError(
                 f"The mask {path} has shape {seg_map.shape}; it must be (height, width), one id a "
@@ -89,3 +99,13 @@ class CheckSegMap(BaseTransform):
             f"{type(self).__name__}(num_classes={self.num_classes}, "
             f"ignore_index={self.ignore_index})"
         )
+
+
+def png_bits(path: str) -> int | None:
+    """Returns the bits a channel of a local PNG file; None where it is no such file."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(25)
+    except OSError:
+        return None
+    return start[24] if len(start) == 25 and start.startswith(PNG) else None

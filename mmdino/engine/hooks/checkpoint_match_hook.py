@@ -6,10 +6,11 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmdino.models import FrozenBackbone
 from mmdino.registry import HOOKS
 from mmdino.weights.layouts.authors_full import dino_state_dict
+from mmdino.weights.matching import compare, free_of_length
 
-MAX_NAMED = 5
 NETWORKS = ("backbone.", "neck.", "head.", "teacher.")
 
 
@@ -34,23 +35,17 @@ class CheckpointMatchHook(Hook):
         """Compares names and shapes before the weights are taken over."""
         _rename_authors(runner, checkpoint)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        expected = model.state_dict()
         came = checkpoint.get("state_dict", checkpoint)
-        missing = [name for name in expected if name not in came]
-        different = [
-            f"{name} {tuple(came[name].shape)} instead of {tuple(tensor.shape)}"
-            for name, tensor in expected.items()
-            if name in came and came[name].shape != tensor.shape and not name.endswith("pos_embed")
-        ]
-        unknown = [name for name in came if name not in expected and name.startswith(NETWORKS)]
-        if missing or different or unknown:
+        match = compare(came, free_of_length(model.state_dict(), came))
+        unknown = [name for name in match.unexpected if name.startswith(NETWORKS)]
+        match = match._replace(unexpected=unknown)
+        if not match.whole or unknown:
+            frozen = isinstance(getattr(model, "backbone", None), FrozenBackbone)
+            key = f"model.backbone{'.backbone' if frozen else ''}.init_cfg"
             raise ValueError(
-                f"The checkpoint does not fit the model: of {len(expected)} tensors, {len(missing)}"
-                f" are missing{_some(missing)} and {len(different)} have another shape"
-                f"{_some(different)}; {len(unknown)} are not in the model{_some(unknown)}. Use the "
-                "config that the checkpoint was trained with. To start from a backbone alone, set "
-                "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=..., "
-                "prefix='teacher.backbone.') in place of load_from."
+                f"The checkpoint does not fit the model: {match}. Use the config that the "
+                f"checkpoint was trained with. To start from a backbone alone, set {key}="
+                "dict(type='Pretrained', checkpoint=...) in place of load_from."
             )
 
 
@@ -70,10 +65,3 @@ def _rename_authors(runner: Runner, checkpoint: dict) -> None:
     runner.logger.info(
         f"The file is the authors': {len(state)} tensors of student, teacher, heads and centre."
     )
-
-
-def _some(names: list[str]) -> str:
-    if not names:
-        return ""
-    more = len(names) - MAX_NAMED
-    return f" ({', '.join(names[:MAX_NAMED])}{f' and {more} more' if more > 0 else ''})"

@@ -86,7 +86,10 @@ def check(runner: Runner, mode: str, dataset: Dataset) -> None:
 
 
 def class_counts(model: nn.Module) -> Iterator[tuple[str, int]]:
-    """Yields the config key and the value of ``num_classes`` of each head that has it."""
+    """Yields the config key and the value of each ``num_classes`` that is set.
+
+    The data preprocessor of a classifier has one for the labels of mixup.
+    """
     for name in HEADS:
         head = getattr(model, name, None)
         if head is None:
@@ -98,3 +101,6 @@ def class_counts(model: nn.Module) -> Iterator[tuple[str, int]]:
             count = getattr(member, "num_classes", None)
             if count is not None:
                 yield f"model.{key}.num_classes", count
+    mixed = getattr(getattr(model, "data_preprocessor", None), "num_classes", None)
+    if mixed is not None:
+        yield "model.data_preprocessor.num_classes", mixed

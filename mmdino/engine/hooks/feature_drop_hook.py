@@ -36,11 +36,16 @@ class FeatureDropHook(Hook):
             raise ValueError(f"FeatureDropHook got tolerance={tolerance}; it must be at least 0.")
         self.metric = metric
         self.tolerance = tolerance
+        self._training = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Notes that validations from here on are those of a training run."""
+        self._training = True
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Notes the first figure, compares later ones with it."""
         found = (metrics or {}).get(self.metric)
-        if found is None:
+        if found is None or not self._training:
             return
         hub: MessageHub = runner.message_hub
         if runner.iter == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,6 +88,32 @@ class DINOVisionTransformer(VisionTransformer):
         super().init_weights()
         if not self.init_cfg:
             self._init_like_reference()
+
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
+        """Resizes position embeddings that are loaded, as the forward pass does for an image."""
+        name = f"{prefix}pos_embed"
+        came = state_dict.get(name)
+        if self.cls_token is None or came is None or came.shape[2:] != self.pos_embed.shape[2:]:
+            super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
+            return
+        places = came.shape[1] - self.num_extra_tokens
+        side = math.isqrt(places)
+        if came.shape == self.pos_embed.shape:
+            return
+        if side * side != places:
+            raise ValueError(
+                f"The position embeddings of the file are of {places} patches, which is no square, "
+                f"and the network's of {self.patch_resolution}. Set img_size to that of the "
+                "pretraining; the forward pass resizes for other images."
+            )
+        state_dict[name] = interpolate_pos_embed(
+            came,
+            (side, side),
+            self.patch_resolution,
+            self.num_extra_tokens,
+            self.interpolate_mode,
+            self.pos_embed_offset,
+        )
 
     def _init_like_reference(self) -> None:
         for module in self.modules():

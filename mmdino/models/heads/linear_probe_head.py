@@ -91,12 +91,15 @@ class LinearProbeHead(BaseModule):
             data_samples: Samples of the B images, with ``gt_label``.
 
         Returns:
-            ``loss``, the sum of the probes' mean cross-entropies, and ``lowest_ce``, the least.
+            ``loss``, the sum of the probes' mean cross-entropies, and ``lowest_ce``, the least. A
+            probe that has diverged counts as undecided in the loss, and as wrong in a prediction.
 
         Raises:
             ValueError: If a label is missing or no class of the head.
         """
-        logits = at_least_float32(self(feats))
+        # A probe whose rate is too high may diverge; without this its loss and gradient, which are
+        # not finite, would end the run of all others.
+        logits = at_least_float32(self(feats)).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
         labels = labels_of(data_samples, self.num_classes).to(logits.device)
         losses = torch.stack([functional.cross_entropy(scores, labels) for scores in logits])
         return {"loss": losses.sum(), "lowest_ce": losses.detach().min()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from mmengine.registry import TRANSFORMS
@@ -11,7 +12,7 @@ SIZE = (4, 6)
 
 def check(seg_map, num_classes=3, **sample):
     step = TRANSFORMS.build({"type": "mmdino.CheckSegMap", "num_classes": num_classes})
-    results = {"gt_seg_map": seg_map, "seg_map_path": "masks/a.png", **sample}
+    results = {"gt_seg_map": seg_map, "seg_map_path": "masks/a.png"} | sample
     return step(results)
 
 
@@ -24,6 +25,14 @@ def mask(*ids):
 def test_classes_and_ignored_pixels_pass_as_they_are(ids):
     results = check(mask(*ids), ori_shape=SIZE)
     np.testing.assert_array_equal(results["gt_seg_map"], mask(*ids))
+
+
+def test_a_mask_of_16_bits_is_refused(tmp_path):
+    for bits, dtype in ((8, np.uint8), (16, np.uint16)):
+        cv2.imwrite(str(tmp_path / f"{bits}.png"), np.full(SIZE, 2, dtype))
+    check(mask(2), seg_map_path=str(tmp_path / "8.png"))
+    with pytest.raises(ValueError, match=r"16\.png is a PNG of 16 bits.*id 256 becomes 0"):
+        check(mask(2), seg_map_path=str(tmp_path / "16.png"))
 
 
 def test_unknown_ids_are_refused_with_the_file_and_what_is_allowed():

@@ -40,9 +40,9 @@ def test_missing_unknown_and_misshapen_tensors_are_named(runner, tmp_path):
     with pytest.raises(ValueError, match="does not fit the model") as error:
         load(runner, state, tmp_path)
     for part in (
-        "1 are missing (backbone.cls_token)",
-        "1 have another shape (head.mlp.0.weight (3, 3) instead of (16, 12))",
-        "1 are not in the model (backbone.layers.2.ln1.weight)",
+        "1 missing: backbone.cls_token",
+        "1 of another shape: head.mlp.0.weight (3, 3) instead of (16, 12)",
+        "1 unexpected: backbone.layers.2.ln1.weight",
     ):
         assert part in str(error.value)
 

@@ -66,7 +66,7 @@ def test_equal_numbers_pass(tmp_path, mode):
 def test_another_number_is_refused_with_both_and_the_key(tmp_path, mode, wrong, count):
     message = (
         rf"{wrong}_dataloader.dataset \(Named\) has {count} classes, but the model has "
-        rf"model.head.num_classes=4. Set model.head.num_classes={count}"
+        rf"model.head.num_classes=4, .*Set model.head.num_classes={count} "
     )
     with pytest.raises(ValueError, match=message):
         run(tmp_path, mode, **{wrong: count})
@@ -107,4 +107,14 @@ def test_every_head_of_a_segmentor_is_compared():
         "model.decode_head.num_classes": 150,
         "model.auxiliary_head.0.num_classes": 150,
         "model.auxiliary_head.1.num_classes": 19,
+    }
+
+
+def test_labels_of_mixup_are_compared_too():
+    classifier = SimpleNamespace(
+        head=SimpleNamespace(num_classes=3), data_preprocessor=SimpleNamespace(num_classes=10)
+    )
+    assert dict(class_counts(classifier)) == {
+        "model.head.num_classes": 3,
+        "model.data_preprocessor.num_classes": 10,
     }

@@ -29,13 +29,19 @@ def runner(tmp_path):
     return tiny_run.build(tmp_path, log_level="INFO")
 
 
+def in_training(**options):
+    hook = HOOKS.build({**HOOK, **options})
+    hook.before_train(None)
+    return hook
+
+
 def report(runner, hook, iteration, top1):
     runner.train_loop._iter = iteration
     hook.after_val_epoch(runner, {"knn/top1": top1})
 
 
 def test_a_drop_below_the_start_is_warned_of(runner):
-    hook = HOOKS.build(HOOK)
+    hook = in_training()
     for iteration, top1 in ((0, 60.0), (5, 61.0), (10, 59.5)):
         report(runner, hook, iteration, top1)
     log = tiny_run.log_text(runner)
@@ -45,17 +51,22 @@ def test_a_drop_below_the_start_is_warned_of(runner):
 
 
 def test_a_tolerated_drop_is_not(runner):
-    hook = HOOKS.build({**HOOK, "tolerance": 1.0})
+    hook = in_training(tolerance=1.0)
     report(runner, hook, 0, 60.0)
     report(runner, hook, 5, 59.0)
     assert "worse" not in tiny_run.log_text(runner)
 
 
 def test_without_a_figure_at_the_start_there_is_nothing_to_compare(runner):
-    hook = HOOKS.build(HOOK)
+    hook = in_training()
     report(runner, hook, 5, 59.0)
     hook.after_val_epoch(runner, {"accuracy": 1.0})
     assert "worse" not in tiny_run.log_text(runner)
+
+
+def test_a_test_of_a_checkpoint_is_no_start(runner):
+    report(runner, HOOKS.build(HOOK), 0, 60.0)
+    assert "at iteration 0" not in tiny_run.log_text(runner)
 
 
 def test_a_resumed_run_compares_with_the_figure_of_the_first(tmp_path):

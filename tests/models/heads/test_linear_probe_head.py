@@ -42,6 +42,21 @@ def test_loss_is_the_sum_of_each_probes_own(feats):
     torch.testing.assert_close(losses["lowest_ce"], min(alone).detach())
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_probe_that_diverged_leaves_the_others_alone(feats, value):
+    gradients = []
+    for diverges in (False, True):
+        head = build()
+        if diverges:
+            head.probes[1].weight.data.fill_(value)
+        loss = head.loss(feats, samples(0, 1, 2, 2))["loss"]
+        assert loss.isfinite()
+        loss.backward()
+        gradients.append([probe.weight.grad for probe in head.probes])
+    torch.testing.assert_close(gradients[1][0], gradients[0][0], rtol=0, atol=0)
+    assert gradients[1][1].eq(0).all()
+
+
 def test_prediction_has_the_logits_of_each_rate(feats):
     head = build()
     head.probes[1].bias.data.fill_(7)
