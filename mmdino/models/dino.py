@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmdino.models.layers import SYNCHRONISED, synchronise_batch_norm
+from mmdino.models.layers import (
+    SYNCHRONISED,
+    WeightNormLinear,
+    product_dtype,
+    synchronise_batch_norm,
+)
+from mmdino.models.losses.fused_prototypes import UnprojectedLogits
 from mmdino.registry import MODELS
 
 TEACHER_UPDATE = "mmdino.EMATeacherHook"
@@ -186,15 +192,27 @@ class DINO(BaseSelfSupervisor):
         self._check_views(inputs)
         batch_size = len(inputs[0])
         with torch.no_grad():
-            _, teacher_logits = _project(inputs[: self.num_global_views], **self.teacher)
-        features, student_logits = _project(
-            inputs, backbone=self.backbone, head=self.head, neck=self.neck
-        )
-        figures = self.dino_loss(
-            student_logits.unflatten(0, (-1, batch_size)),
-            teacher_logits.unflatten(0, (-1, batch_size)),
-        )
+            teacher_features = _view_features(
+                inputs[: self.num_global_views], self.teacher["backbone"], self.teacher_neck
+            )
+            teacher_logits = self.teacher["head"](teacher_features).unflatten(0, (-1, batch_size))
+        features = _view_features(inputs, self.backbone, self.neck)
+        figures = self._score(features, teacher_logits)
         return {**figures, "feature_std": feature_spread(features[:batch_size])}
+
+    def _score(self, features: Tensor, teacher_logits: Tensor) -> dict[str, Tensor]:
+        """The loss of student features (V * B, D), which the head runs on once."""
+        views = (-1, teacher_logits.shape[1])
+        if self.dino_loss.chunk is None or not getattr(self.head, "takes_score", False):
+            return self.dino_loss(self.head(features).unflatten(0, views), teacher_logits)
+
+        def score(x: Tensor, last_layer: WeightNormLinear) -> dict[str, Tensor]:
+            logits = UnprojectedLogits(
+                x.unflatten(0, views), last_layer.weight_v, last_layer.weight_g, product_dtype(x)
+            )
+            return self.dino_loss(logits, teacher_logits)
+
+        return self.head(features, score)
 
     def extract_feat(
         self, inputs: Tensor, network: Literal["teacher", "student"] = "teacher"
@@ -326,17 +344,14 @@ def _features(images: Tensor, backbone: nn.Module, neck: nn.Module | None) -> Te
     return outputs[-1] if isinstance(outputs, (tuple, list)) else outputs
 
 
-def _project(
-    views: Sequence[Tensor], backbone: nn.Module, head: nn.Module, neck: nn.Module | None = None
-) -> tuple[Tensor, Tensor]:
-    """Features (V * B, D) and logits (V * B, K): one backbone call a size, one head call."""
-    features = torch.cat(
+def _view_features(views: Sequence[Tensor], backbone: nn.Module, neck: nn.Module | None) -> Tensor:
+    """Features (V * B, D) of V views, one backbone call a size."""
+    return torch.cat(
         [
             _features(torch.cat(list(same_size)), backbone, neck)
             for _, same_size in groupby(views, key=lambda view: view.shape[-2:])
         ]
     )
-    return features, head(features)
 
 
 @torch.no_grad()

@@ -20,6 +20,10 @@ class CenterUpdateHook(Hook):
     the old centre. A step that the gradient scaler skips does not count. The momentum is an
     argument of the loss, whose state dict holds the centre.
 
+    Args:
+        overlap: Whether the sum over the ranks runs beside the backward pass of a step's last
+            micro-batch. The centre is the same.
+
     Raises:
         TypeError: If the model is not DINO, or the optimiser wrapper does not tell its steps.
 
@@ -27,10 +31,18 @@ class CenterUpdateHook(Hook):
         >>> custom_hooks = [dict(type="mmdino.CenterUpdateHook")]
     """
 
+    def __init__(self, overlap: bool = True) -> None:
+        self.overlap = overlap
+
     def before_train(self, runner: Runner) -> None:
         """Tells the model that its centre is taken care of."""
         took_step(runner.optim_wrapper)
         dino_model(runner, self).declare_updated_by(CENTER_UPDATE)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Tells the loss whether the micro-batch completes its step."""
+        loss = dino_model(runner, self).dino_loss
+        loss.last_of_step = self.overlap and runner.optim_wrapper.should_sync()
 
     def after_train_iter(
         self,

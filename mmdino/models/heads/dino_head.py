@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,6 +37,9 @@ class DINOHead(BaseModule):
     Example:
         >>> head = dict(type="mmdino.DINOHead", in_channels=384, out_channels=65536)
     """
+
+    # Whether forward() takes a ``score``. Asked of the module, since wrappers hide its class.
+    takes_score = True
 
     def __init__(
         self,
@@ -77,15 +83,26 @@ class DINOHead(BaseModule):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, score: Callable[[Tensor, WeightNormLinear], Any] | None = None
+    ) -> Any:
         """Maps features (B, D) to logits (B, K).
 
         Under autocast the matrix products run in the lower precision, the normalisation does not.
+
+        Args:
+            x: Features (B, D).
+            score: Called, where given, with what enters the last layer (B, bottleneck) and with the
+                layer, in place of it. That happens in here because wrappers that shard parameters
+                have those of a module at hand in its forward pass only.
+
+        Returns:
+            Logits (B, K), or what ``score`` returns.
         """
         x = self.mlp(x)
         with no_autocast(x):
             x = functional.normalize(at_least_float32(x), dim=-1)
-        return self.last_layer(x)
+        return self.last_layer(x) if score is None else score(x, self.last_layer)
 
 
 def _mlp(

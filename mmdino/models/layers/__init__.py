@@ -1,18 +1,28 @@
 """Layers and arithmetic that the networks share."""
 
-from mmdino.models.layers.precision import at_least_float32, no_autocast
+from mmdino.models.layers.precision import HALF, at_least_float32, no_autocast, product_dtype
 from mmdino.models.layers.sync_batch_norm import (
     SYNCHRONISED,
     CPUSyncBatchNorm,
     synchronise_batch_norm,
 )
-from mmdino.models.layers.weight_norm_linear import WeightNormLinear
+from mmdino.models.layers.weight_norm_linear import (
+    WeightNormLinear,
+    normalised_rows,
+    row_blocks,
+    row_lengths,
+)
 
 __all__ = [
+    "HALF",
     "SYNCHRONISED",
     "CPUSyncBatchNorm",
     "WeightNormLinear",
     "at_least_float32",
     "no_autocast",
+    "normalised_rows",
+    "product_dtype",
+    "row_blocks",
+    "row_lengths",
     "synchronise_batch_norm",
 ]

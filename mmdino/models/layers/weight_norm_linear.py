@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmdino.models.layers.precision import at_least_float32, no_autocast
+from mmdino.models.layers.precision import at_least_float32, no_autocast, product_dtype
+
+ROWS_AT_ONCE = 8192
+"""Rows that normalisation works on at a time: few enough for a cache, many for an accelerator."""
 
 
 class WeightNormLinear(nn.Module):
@@ -34,7 +38,39 @@ class WeightNormLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, D) to logits (B, K)."""
+        if not torch.is_grad_enabled():
+            dtype = product_dtype(x)
+            rows = normalised_rows(self.weight_v, self.weight_g, dtype)
+            return functional.linear(x.to(dtype), rows)
         with no_autocast(x):
             direction = functional.normalize(at_least_float32(self.weight_v), dim=1)
             weight = at_least_float32(self.weight_g) * direction
         return functional.linear(x, weight)
+
+
+def row_blocks(matrix: Tensor) -> Iterator[slice]:
+    """Yields slices that cover the rows of a matrix (K, D)."""
+    return (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(matrix), ROWS_AT_ONCE))
+
+
+def row_lengths(weight_v: Tensor) -> Tensor:
+    """Lengths (K, 1) of rows (K, D), in float32 at least, and not 0."""
+    dtype = at_least_float32(weight_v[:0]).dtype
+    # The small number is that of torch.nn.functional.normalize.
+    return torch.linalg.vector_norm(weight_v, dim=1, keepdim=True, dtype=dtype).clamp_min_(1e-12)
+
+
+@torch.no_grad()
+def normalised_rows(weight_v: Tensor, weight_g: Tensor, dtype: torch.dtype) -> Tensor:
+    """Computes rows g v / |v| (K, D) without another matrix in between.
+
+    Args:
+        weight_v: Directions (K, D), of any length.
+        weight_g: Lengths (K, 1).
+        dtype: Precision of the result; the arithmetic has float32 at least.
+    """
+    rows = torch.empty_like(weight_v, dtype=dtype)
+    for block in row_blocks(weight_v):
+        part = weight_v[block]
+        rows[block] = (part / row_lengths(part)).mul_(at_least_float32(weight_g[block]))
+    return rows
