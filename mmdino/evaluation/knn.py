@@ -13,6 +13,8 @@ from mmdino.models.layers import at_least_float32
 
 BANK_CHUNK = 65536
 QUERY_CHUNK = 1024
+CACHED_COLUMNS = 4096
+GROUP = 64
 
 
 class Features(Protocol):
@@ -50,21 +52,107 @@ def nearest_neighbours(
     Returns:
         Similarities and bank indices (Q, k), the most similar first.
     """
-    blocks = unit_rows(queries, 0, len(queries)).split(query_chunk)
-    found = [
-        (block.new_empty(len(block), 0), block.new_empty(len(block), 0, dtype=torch.int64))
-        for block in blocks
+    blocks = [
+        _Neighbours(block, k) for block in unit_rows(queries, 0, len(queries)).split(query_chunk)
     ]
+    step = columns_at_once(blocks[0].queries.device, bank_chunk)
+    room = blocks[0].queries.new_empty(query_chunk * step)
     for start in range(0, len(bank), bank_chunk):
-        part = unit_rows(bank, start, start + bank_chunk, like=blocks[0])
-        for number, block in enumerate(blocks):
-            values, places = (block @ part.T).topk(min(k, len(part)), dim=1)
-            values = torch.cat([found[number][0], values], dim=1)
-            places = torch.cat([found[number][1], places + start], dim=1)
-            best_values, order = values.topk(min(k, values.shape[1]), dim=1)
-            found[number] = (best_values, places.gather(1, order))
+        part = unit_rows(bank, start, start + bank_chunk, like=blocks[0].queries)
+        for block in blocks:
+            for offset in range(0, len(part), step):
+                block.compare_with(part[offset : offset + step], start + offset, room)
+    found = [block.finish() for block in blocks]
     similarities, indices = zip(*found, strict=True)
     return torch.cat(similarities), torch.cat(indices)
+
+
+def columns_at_once(device: torch.device, bank_chunk: int) -> int:
+    """Returns the bank features that queries are compared with at a time.
+
+    On a CPU a block of similarities should fit into the cache, to be looked through in there.
+    """
+    return min(CACHED_COLUMNS, bank_chunk) if device.type == "cpu" else bank_chunk
+
+
+class _Neighbours:
+    """The best k so far of some queries (Q, D).
+
+    Selecting the largest of a row of similarities costs more than computing them, and almost none
+    of them is among the best k of all. So what is at most the smallest of the best k so far goes
+    first: by the maximum of a group at a time, since reading is cheap and selecting is not. What is
+    left waits until there is enough of it to be worth a selection.
+    """
+
+    def __init__(self, queries: Tensor, k: int) -> None:
+        self.queries = queries
+        self.k = k
+        self.similarities = queries.new_empty(len(queries), 0)
+        self.indices = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._num_waiting = 0
+
+    def compare_with(self, bank: Tensor, first_index: int, room: Tensor) -> None:
+        """Compares with features (N, D) of the bank.
+
+        Args:
+            bank: Features of length 1.
+            first_index: Index of the first of them.
+            room: Memory for Q * N similarities.
+        """
+        block = room[: len(self.queries) * len(bank)].view(len(self.queries), len(bank))
+        torch.mm(self.queries, bank.T, out=block)
+        if self.similarities.shape[1] < self.k:
+            values, places = block.topk(min(self.k, len(bank)), dim=1)
+            self._take(values, places + first_index)
+            return
+        rows, places, values = _above(block, self.similarities[:, -1:])
+        self._waiting.append((rows, places + first_index, values))
+        self._num_waiting += len(rows)
+        if 2 * self._num_waiting > self.similarities.numel():
+            self._take_waiting()
+
+    def finish(self) -> tuple[Tensor, Tensor]:
+        """Returns similarities and indices (Q, k), the most similar first."""
+        self._take_waiting()
+        return self.similarities, self.indices
+
+    def _take_waiting(self) -> None:
+        if not self._num_waiting:
+            return
+        rows, indices, values = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting, self._num_waiting = [], 0
+        # One row of candidates a query, as long as the longest; the order of the bank is kept.
+        order = rows.argsort(stable=True)
+        rows = rows[order]
+        counts = rows.bincount(minlength=len(self.queries))
+        column = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+        shape = (len(self.queries), int(counts.max()))
+        candidates = values.new_full(shape, -torch.inf)
+        candidates[rows, column] = values[order]
+        places = indices.new_zeros(shape)
+        places[rows, column] = indices[order]
+        self._take(candidates, places)
+
+    def _take(self, values: Tensor, indices: Tensor) -> None:
+        values = torch.cat([self.similarities, values], dim=1)
+        self.similarities, order = values.topk(min(self.k, values.shape[1]), dim=1)
+        self.indices = torch.cat([self.indices, indices], dim=1).gather(1, order)
+
+
+def _above(block: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Finds the entries of a block (Q, N) above thresholds (Q, 1).
+
+    Returns:
+        Rows, columns and values.
+    """
+    missing = -block.shape[1] % GROUP
+    padded = functional.pad(block, (0, missing), value=-torch.inf) if missing else block
+    groups = padded.unflatten(1, (-1, GROUP))
+    rows, group = (groups.amax(-1) > threshold).nonzero(as_tuple=True)
+    members = groups[rows, group]
+    which, place = (members > threshold[rows]).nonzero(as_tuple=True)
+    return rows[which], group[which] * GROUP + place, members[which, place]
 
 
 def unit_rows(features: Features, start: int, stop: int, like: Tensor | None = None) -> Tensor:

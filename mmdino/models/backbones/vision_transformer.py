@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmpretrain.models import VisionTransformer
+from mmpretrain.models.utils.attention import scaled_dot_product_attention as mmpretrain_attention
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from mmdino.models.layers import at_least_float32
+from mmdino.models.layers import at_least_float32, fastest_attention
 from mmdino.registry import MODELS
 from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
@@ -37,11 +39,16 @@ class DINOVisionTransformer(VisionTransformer):
             mmpretrain's scale.
         norm_outputs: Whether the final norm acts on the output of every block in ``out_indices``,
             as the authors' linear evaluation has it, and not of the last block alone.
+        with_cp: Whether a training pass keeps the input of each block alone and computes the rest
+            again in the backward pass: less memory for a third more time. The gradients are the
+            same.
+        attention: "fastest" for :func:`fastest_attention`, or "fused" for torch's fused kernel
+            everywhere, as in mmpretrain. They differ on CPUs alone, by rounding.
         **kwargs: mmpretrain's other arguments.
 
     Raises:
-        ValueError: If the image is no multiple of the patch, here or when it comes, if ``arch`` is
-            unknown, or if there is no final norm for ``norm_outputs``.
+        ValueError: If the image is no multiple of the patch, here or when it comes, if ``arch`` or
+            ``attention`` is unknown, or if there is no final norm for ``norm_outputs``.
 
     Example:
         >>> backbone = dict(
@@ -56,6 +63,8 @@ class DINOVisionTransformer(VisionTransformer):
         patch_size: int = 16,
         pos_embed_offset: float = 0.1,
         norm_outputs: bool = False,
+        with_cp: bool = False,
+        attention: Literal["fastest", "fused"] = "fastest",
         **kwargs: Any,
     ) -> None:
         sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
@@ -69,6 +78,11 @@ class DINOVisionTransformer(VisionTransformer):
                 f"DINOVisionTransformer got arch={arch!r}; known are {sorted(self.arch_zoo)}, or "
                 "give a dict with embed_dims, num_layers, num_heads and feedforward_channels."
             )
+        if attention not in ("fastest", "fused"):
+            raise ValueError(
+                f"DINOVisionTransformer got attention={attention!r}; it must be 'fastest' or "
+                "'fused'."
+            )
         super().__init__(arch=arch, img_size=img_size, patch_size=patch_size, **kwargs)
         if norm_outputs and not self.final_norm:
             raise ValueError(
@@ -77,6 +91,12 @@ class DINOVisionTransformer(VisionTransformer):
             )
         self.pos_embed_offset = pos_embed_offset
         self.norm_outputs = norm_outputs
+        self.with_cp = with_cp
+        if attention == "fastest":
+            for layer in self.layers:
+                # With a scale of its own mmpretrain has put a function of its own there.
+                if layer.attn.scaled_dot_product_attention is mmpretrain_attention:
+                    layer.attn.scaled_dot_product_attention = fastest_attention
         self._init_like_reference()
 
     def init_weights(self) -> None:
@@ -173,13 +193,18 @@ class DINOVisionTransformer(VisionTransformer):
         tokens, grid = self.embed(images)
         outputs = []
         for index, layer in enumerate(self.layers):
-            tokens = layer(tokens)
+            tokens = self._run_block(layer, tokens)
             last = index == len(self.layers) - 1
             if index in self.out_indices:
                 normed = self.final_norm and (last or self.norm_outputs)
                 output = self.ln1(tokens) if normed else tokens
                 outputs.append(self._format_output(output, grid))
         return tuple(outputs)
+
+    def _run_block(self, layer: nn.Module, tokens: Tensor) -> Tensor:
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return checkpoint(layer, tokens, use_reentrant=False)
+        return layer(tokens)
 
     def intermediate_tokens(self, images: Tensor, num_blocks: int = 1) -> list[Tensor]:
         """Returns all tokens (B, N, D) after each of the last blocks and the final norm.

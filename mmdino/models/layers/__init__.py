@@ -1,5 +1,6 @@
 """Layers and arithmetic that the networks share."""
 
+from mmdino.models.layers.attention import fastest_attention
 from mmdino.models.layers.precision import HALF, at_least_float32, no_autocast, product_dtype
 from mmdino.models.layers.sync_batch_norm import (
     SYNCHRONISED,
@@ -19,6 +20,7 @@ __all__ = [
     "CPUSyncBatchNorm",
     "WeightNormLinear",
     "at_least_float32",
+    "fastest_attention",
     "no_autocast",
     "normalised_rows",
     "product_dtype",

@@ -1,0 +1,280 @@
+"""Times the training step: ours, a plain one, and the matrix products alone.
+
+python tools/benchmarks/step.py --threads 2. The plain step has the same network and data, two
+groups of views, explicit attention, a log-softmax a pair of views, and loops over tensors for
+clipping and the teacher. The matrix products are those of one step, forward and backward, with the
+same shapes and nothing in between: what the hardware allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.registry import MODELS, init_default_scope
+from torch import Tensor
+
+import mmdino  # noqa: F401
+from mmdino.benchmark import (
+    benchmark_parser,
+    compare,
+    draw_bars,
+    draw_lines,
+    peak_bytes,
+    print_table,
+    timing_rows,
+    use_threads,
+    write_json,
+)
+from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
+from mmdino.engine.optimizers import DINOOptimWrapperConstructor
+from mmdino.models import DINO, DINOVisionTransformer
+from mmdino.models.dino import CENTER_UPDATE, TEACHER_UPDATE
+from mmdino.plain_step import PlainStep
+
+DTYPES = {"fp32": None, "bf16": torch.bfloat16}
+TARGETS = {"fp32": 0.96, "bf16": 0.75}
+GPU_TARGET = 0.7
+PLAIN, OURS, PRODUCTS = "plain step", "ours", "matrix products alone"
+LR, MOMENTUM = 1e-5, 0.996
+SMOKE = {
+    "arch": {"embed_dims": 16, "num_layers": 2, "num_heads": 2, "feedforward_channels": 64},
+    "prototypes": 64,
+    "batch": [2],
+    "patch": 8,
+    "global_size": 32,
+    "local_size": 16,
+    "locals": 2,
+    "rounds": 2,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--arch", default="deit-small", help="mmpretrain's name of the ViT")
+    parser.add_argument("--patch", type=int, default=16, help="side of a patch")
+    parser.add_argument("--prototypes", type=int, default=65536, help="K")
+    parser.add_argument("--batch", type=int, nargs="+", default=[8], help="images a step")
+    parser.add_argument("--global-size", type=int, default=224, help="side of the 2 global views")
+    parser.add_argument("--local-size", type=int, default=96, help="side of the local views")
+    parser.add_argument("--locals", type=int, default=8, help="number of local views")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), default="fp32", help="autocast's")
+    parser.add_argument("--compile", action="store_true", help="also ours with torch.compile")
+    parser.add_argument("--with-cp", action="store_true", help="also with activation checkpoints")
+    parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
+    parser.add_argument("--profile", type=int, default=0, help="print that many operators of ours")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures and prints."""
+    args = parser().parse_args(argv)
+    if args.smoke:
+        vars(args).update(SMOKE)
+    use_threads(args.threads)
+    init_default_scope("mmpretrain")
+    tables = {}
+    for batch in args.batch:
+        tables[f"batch {batch}"] = rows = measure(args, batch)
+        print_table(rows, title(args, batch))
+    if args.json:
+        write_json(args.json, "step", vars(args), tables, argv, args.device)
+    if args.figure:
+        draw(args, tables)
+
+
+def title(args: argparse.Namespace, batch: int) -> str:
+    """Says what a table shows and what its target is."""
+    target = TARGETS[args.dtype] if args.device == "cpu" else GPU_TARGET
+    return (
+        f"Training step, {args.arch} patch {args.patch}, K {args.prototypes}, batch {batch}, "
+        f"{args.dtype}, {args.device}, {torch.get_num_threads()} thread(s). Target of ours: at most"
+        f" {target} x the plain step."
+    )
+
+
+def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
+    """Runs the cases of one batch size and returns a row each."""
+    torch.manual_seed(0)
+    views = [
+        torch.randint(256, (batch, 3, side, side), dtype=torch.uint8, device=args.device)
+        for side in [args.global_size] * 2 + [args.local_size] * args.locals
+    ]
+    options = {OURS: {}}
+    if args.compile:
+        options["ours, compiled"] = {"compile": {}}
+    if args.with_cp:
+        options["ours, checkpointed"] = {"with_cp": True}
+    models = {name: build_model(args, **changes) for name, changes in options.items()}
+    plain = PlainStep(models[OURS], DTYPES[args.dtype], LR, MOMENTUM)
+    cases: dict[str, Callable[[], Any]] = {PLAIN: lambda: plain(views)}
+    for name, model in models.items():
+        cases[name] = our_step(model, views, args.dtype)
+    products = list(products_of_step(args, batch))
+    cases[PRODUCTS] = run_products(products, DTYPES[args.dtype] or torch.float32, args.device)
+    # The first steps allocate the optimiser's state and compile.
+    timings = compare(
+        cases, args.rounds, warmup=2 if args.device != "cpu" else 1, device=args.device
+    )
+    rows = timing_rows(timings, PLAIN, PRODUCTS, batch)
+    flops = sum(product.flops for product in products)
+    for row in rows:
+        row["TFLOP/s"] = flops / row["median s"] / 1e12
+        row["FLOP share"] = 1 / row["x limit"]
+        measured = not args.no_memory and row["case"] != PRODUCTS
+        row["peak MB"] = peak_bytes(cases[row["case"]], args.device) / 1e6 if measured else None
+    if args.profile:
+        print_operators(cases[OURS], args.profile)
+    return rows
+
+
+def build_model(args: argparse.Namespace, compile: dict | None = None, **backbone: Any) -> DINO:
+    """Builds DINO as the configs have it."""
+    model = MODELS.build(
+        {
+            "type": "mmdino.DINO",
+            "backbone": {
+                "type": "mmdino.DINOVisionTransformer",
+                "arch": args.arch,
+                "img_size": args.global_size,
+                "patch_size": args.patch,
+                "drop_path_rate": 0.1,
+                **backbone,
+            },
+            "head": {
+                "type": "mmdino.DINOHead",
+                "in_channels": width_of(args.arch),
+                "out_channels": args.prototypes,
+            },
+            "compile": compile,
+        }
+    )
+    model.declare_updated_by(TEACHER_UPDATE)
+    model.declare_updated_by(CENTER_UPDATE)
+    return model.to(args.device).train()
+
+
+def architecture(arch: str | dict) -> dict[str, int]:
+    """Sizes of a ViT by mmpretrain's name."""
+    return arch if isinstance(arch, dict) else DINOVisionTransformer.arch_zoo[arch]
+
+
+def width_of(arch: str | dict) -> int:
+    """Width of a ViT."""
+    return architecture(arch)["embed_dims"]
+
+
+def our_step(model: DINO, views: list[Tensor], dtype: str) -> Callable[[], Any]:
+    """A step as Runner and hooks make it: preprocessing to centre."""
+    wrapper = {"type": "mmdino.DINOOptimWrapper"}
+    if DTYPES[dtype] is not None:
+        wrapper = {"type": "mmdino.DINOAmpOptimWrapper", "dtype": "bfloat16"}
+    optim_wrapper = DINOOptimWrapperConstructor(
+        {
+            **wrapper,
+            "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": 0.04},
+            "clip_grad": {"type": "per_tensor", "max_norm": 3.0},
+        }
+    )(model)
+    teacher, student = model.teacher_pairs()
+
+    def step() -> None:
+        model.train_step({"inputs": views}, optim_wrapper)
+        move_teacher_(teacher, student, MOMENTUM)
+        model.dino_loss.update_center()
+
+    return step
+
+
+class Product(NamedTuple):
+    """Matrix products (batch, m, k) x (batch, k, n), a number of ``times``.
+
+    ``gradients`` is the number of products of the same size in the backward pass: 0, 1 or 2.
+    """
+
+    batch: int
+    m: int
+    k: int
+    n: int
+    times: int
+    gradients: int
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations, two a multiplication and addition."""
+        return 2 * self.batch * self.m * self.k * self.n * self.times * (1 + self.gradients)
+
+
+def products_of_step(args: argparse.Namespace, batch: int) -> Iterator[Product]:
+    """All matrix products of one step."""
+    arch = architecture(args.arch)
+    groups = [(2, args.global_size), (args.locals, args.local_size)]
+    for trained, seen in ((2, groups), (0, groups[:1])):
+        for views, side in seen:
+            images, patches = batch * views, (side // args.patch) ** 2
+            # The images want no gradient.
+            pixels = 3 * args.patch**2
+            yield Product(1, images * patches, pixels, arch["embed_dims"], 1, trained // 2)
+            yield from _blocks(arch, images, patches + 1, trained)
+        rows = batch * sum(views for views, _ in seen)
+        for k, n in ((arch["embed_dims"], 2048), (2048, 2048), (2048, 256), (256, args.prototypes)):
+            yield Product(1, rows, k, n, 1, trained)
+
+
+def _blocks(arch: dict[str, int], images: int, tokens: int, trained: int) -> Iterator[Product]:
+    width, hidden = arch["embed_dims"], arch["feedforward_channels"]
+    depth, heads = arch["num_layers"], arch["num_heads"]
+    for k, n in ((width, 3 * width), (width, width), (width, hidden), (hidden, width)):
+        yield Product(1, images * tokens, k, n, depth, trained)
+    yield Product(images * heads, tokens, width // heads, tokens, depth, trained)
+    yield Product(images * heads, tokens, tokens, width // heads, depth, trained)
+
+
+def run_products(
+    products: Sequence[Product], dtype: torch.dtype, device: str
+) -> Callable[[], None]:
+    """Prepares operands and returns a call that computes all products."""
+    operands = [
+        tuple(
+            torch.randn(shape, device=device).to(dtype).squeeze(0)
+            for shape in ((p.batch, p.m, p.k), (p.batch, p.n, p.k), (p.batch, p.m, p.n))
+        )
+        for p in products
+    ]
+
+    def run() -> None:
+        for product, (left, right, gradient) in zip(products, operands, strict=True):
+            for _ in range(product.times):
+                left @ right.mT
+                if product.gradients:
+                    gradient.mT @ left
+                if product.gradients > 1:
+                    gradient @ right
+
+    return run
+
+
+def print_operators(step: Callable[[], Any], number: int) -> None:
+    """Prints where the time of a step goes."""
+    with torch.profiler.profile() as profile:
+        step()
+    print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=number))
+
+
+def draw(args: argparse.Namespace, tables: dict[str, list[dict[str, Any]]]) -> None:
+    """Draws images/s over the batch size or, of one batch size, the times."""
+    if len(args.batch) == 1:
+        draw_bars(args.figure, next(iter(tables.values())), f"Training step, {args.dtype}")
+        return
+    series: dict[str, list[tuple[float, float]]] = {}
+    for batch, rows in zip(args.batch, tables.values(), strict=True):
+        for row in rows:
+            series.setdefault(row["case"], []).append((batch, row["images/s"]))
+    draw_lines(args.figure, series, "images a step", "images/s", f"Training step, {args.dtype}")
+
+
+if __name__ == "__main__":
+    main()
