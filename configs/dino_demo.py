@@ -38,7 +38,7 @@ train_pipeline = [
             dict(num=2, size=local_size, scale=(0.25, 0.6), blur_prob=0.1, **jitter),
         ],
     ),
-    dict(type="PackInputs"),
+    dict(type="mmdino.PackViews"),
 ]
 train_dataloader = dict(
     batch_size=batch_size,

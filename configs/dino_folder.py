@@ -28,7 +28,7 @@ model = dict(head=dict(out_channels=num_prototypes))
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(type="mmdino.MultiCropTransform"),
-    dict(type="PackInputs"),
+    dict(type="mmdino.PackViews"),
 ]
 train_dataloader = dict(
     batch_size=batch_size,

@@ -16,7 +16,7 @@ train_pipeline = [
             dict(num=8, size=96, scale=(0.05, 0.14), blur_prob=0.5),
         ],
     ),
-    dict(type="PackInputs"),
+    dict(type="mmdino.PackViews"),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 train_cfg = dict(max_epochs=800)

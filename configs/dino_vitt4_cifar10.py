@@ -39,7 +39,7 @@ train_pipeline = [
             dict(num=4, size=local_size, scale=(0.1, 0.4)),
         ],
     ),
-    dict(type="PackInputs"),
+    dict(type="mmdino.PackViews"),
 ]
 train_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=lr))

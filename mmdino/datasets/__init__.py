@@ -3,7 +3,7 @@
 from mmdino.datasets.drawn_shapes import DrawnShapes
 from mmdino.datasets.image_folder import ImageFolder
 from mmdino.datasets.samplers import EpochSampler
-from mmdino.datasets.transforms import CheckSegMap, IgnoreSegIds, MultiCropTransform
+from mmdino.datasets.transforms import CheckSegMap, IgnoreSegIds, MultiCropTransform, PackViews
 from mmdino.datasets.voc_objects import VOCObjects
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "IgnoreSegIds",
     "ImageFolder",
     "MultiCropTransform",
+    "PackViews",
     "VOCObjects",
 ]

@@ -53,7 +53,7 @@ class DrawnShapes(BaseDataset):
         ...     num_images=2000,
         ...     split="train",
         ...     pipeline=[dict(type="mmdino.MultiCropTransform", views=[...]),
-        ...               dict(type="PackInputs")],
+        ...               dict(type="mmdino.PackViews")],
         ... )
     """
 

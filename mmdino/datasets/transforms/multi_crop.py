@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdino.datasets.transforms.color_map import map_colors
+from mmdino.datasets.transforms.quick_draws import QuickDraws
 from mmdino.datasets.transforms.view_group import PAPER_VIEWS, ViewGroup, parse_view_groups
 from mmdino.datasets.transforms.view_ops import (
-    draw_crop_box,
     flip,
     gaussian_blur,
+    gray_to_bgr,
     jitter_color,
+    quick_blur,
     resize_crop,
     solarize,
     to_gray,
-    uniform,
 )
+from mmdino.datasets.transforms.view_plan import ViewPlan, draw_view_plan
 from mmdino.registry import TRANSFORMS
+
+COLOR_PATHS = ("fused", "sequential")
 
 
 @TRANSFORMS.register_module()
@@ -26,15 +32,16 @@ class MultiCropTransform(BaseTransform):
     """Makes global and local views of an image (DINO, section 3.1, "multi-crop").
 
     Every view is a random-resized crop (bicubic, antialiased) that is then flipped, jittered in
-    colour, made grey, blurred and solarised, each with a probability of its group. The image is
-    decoded once and never copied as a whole.
+    colour, made grey, blurred and solarised, each with a probability of its group. All of it is
+    drawn before a pixel is touched; the image is decoded once and never copied as a whole.
 
     The views of a sample follow from the seed in ``results["sample_idx"]`` alone (see
     :class:`~mmdino.datasets.samplers.seeded_index.SeededIndex`), so they are the same whatever
     the number of workers and after a resume. Where the index has no seed, it is drawn from
     NumPy's global generator.
 
-    Required keys: ``img``, uint8 of shape (H, W, 3) in BGR, (H, W) or (H, W, C).
+    Required keys: ``img`` of shape (H, W, 3) in BGR, (H, W) or (H, W, C); uint8, or uint16, whose
+    65535 becomes 255 (load such files with ``color_type="unchanged"``).
 
     Modified keys: ``img``, a list of V contiguous uint8 arrays of shape (h, w, C), one a view, in
     the order of the groups. ``img_shape`` is removed, since the views have no common one.
@@ -43,11 +50,16 @@ class MultiCropTransform(BaseTransform):
         views: The view groups, larger views first; :class:`~mmdino.datasets.transforms.view_group.
             ViewGroup` lists their fields, of which ``size`` and ``scale`` are required. By default
             the paper's two global views of 224 and eight local views of 96 pixels.
+        color: How the colours are changed. ``"fused"``: jitter and loss of colour in one affine
+            map, rounded once, the hue turned about the axis of greys; the views have the same
+            distribution and take less time. ``"sequential"``: one change after the other, the hue
+            turned in HSV space, each within a level or a step of hue of torchvision's. Under one
+            seed the two draw different views.
 
     Raises:
         TypeError: If a field has the wrong type.
-        ValueError: If a field is unknown, missing or out of its range, if global views do not come
-            first, or if there are fewer than two views.
+        ValueError: If ``color`` is neither, if a field is unknown, missing or out of its range, if
+            global views do not come first, or if there are fewer than two views.
 
     Example:
         Two global and four local views for images of 32 pixels::
@@ -61,7 +73,10 @@ class MultiCropTransform(BaseTransform):
             )
     """
 
-    def __init__(self, views: Sequence[Mapping] = PAPER_VIEWS) -> None:
+    def __init__(self, views: Sequence[Mapping] = PAPER_VIEWS, color: str = "fused") -> None:
+        if color not in COLOR_PATHS:
+            raise ValueError(f"color must be one of {', '.join(COLOR_PATHS)}, got {color!r}")
+        self.color = color
         self.groups = parse_view_groups(views)
         self._three_channel_fields = [
             f"views[{i}].{name}"
@@ -79,7 +94,7 @@ class MultiCropTransform(BaseTransform):
             The same dict.
 
         Raises:
-            TypeError: If the image is not a uint8 array.
+            TypeError: If the image is not a uint8 or uint16 array.
             ValueError: If the image has no pixels or not two or three axes, or if it has not three
                 channels while a group asks for a change of colour.
         """
@@ -90,43 +105,60 @@ class MultiCropTransform(BaseTransform):
                 f"Saturation, hue and loss of colour need images of 3 channels, got {channels}. "
                 f"Set {', '.join(self._three_channel_fields)} to 0."
             )
-        rng = rng_for(results)
+        fused = self.color == "fused"
+        rng = QuickDraws(rng_for(results)) if fused else rng_for(results)
+        draw = partial(draw_view_plan, rng, *image.shape[:2])
+        groups = [group for group in self.groups for _ in range(group.num)]
+        plans = [draw(group) for group in groups]
+        finish = finish_fused if fused else finish_sequential
+        # All crops first: the image stays in the processor's cache meanwhile.
+        crops = [
+            resize_crop(image, plan.box, group.size)
+            for plan, group in zip(plans, groups, strict=True)
+        ]
         results["img"] = [
-            make_view(rng, image, group) for group in self.groups for _ in range(group.num)
+            finish(crop, plan, group)
+            for crop, plan, group in zip(crops, plans, groups, strict=True)
         ]
         results.pop("img_shape", None)
         return results
 
     def __repr__(self) -> str:
         groups = "".join(f"    {group},\n" for group in self.groups)
-        return f"{type(self).__name__}(views=[\n{groups}])"
+        return f"{type(self).__name__}(color={self.color!r}, views=[\n{groups}])"
 
 
-def make_view(rng: np.random.Generator, image: np.ndarray, group: ViewGroup) -> np.ndarray:
-    """Draws one view of an image.
+def finish_fused(view: np.ndarray, plan: ViewPlan, group: ViewGroup) -> np.ndarray:
+    """Makes a view of a resized crop, its colours changed in one pass.
 
     Args:
-        rng: Source of all draws.
-        image: uint8 image of shape (H, W, C); it is left as it is.
-        group: What the view is made of.
+        view: Contiguous uint8 array of shape (h, w, C).
+        plan: What was drawn for the view.
+        group: What it was drawn from.
 
     Returns:
-        Contiguous uint8 array of shape (h, w, C), where (h, w) is the group's size.
+        Contiguous uint8 array of the same shape.
     """
-    height, width = image.shape[:2]
-    box = draw_crop_box(rng, height, width, group.scale, group.ratio)
-    view = resize_crop(image, box, group.size)
-    if rng.random() < group.flip_prob:
+    view = map_colors(view, plan.jitter, plan.gray)
+    if plan.flip:
         view = flip(view)
-    if rng.random() < group.jitter_prob:
-        view = jitter_color(
-            rng, view, group.brightness, group.contrast, group.saturation, group.hue
-        )
-    if rng.random() < group.gray_prob:
+    if plan.blur_sigma is not None:
+        view = quick_blur(view, plan.blur_sigma)
+    if plan.solarize:
+        view = solarize(view, group.solarize_threshold)
+    return gray_to_bgr(view) if plan.gray else view
+
+
+def finish_sequential(view: np.ndarray, plan: ViewPlan, group: ViewGroup) -> np.ndarray:
+    """Makes a view, its colours changed one after the other; see :func:`finish_fused`."""
+    if plan.flip:
+        view = flip(view)
+    view = jitter_color(view, plan.jitter)
+    if plan.gray:
         view = to_gray(view)
-    if rng.random() < group.blur_prob:
-        view = gaussian_blur(view, uniform(rng, *group.blur_sigma))
-    if rng.random() < group.solarize_prob:
+    if plan.blur_sigma is not None:
+        view = gaussian_blur(view, plan.blur_sigma)
+    if plan.solarize:
         view = solarize(view, group.solarize_threshold)
     return view
 
@@ -150,11 +182,11 @@ def rng_for(results: Mapping) -> np.random.Generator:
 def _source_image(results: Mapping) -> np.ndarray:
     """Returns the image as (H, W, C), a view of the same memory."""
     image = results.get("img")
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
         came = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
         raise TypeError(
-            f"MultiCropTransform needs results['img'] to be a uint8 array, got {came}: put it "
-            f"right after LoadImageFromFile, and leave normalisation to the data preprocessor"
+            f"MultiCropTransform needs results['img'] to be a uint8 or uint16 array, got {came}: "
+            "put it right after LoadImageFromFile, and leave normalisation to the data preprocessor"
         )
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise ValueError(

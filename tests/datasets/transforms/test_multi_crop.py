@@ -25,8 +25,9 @@ def draw_sample(seed: tuple[int, ...] = (0, 0, 7), **image) -> dict:
     return {"img": draw_image(**image), "sample_idx": SeededIndex(seed[-1], seed)}
 
 
-def build(*views: dict) -> MultiCropTransform:
-    return TRANSFORMS.build({"type": "mmdino.MultiCropTransform", "views": list(views)})
+def build(*views: dict, **options) -> MultiCropTransform:
+    transform = {"type": "mmdino.MultiCropTransform", "views": list(views), **options}
+    return TRANSFORMS.build(transform)
 
 
 def test_default_is_the_papers_views_globals_first():
@@ -150,14 +151,42 @@ def test_blur_is_drawn_afresh_for_every_view():
     assert len({view.tobytes() for view in views}) == 20
 
 
-def test_changes_come_in_the_papers_order():
+@pytest.mark.parametrize("color", ["fused", "sequential"])
+def test_changes_come_in_the_papers_order(color):
     group = dict(num=2, size=30, **WHOLE, flip_prob=1, jitter_prob=1, gray_prob=1, blur_prob=1)
     # a jitter of no amount leaves the view as it is, so the expected view can be told
     group.update(brightness=0, contrast=0, saturation=0, hue=0, blur_sigma=(1, 1), solarize_prob=1)
-    view = build(group)(draw_sample(height=30, width=30))["img"][0]
+    view = build(group, color=color)(draw_sample(height=30, width=30))["img"][0]
     expected = view_ops.to_gray(view_ops.flip(draw_image(30, 30)))
-    expected = view_ops.solarize(view_ops.gaussian_blur(expected, 1.0))
-    np.testing.assert_array_equal(view, expected)
+    blur = view_ops.quick_blur if color == "fused" else view_ops.gaussian_blur
+    np.testing.assert_array_equal(view, view_ops.solarize(blur(expected, 1.0)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sequential_colours_are_the_single_changes_in_the_order_drawn(seed):
+    """These views are what the first version made; runs with them can be repeated."""
+    group = dict(num=2, size=24, scale=(0.3, 1), blur_prob=0.5, solarize_prob=0.3)
+    views = build(group, color="sequential")(draw_sample((seed,)))["img"]
+
+    rng, image = np.random.default_rng((seed,)), draw_image()
+    for view in views:
+        box = view_ops.draw_crop_box(rng, 60, 80, (0.3, 1), (3 / 4, 4 / 3))
+        expected = view_ops.resize_crop(image, box, (24, 24))
+        if rng.random() < 0.5:
+            expected = view_ops.flip(expected)
+        if rng.random() < 0.8:
+            for step in rng.permutation(4):
+                name = ("brightness", "contrast", "saturation", "hue")[step]
+                low, high = {2: (0.8, 1.2), 3: (-0.1, 0.1)}.get(step, (0.6, 1.4))
+                amount = low + (high - low) * rng.random()
+                expected = getattr(view_ops, f"adjust_{name}")(expected, amount)
+        if rng.random() < 0.2:
+            expected = view_ops.to_gray(expected)
+        if rng.random() < 0.5:
+            expected = view_ops.gaussian_blur(expected, 0.1 + 1.9 * rng.random())
+        if rng.random() < 0.3:
+            expected = view_ops.solarize(expected, 128)
+        np.testing.assert_array_equal(view, expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 400), (400, 5), (2, 3)])
@@ -166,15 +195,44 @@ def test_tiny_and_narrow_images_give_views(height, width):
     assert [view.shape for view in views] == [(224, 224, 3)] * 2 + [(96, 96, 3)] * 8
 
 
-@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 1), (40, 50, 2), (40, 50, 4), (40, 50, 5)])
-def test_images_that_are_not_rgb_take_every_colorless_change(shape):
+@pytest.mark.parametrize("color", ["fused", "sequential"])
+@pytest.mark.parametrize("channels", [0, 1, 2, 3, 4, 5, 8])
+def test_images_of_any_channels_take_every_colorless_change(channels, color):
     rest = dict(jitter_prob=1, blur_prob=1, solarize_prob=1, **COLORLESS)
-    transform = build(dict(num=2, size=24, scale=(0.4, 1), **rest))
-    image = draw_image(*shape[:2], channels=(*shape, 1)[2]).reshape(shape)
-    views = transform(dict(draw_sample(), img=image))["img"]
-    channels = 1 if len(shape) == 2 else shape[2]
-    assert [view.shape for view in views] == [(24, 24, channels)] * 2
-    assert all(view.flags.c_contiguous for view in views)
+    transform = build(dict(num=2, size=24, scale=(0.4, 1), **rest), color=color)
+    image = draw_image(40, 50, channels) if channels else draw_image(40, 50, 1)[..., 0]
+    for dtype, white in ((np.uint8, 1), (np.uint16, 257)):
+        views = transform(dict(draw_sample(), img=image.astype(dtype) * dtype(white)))["img"]
+        assert [view.shape for view in views] == [(24, 24, channels or 1)] * 2
+        assert all(view.flags.c_contiguous and view.dtype == np.uint8 for view in views)
+
+
+@pytest.mark.parametrize("color", ["fused", "sequential"])
+def test_colour_images_of_16_bits_give_the_views_of_their_8_bits(color):
+    group = dict(num=8, size=24, scale=(0.3, 1), blur_prob=0.5)
+    eight, sixteen = (
+        np.stack(build(group, color=color)(dict(draw_sample(), img=image))["img"]).astype(int)
+        for image in (draw_image(), draw_image().astype(np.uint16) * 257)
+    )
+    assert np.abs(eight - sixteen).mean() < 1
+
+
+@pytest.mark.parametrize("color", ["fused", "sequential"])
+def test_views_are_contiguous_whatever_was_done_to_them(color):
+    group = dict(num=40, size=16, scale=(0.3, 1), blur_prob=0.5, solarize_prob=0.5, gray_prob=0.5)
+    read_only = draw_image()[:, ::-1]
+    read_only.flags.writeable = False
+    views = build(group, color=color)(dict(draw_sample(), img=read_only))["img"]
+    for view in views:
+        assert view.shape == (16, 16, 3)
+        assert view.dtype == np.uint8
+        assert view.flags.c_contiguous
+        assert view.flags.writeable
+
+
+def test_other_ways_to_change_colours_are_refused():
+    with pytest.raises(ValueError, match="one of fused, sequential, got 'exact'"):
+        MultiCropTransform(color="exact")
 
 
 @pytest.mark.parametrize(
@@ -197,9 +255,9 @@ def test_changes_of_color_are_refused_where_there_is_none(change, named):
 @pytest.mark.parametrize(
     ("image", "error", "message"),
     [
-        (draw_image().astype(np.float32), TypeError, "uint8 array, got float32"),
-        (draw_image().astype(np.uint16), TypeError, "uint8 array, got uint16"),
-        ([draw_image()], TypeError, "uint8 array, got list"),
+        (draw_image().astype(np.float32), TypeError, "uint8 or uint16 array, got float32"),
+        (draw_image().astype(np.int32), TypeError, "uint8 or uint16 array, got int32"),
+        ([draw_image()], TypeError, "uint8 or uint16 array, got list"),
         (None, TypeError, "right after LoadImageFromFile"),
         (draw_image()[0, 0], ValueError, r"got \(3,\)"),
         (draw_image()[None], ValueError, r"got \(1, 60, 80, 3\)"),
@@ -274,6 +332,6 @@ def test_views_that_make_no_sense_are_refused(views, error, message):
 
 def test_its_print_names_every_field_of_every_group():
     text = repr(MultiCropTransform())
-    assert text.startswith("MultiCropTransform(views=[")
+    assert text.startswith("MultiCropTransform(color='fused', views=[")
     assert text.count("ViewGroup(num=") == 3
     assert "num=8, size=(96, 96), scale=(0.05, 0.4)" in text

@@ -71,6 +71,59 @@ def test_resize_is_pillows_antialiased_bicubic(box, size, channels):
     assert view.flags.c_contiguous
 
 
+def board(side: int) -> np.ndarray:
+    """Checks of one pixel: nothing but grey is left of them in an image with fewer pixels."""
+    return np.repeat(255 * (np.indices((side, side)).sum(axis=0) % 2)[..., None], 3, axis=2)
+
+
+def zone_plate(side: int) -> np.ndarray:
+    """Rings whose frequency rises from 0 to half a cycle a pixel, at the middle of the edges."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    rings = 127.5 + 127.5 * np.cos(np.pi * (x**2 + y**2) / side)
+    return np.repeat(rings[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("size", [96, 112, 150])
+def test_resize_shows_nothing_that_is_too_fine_for_the_view(size):
+    def contrast(image):
+        return np.abs(image - 127.5).mean()
+
+    checks, plate = (draw(400).astype(np.uint8) for draw in (board, zone_plate))
+    # only the rings' corners, all finer than the view's pixels
+    corner = np.hypot(*(np.mgrid[:size, :size] - (size - 1) / 2)) > 0.62 * size
+    whole = (0, 0, 400, 400)
+    ours = [view_ops.resize_crop(image, whole, (size, size)) for image in (checks, plate)]
+    assert contrast(ours[0]) < 2
+    assert contrast(ours[1][corner]) < 2
+    # the same measure finds the patterns that a cubic without antialiasing invents
+    aliased = [
+        cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC) for image in (checks, plate)
+    ]
+    assert contrast(aliased[0]) > 20
+    assert contrast(aliased[1][corner]) > 20
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 8])
+def test_resize_of_16_bits_is_that_of_8_scaled(channels):
+    image = draw_photo(80, 90, channels)
+    box, size = (3, 5, 70, 60), (24, 32)
+    view = view_ops.resize_crop(image.astype(np.uint16) * 257, box, size)
+    assert view.flags.c_contiguous
+    # bytes are rounded after each of the two directions, 16 bits once
+    assert difference(view, view_ops.resize_crop(image, box, size)).max() <= 2
+    assert difference(view, view_ops.resize_crop(image, box, size)).mean() < 0.3
+
+
+def test_levels_of_16_bits_are_rounded_after_the_resize():
+    # 250 and 10 lie half-way between the levels 0 and 1 of 8 bits; rounded alone they are 1 and 0
+    image = np.tile(np.array([[[375], [25]]], np.uint16), (40, 20, 1))
+    view = view_ops.resize_crop(image, (0, 0, 40, 40), (10, 10))
+    np.testing.assert_array_equal(view[2:8, 2:8], 1)
+    ends = np.array([[[0]], [[65535]]], np.uint16)
+    unchanged = view_ops.resize_crop(ends, (0, 0, 2, 1), (2, 1))
+    np.testing.assert_array_equal(unchanged.ravel(), [0, 255])
+
+
 @pytest.mark.parametrize("channels", [2, 4, 5, 8, 200])
 def test_resize_flip_and_blur_treat_each_channel_alike(channels):
     image = draw_photo(40, 50, channels)
@@ -197,6 +250,15 @@ def test_blur_is_close_to_torchvisions_and_pillows(photo, sigma):
     assert difference(view, expected).mean() < 1
 
 
+@pytest.mark.parametrize("sigma", [0.1, 0.19, 0.5, 0.99, 1.39, 2.0])
+def test_quick_blur_is_as_close_to_pillows_as_the_longer_kernel(photo, sigma):
+    exact, quick = view_ops.gaussian_blur(photo, sigma), view_ops.quick_blur(photo, sigma)
+    assert difference(quick, exact).max() <= 3
+    assert difference(quick, exact).mean() < 0.6
+    pillows = from_pillow(to_pillow(photo).filter(ImageFilter.GaussianBlur(sigma)))
+    assert difference(quick, pillows).mean() < 1
+
+
 @pytest.mark.parametrize("threshold", [0, 100, 128, 255])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_solarize_is_pillows(threshold, channels):
@@ -216,34 +278,45 @@ def test_no_change_touches_its_input(photo):
     view_ops.adjust_hue(photo, 0.1)
     view_ops.to_gray(photo)
     view_ops.gaussian_blur(photo, 1.0)
+    view_ops.quick_blur(photo, 1.0)
     view_ops.solarize(photo, 128)
     np.testing.assert_array_equal(photo, before)
 
 
-def test_jitter_draws_factors_around_one():
+def test_jitter_draws_amounts_within_their_limits():
     rng = np.random.default_rng(0)
-    image = np.full((1, 1, 3), 100, np.uint8)
-    levels = [view_ops.jitter_color(rng, image, 0.4, 0, 0, 0)[0, 0, 0] for _ in range(300)]
-    assert 60 <= min(levels) <= 62
-    assert 138 <= max(levels) <= 140
-    # a factor never turns negative, however large the amount
-    levels = [view_ops.jitter_color(rng, image, 2.0, 0, 0, 0)[0, 0, 0] for _ in range(300)]
-    assert np.mean(np.array(levels) == 0) < 0.03
+    drawn = [dict(view_ops.draw_jitter(rng, 0.4, 2.0, 0.2, 0.1)) for _ in range(500)]
+    # a factor never turns negative, however large the limit
+    limits = {
+        "brightness": (0.6, 1.4),
+        "contrast": (0.0, 3.0),
+        "saturation": (0.8, 1.2),
+        "hue": (-0.1, 0.1),
+    }
+    for name, (low, high) in limits.items():
+        amounts = np.array([changes[name] for changes in drawn])
+        margin = (high - low) / 50
+        assert low <= amounts.min() < low + margin
+        assert high - margin < amounts.max() <= high
+        assert abs(amounts.mean() - (low + high) / 2) < 3 * margin
 
 
-def test_jitter_takes_its_steps_in_every_order(monkeypatch):
-    order = []
-    for name in ("brightness", "contrast", "saturation", "hue"):
-
-        def record(image, amount, name=name):
-            order.append(name)
-            return image
-
-        monkeypatch.setattr(view_ops, f"adjust_{name}", record)
+def test_jitter_leaves_changes_of_no_amount_out():
     rng = np.random.default_rng(0)
-    orders = set()
-    for _ in range(300):
-        order.clear()
-        view_ops.jitter_color(rng, np.zeros((1, 1, 3), np.uint8), 0.4, 0.4, 0.2, 0.1)
-        orders.add(tuple(order))
+    assert view_ops.draw_jitter(rng, 0, 0, 0, 0) == []
+    assert [name for name, _ in view_ops.draw_jitter(rng, 0, 0.4, 0, 0)] == ["contrast"]
+
+
+def test_jitter_takes_its_steps_in_every_order():
+    rng = np.random.default_rng(0)
+    orders = {
+        tuple(name for name, _ in view_ops.draw_jitter(rng, 0.4, 0.4, 0.2, 0.1)) for _ in range(300)
+    }
     assert len(orders) == 24
+
+
+def test_jitter_makes_its_changes_in_the_order_drawn(photo):
+    jitter = [("hue", 0.1), ("contrast", 0.7), ("saturation", 1.2), ("brightness", 1.3)]
+    expected = view_ops.adjust_contrast(view_ops.adjust_hue(photo, 0.1), 0.7)
+    expected = view_ops.adjust_brightness(view_ops.adjust_saturation(expected, 1.2), 1.3)
+    np.testing.assert_array_equal(view_ops.jitter_color(photo, jitter), expected)

@@ -1,0 +1,55 @@
+"""What is done to an image to make one view of it, drawn before any pixel is touched."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mmdino.datasets.transforms.quick_draws import QuickDraws
+from mmdino.datasets.transforms.view_group import ViewGroup
+from mmdino.datasets.transforms.view_ops import draw_crop_box, draw_jitter, uniform
+
+
+class ViewPlan(NamedTuple):
+    """The random choices of one view.
+
+    Attributes:
+        box: Top, left, height and width of the crop, pixels of the image.
+        flip: Whether to flip left to right.
+        jitter: Changes of colour as (name, amount), in the order to make them.
+        gray: Whether to take the colour away.
+        blur_sigma: Standard deviation of the blur, pixels of the view; None for no blur.
+        solarize: Whether to solarise.
+    """
+
+    box: tuple[int, int, int, int]
+    flip: bool
+    jitter: list[tuple[str, float]]
+    gray: bool
+    blur_sigma: float | None
+    solarize: bool
+
+
+def draw_view_plan(
+    rng: np.random.Generator | QuickDraws, height: int, width: int, group: ViewGroup
+) -> ViewPlan:
+    """Draws one view.
+
+    Args:
+        rng: Source of all draws.
+        height: Height of the image, pixels.
+        width: Width of the image, pixels.
+        group: The view's probabilities and ranges.
+    """
+    box = draw_crop_box(rng, height, width, group.scale, group.ratio)
+    flip = rng.random() < group.flip_prob
+    jitter: list[tuple[str, float]] = []
+    if rng.random() < group.jitter_prob:
+        amounts = (group.brightness, group.contrast, group.saturation, group.hue)
+        jitter = draw_jitter(rng, *amounts)
+    gray = rng.random() < group.gray_prob
+    blurred = rng.random() < group.blur_prob
+    blur_sigma = uniform(rng, *group.blur_sigma) if blurred else None
+    solarize = rng.random() < group.solarize_prob
+    return ViewPlan(box, flip, jitter, gray, blur_sigma, solarize)
