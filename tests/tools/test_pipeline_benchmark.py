@@ -1,0 +1,56 @@
+"""The benchmark of the pipeline measures, writes and draws."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+TOOL = Path(__file__).parents[2] / "tools" / "benchmarks" / "pipeline.py"
+tool = runpy.run_path(str(TOOL))
+main = tool["main"]
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    assert cv2.imwrite(str(tmp_path / "a.jpg"), image)
+    return tmp_path / "a.jpg"
+
+
+def test_smoke_run_writes_figures_with_targets(tmp_path, capsys):
+    file, figure = tmp_path / "pipeline.json", tmp_path / "pipeline.png"
+    arguments = ["--smoke", "--workers", "1", "--json", str(file), "--figure", str(figure)]
+    main(arguments)
+    tables = json.loads(file.read_text())["tables"]
+    cases = {row["case"]: row for row in tables["images"]}
+    assert cases["Pillow + torchvision"]["x baseline"] == 1
+    assert cases["decode + antialiased resize"]["x limit"] == 1
+    assert all(row["images/s"] > 0 for row in cases.values())
+    assert tables["targets"][0]["target"] == 6
+    assert tables["workers"][0]["mmdino"] > 0
+    assert figure.stat().st_size > 0
+    assert "Times as fast" in capsys.readouterr().out
+
+
+def test_chains_make_the_same_kind_of_views(photograph):
+    chains = tool["chains"]()
+    sizes = [(3, 224, 224)] * 2 + [(3, 96, 96)] * 8
+    ours = chains["mmdino"](str(photograph))["inputs"]
+    pillows = chains["Pillow + torchvision, uint8"](str(photograph))
+    papers = chains["Pillow + torchvision"](str(photograph))
+    for views, dtype in ((ours, torch.uint8), (pillows, torch.uint8), (papers, torch.float32)):
+        assert [tuple(view.shape) for view in views] == sizes
+        assert {view.dtype for view in views} == {dtype}
+
+
+def test_mistakes_are_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        main(["--images", str(tmp_path / "none")])
+    with pytest.raises(ValueError, match="--count 0"):
+        main(["--count", "0"])
