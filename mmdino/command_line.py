@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
+from mmengine.registry import RUNNERS
 from mmengine.utils import ProgressBar
 
 READ_FROM_CFG = (
@@ -21,7 +21,7 @@ READ_FROM_CFG = (
     "model_wrapper_cfg",
     "sync_bn",
 )
-"""Keys that mmengine's runner reads from the config and not from its arguments."""
+"""Keys that mmengine's ordinary runner reads from the config and not from its arguments."""
 
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
@@ -54,7 +54,8 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:
-        refuse_idle_options(args.cfg_options)
+        kind = args.cfg_options.get("runner_type", cfg.get("runner_type", "Runner"))
+        refuse_idle_options(args.cfg_options, kind)
         cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if cfg.get("default_scope") == "mmseg":
@@ -82,16 +83,22 @@ def require_mmseg() -> None:
         ) from error
 
 
-def refuse_idle_options(options: dict) -> None:
+def refuse_idle_options(options: dict, runner_type: str = "Runner") -> None:
     """Refuses options that no part of a run reads.
 
     A config's own variables are among them: what the config makes of them is made by the time that
     the command line is merged.
 
+    Args:
+        options: Options by their dotted names.
+        runner_type: The ``runner_type`` of the config.
+
     Raises:
         ValueError: If an option's first key is not one that the runner reads.
     """
-    read = {*inspect.signature(Runner.__init__).parameters, *READ_FROM_CFG}
+    read = {"runner_type", *inspect.signature(RUNNERS.get(runner_type).__init__).parameters}
+    if runner_type == "Runner":
+        read.update(READ_FROM_CFG)
     idle = [key for key in options if key.split(".")[0] not in read]
     if idle:
         raise ValueError(

@@ -14,6 +14,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
 from mmengine.registry import PARAM_SCHEDULERS as ROOT_PARAM_SCHEDULERS
+from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import Registry
 
@@ -38,4 +39,5 @@ OPTIM_WRAPPER_CONSTRUCTORS = _node(
     "optim wrapper constructor", ROOT_OPTIM_WRAPPER_CONSTRUCTORS, "mmdino.engine"
 )
 PARAM_SCHEDULERS = _node("parameter scheduler", ROOT_PARAM_SCHEDULERS, "mmdino.engine")
+STRATEGIES = _node("strategy", ROOT_STRATEGIES, "mmdino.engine")
 METRICS = _node("metric", ROOT_METRICS, "mmdino.evaluation")

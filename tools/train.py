@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner
+from mmengine.registry import RUNNERS
 
 from mmdino.command_line import existing_file, load_config, tool_parser
 from mmdino.weights.files import restrict_loading
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg.resume = True
         if args.resume != "auto":
             cfg.load_from = existing_file(args.resume, "checkpoint")
-    Runner.from_cfg(cfg).train()
+    RUNNERS.build(cfg).train()
 
 
 if __name__ == "__main__":

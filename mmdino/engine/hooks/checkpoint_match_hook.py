@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmdino.engine.sharding import state_shapes
 from mmdino.models import FrozenBackbone
 from mmdino.registry import HOOKS
 from mmdino.weights.layouts.authors_full import dino_state_dict
@@ -34,12 +36,16 @@ class CheckpointMatchHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compares names and shapes before the weights are taken over."""
         _rename_authors(runner, checkpoint)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         came = checkpoint.get("state_dict", checkpoint)
-        match = compare(came, free_of_length(model.state_dict(), came))
+        expected = {
+            name: torch.empty(shape, device="meta")
+            for name, shape in state_shapes(runner.model).items()
+        }
+        match = compare(came, free_of_length(expected, came))
         unknown = [name for name in match.unexpected if name.startswith(NETWORKS)]
         match = match._replace(unexpected=unknown)
         if not match.whole or unknown:
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
             frozen = isinstance(getattr(model, "backbone", None), FrozenBackbone)
             key = f"model.backbone{'.backbone' if frozen else ''}.init_cfg"
             raise ValueError(

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 from torch.optim import Optimizer
 
 from mmdino.engine.optimizers.gradients import clip_each_tensor_
@@ -27,6 +28,7 @@ class DINOOptimWrapper(OptimWrapper):
     Attributes:
         epoch_length: Micro-batches an epoch, where an accumulation ends with the epoch;
             ``DINOTrainLoop`` sets it. None lets it run on into the next, as mmengine does.
+        shard_group: Ranks that each hold a part of every parameter; ``DINOFSDPStrategy`` sets it.
         step_taken: Whether the last micro-batch made the optimiser move the weights.
 
     Raises:
@@ -47,6 +49,7 @@ class DINOOptimWrapper(OptimWrapper):
     ) -> None:
         self.step_taken = False
         self.epoch_length: int | None = None
+        self.shard_group: ProcessGroup | None = None
         self.per_tensor_norm: float | None = None
         if clip_grad is not None and clip_grad.get("type") == "per_tensor":
             self.per_tensor_norm = _per_tensor_norm(clip_grad)
@@ -116,7 +119,9 @@ class DINOOptimWrapper(OptimWrapper):
         """Clips as configured and logs the norm."""
         if self.per_tensor_norm is not None:
             parameters = (p for group in self.optimizer.param_groups for p in group["params"])
-            norm, clipped = clip_each_tensor_(parameters, self.per_tensor_norm)
+            norm, clipped = clip_each_tensor_(
+                parameters, self.per_tensor_norm, self.shard_group
+            )
             self.message_hub.update_scalar("train/grad_norm", float(norm))
             self.message_hub.update_scalar("train/clipped_tensors", int(clipped))
         elif self.clip_grad_kwargs:

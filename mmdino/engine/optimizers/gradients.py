@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 
 @torch.no_grad()
-def clip_each_tensor_(parameters: Iterable[Tensor], max_norm: float) -> tuple[Tensor, Tensor]:
+def clip_each_tensor_(
+    parameters: Iterable[Tensor], max_norm: float, shard_group: ProcessGroup | None = None
+) -> tuple[Tensor, Tensor]:
     """Scales each gradient whose norm exceeds ``max_norm`` down to it, in place.
 
     ``torch.nn.utils.clip_grad_norm_`` bounds the norm over all tensors together; the reference
@@ -18,15 +22,45 @@ def clip_each_tensor_(parameters: Iterable[Tensor], max_norm: float) -> tuple[Te
     Args:
         parameters: Parameters, some of which may have no gradient.
         max_norm: Largest norm left to a tensor.
+        shard_group: Ranks that each hold a part of every tensor; the norms are then those of the
+            whole tensors, and all these ranks must call this together. None if tensors are whole.
 
     Returns:
         The norm over all gradients before clipping, and the number of tensors that were clipped.
     """
+    parameters = list(parameters)
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not grads:
+    if shard_group is not None:
+        norms = whole_norms(parameters, shard_group)
+    elif grads:
+        norms = torch.stack(torch._foreach_norm(grads))
+    else:
         return torch.zeros(()), torch.zeros((), dtype=torch.int64)
-    norms = torch.stack(torch._foreach_norm(grads))
     # The small number is the reference's; it keeps a zero gradient from a division by zero.
-    scales = max_norm / (norms + 1e-6)
-    torch._foreach_mul_(grads, list(scales.clamp(max=1.0).unbind()))
+    scales = (max_norm / (norms + 1e-6)).clamp(max=1.0)
+    here = scales
+    if shard_group is not None:
+        here = scales[[parameter.grad is not None for parameter in parameters]]
+    if grads:
+        torch._foreach_mul_(grads, list(here.unbind()))
     return torch.linalg.vector_norm(norms), (scales < 1).sum()
+
+
+def whole_norms(parameters: Sequence[Tensor], shard_group: ProcessGroup) -> Tensor:
+    """Returns the norm of each whole gradient, of which every rank holds a part.
+
+    Args:
+        parameters: P parameters, the same on all ranks. One of which a rank holds nothing has no
+            gradient there.
+        shard_group: The ranks.
+
+    Returns:
+        Norms (P,), 0 where no rank has a gradient.
+    """
+    squares = torch.zeros(len(parameters), dtype=parameters[0].dtype, device=parameters[0].device)
+    held = [place for place, parameter in enumerate(parameters) if parameter.grad is not None]
+    if held:
+        norms = torch._foreach_norm([parameters[place].grad for place in held])
+        squares[held] = torch.stack(norms).square()
+    all_reduce(squares, group=shard_group)
+    return squares.sqrt()

@@ -1,0 +1,133 @@
+"""mmengine's FSDP strategy for DINO."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine._strategy import FSDPStrategy
+from mmengine.device import get_device
+from mmengine.dist import is_distributed
+from mmengine.optim import BaseOptimWrapper
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
+
+from mmdino.engine.optimizers import DINOAmpOptimWrapper, DINOOptimWrapper
+from mmdino.engine.sharding import sharding_units
+from mmdino.models import DINO
+from mmdino.registry import STRATEGIES
+
+SHARDING = ("FULL_SHARD", "HYBRID_SHARD")
+
+
+@STRATEGIES.register_module()
+class DINOFSDPStrategy(FSDPStrategy):
+    """Spreads parameters, gradients and optimiser state of student and teacher over the ranks.
+
+    It is mmengine's ``FSDPStrategy``, for its ``FlexibleRunner``, with what DINO needs: student and
+    teacher cut at the same places, parameter groups by the shapes of whole parameters, per-tensor
+    clipping by the norms of whole gradients. Checkpoints are whole and have the names of any other
+    run's, so that every tool reads them and a run without sharding loads their weights.
+
+    Args:
+        model_wrapper: Arguments of ``MMFullyShardedDataParallel``, such as ``sharding_strategy``:
+            "FULL_SHARD" (the default), or "HYBRID_SHARD", which shards within a node and
+            replicates over nodes.
+        **kwargs: Arguments of mmengine's ``FSDPStrategy``, but not ``state_dict_cfg``.
+
+    Raises:
+        ValueError: If ``model_wrapper`` has an argument that does not work with a teacher, the run
+            has one process only, or the optimiser wrapper cannot work on parts of gradients.
+        TypeError: If the model is not DINO or the optimiser wrapper not of this project.
+
+    Example:
+        >>> runner_type = "FlexibleRunner"
+        >>> strategy = dict(type="mmdino.DINOFSDPStrategy")
+    """
+
+    def __init__(self, *, model_wrapper: dict | None = None, **kwargs: Any) -> None:
+        model_wrapper = dict(model_wrapper or {})
+        _refuse_unusable(model_wrapper)
+        super().__init__(model_wrapper=model_wrapper, state_dict_cfg="full", **kwargs)
+        if get_device() == "cpu":
+            # "Offloading" from CPU to CPU copies nothing, and torch then gives all entries of the
+            # optimiser's state one storage: exp_avg would be saved with exp_avg_sq's values.
+            self.optim_state_dict_config.offload_to_cpu = False
+
+    def _wrap_model(self, model: nn.Module) -> FullyShardedDataParallel:
+        if not is_distributed():
+            raise ValueError(
+                "DINOFSDPStrategy shards over several processes, but the run has one. Start it "
+                "with tools/dist_train.sh CONFIG GPUS or tools/slurm_train.sh, or leave out "
+                "runner_type and strategy."
+            )
+        if not isinstance(model, DINO):
+            raise TypeError(
+                f"DINOFSDPStrategy shards a model of type 'mmdino.DINO', but the run has a "
+                f"{type(model).__name__}. Use strategy=dict(type='FSDPStrategy')."
+            )
+        policy = partial(lambda_auto_wrap_policy, lambda_fn=sharding_units(model).__contains__)
+        # mmengine names the accelerator of the local rank, also where there is none.
+        device = {"device_id": torch.device("cpu")} if get_device() == "cpu" else {}
+        self.model_wrapper = {**device, **self.model_wrapper, "auto_wrap_policy": policy}
+        return super()._wrap_model(model)
+
+    def build_optim_wrapper(
+        self, optim_wrapper: dict | BaseOptimWrapper, model: nn.Module | None = None
+    ) -> DINOOptimWrapper:
+        """Builds the optimiser wrapper for the sharded model."""
+        # The constructor goes by shapes, and a shard has no more than one dimension. The parameters
+        # stay the same objects when they are sharded again.
+        with FullyShardedDataParallel.summon_full_params(model, writeback=False):
+            built = super().build_optim_wrapper(optim_wrapper, model)
+        _refuse_partial_gradients(built)
+        built.shard_group = model.process_group
+        return built
+
+    def optim_state_dict(self) -> dict:
+        """Returns the whole optimiser state, by names, on rank 0; an empty dict elsewhere."""
+        return FullyShardedDataParallel.optim_state_dict(self.model, self.optim_wrapper.optimizer)
+
+    def load_optim_state_dict(self, state_dict: dict) -> None:
+        """Loads each rank's part of what :meth:`optim_state_dict` returned."""
+        # mmengine 0.10 passes the arguments in the order of torch 2.0, which fails.
+        optimizer = self.optim_wrapper.optimizer
+        part = FullyShardedDataParallel.optim_state_dict_to_load(self.model, optimizer, state_dict)
+        self.optim_wrapper.load_state_dict(part)
+
+
+def _refuse_unusable(model_wrapper: dict) -> None:
+    sharding = model_wrapper.get("sharding_strategy") or SHARDING[0]
+    if getattr(sharding, "name", sharding) not in SHARDING:
+        raise ValueError(
+            f"DINOFSDPStrategy got sharding_strategy={sharding!r}; it takes one of {SHARDING}. The "
+            "others leave the teacher's parameters gathered after its forward pass, which its "
+            "update would not reach. To shard nothing, leave out runner_type and strategy."
+        )
+    for name, reason in {
+        "auto_wrap_policy": "it cuts student and teacher at the same places itself",
+        "use_orig_params": "weight decay and clipping need the parameters one by one",
+    }.items():
+        if name in model_wrapper:
+            raise ValueError(f"DINOFSDPStrategy takes no model_wrapper.{name}: {reason}.")
+
+
+def _refuse_partial_gradients(optim_wrapper: BaseOptimWrapper) -> None:
+    if not isinstance(optim_wrapper, DINOOptimWrapper):
+        raise TypeError(
+            f"The optim_wrapper is a {type(optim_wrapper).__name__}, which takes each rank's part "
+            "of a gradient for the whole. Use optim_wrapper = dict(type='mmdino.DINOOptimWrapper', "
+            "...), or 'mmdino.DINOAmpOptimWrapper'."
+        )
+    if optim_wrapper.clip_grad_kwargs:
+        raise ValueError(
+            f"clip_grad={optim_wrapper.clip_grad_kwargs} would clip by the norm of one rank's part "
+            "of the gradients. Use clip_grad=dict(type='per_tensor', max_norm=3.0)."
+        )
+    if isinstance(optim_wrapper, DINOAmpOptimWrapper) and optim_wrapper.loss_scaler.is_enabled():
+        raise ValueError(
+            "float16 with sharded gradients would have each rank decide by itself whether to skip "
+            "a step. Use optim_wrapper.dtype='bfloat16', which needs no loss scaling."
+        )
