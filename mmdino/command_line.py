@@ -6,11 +6,14 @@ import argparse
 import inspect
 import io
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
+from mmengine.runner import FlexibleRunner, Runner
 from mmengine.utils import ProgressBar
 
 READ_FROM_CFG = (
@@ -54,8 +57,7 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:
-        kind = args.cfg_options.get("runner_type", cfg.get("runner_type", "Runner"))
-        refuse_idle_options(args.cfg_options, kind)
+        refuse_idle_options(args.cfg_options, runner_class({**cfg, **args.cfg_options}))
         cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if cfg.get("default_scope") == "mmseg":
@@ -83,7 +85,23 @@ def require_mmseg() -> None:
         ) from error
 
 
-def refuse_idle_options(options: dict, runner_type: str = "Runner") -> None:
+def runner_class(cfg: Mapping[str, Any]) -> type[Runner | FlexibleRunner]:
+    """Returns the class that trains from a config: mmengine's ordinary runner if it names none.
+
+    Raises:
+        ValueError: If there is no runner of that name.
+    """
+    name = cfg.get("runner_type", Runner.__name__)
+    found = RUNNERS.get(name)
+    if found is None:
+        raise ValueError(
+            f"The config has runner_type={name!r}, which is not known. Leave it out for the "
+            "ordinary runner; 'FlexibleRunner' is the one that takes a strategy."
+        )
+    return found
+
+
+def refuse_idle_options(options: dict, runner: type = Runner) -> None:
     """Refuses options that no part of a run reads.
 
     A config's own variables are among them: what the config makes of them is made by the time that
@@ -91,13 +109,13 @@ def refuse_idle_options(options: dict, runner_type: str = "Runner") -> None:
 
     Args:
         options: Options by their dotted names.
-        runner_type: The ``runner_type`` of the config.
+        runner: Class of the runner.
 
     Raises:
         ValueError: If an option's first key is not one that the runner reads.
     """
-    read = {"runner_type", *inspect.signature(RUNNERS.get(runner_type).__init__).parameters}
-    if runner_type == "Runner":
+    read = {"runner_type", *inspect.signature(runner.__init__).parameters}
+    if runner is Runner:
         read.update(READ_FROM_CFG)
     idle = [key for key in options if key.split(".")[0] not in read]
     if idle:

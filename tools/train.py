@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.registry import RUNNERS
 
-from mmdino.command_line import existing_file, load_config, tool_parser
+from mmdino.command_line import existing_file, load_config, runner_class, tool_parser
 from mmdino.weights.files import restrict_loading
 
 AMP_WRAPPERS = {
@@ -89,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg.resume = True
         if args.resume != "auto":
             cfg.load_from = existing_file(args.resume, "checkpoint")
-    RUNNERS.build(cfg).train()
+    runner_class(cfg).from_cfg(cfg).train()
 
 
 if __name__ == "__main__":
