@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.optim import Optimizer
 
 from mmdino.models import DINO
 
@@ -15,11 +16,9 @@ from mmdino.models import DINO
 def sharding_units(model: DINO) -> set[nn.Module]:
     """Returns the modules whose parameters are gathered and freed together.
 
-    Each block of a backbone, the rest of the backbone, the head's last layer and the rest of the
-    head are a unit, of the student and of the teacher alike. So the two are cut at the same places,
-    and the teacher's update, which goes element by element, works on each rank's part. The last
-    layer stands alone because it has no optimiser state while it is frozen, and PyTorch saves the
-    state of whole units.
+    Each block of a backbone, the rest of the backbone, and the head are a unit, of the student and
+    of the teacher alike. So the two are cut at the same places, and the teacher's update, which
+    goes element by element, works on each rank's part.
     """
     networks = [
         {"backbone": model.backbone, "neck": model.neck, "head": model.head},
@@ -28,11 +27,37 @@ def sharding_units(model: DINO) -> set[nn.Module]:
     units: set[nn.Module] = set()
     for network in networks:
         units.update(module for module in network.values() if _has_parameters(module))
-        units.add(network["head"].last_layer)
         for module in network["backbone"].children():
             if isinstance(module, nn.ModuleList):
                 units.update(block for block in module if _has_parameters(block))
     return units
+
+
+def filled_optimizer_state(optimizer: Optimizer) -> dict:
+    """Returns an optimiser's state with zeros where a parameter has not been stepped yet.
+
+    PyTorch saves the state of whole units only, and the prototypes have none while they are frozen.
+    Adam makes its moments and its count zero at a parameter's first step, so that this is the state
+    which that step would begin with.
+
+    Args:
+        optimizer: The optimiser of a rank's part of the parameters.
+    """
+    state_dict = optimizer.state_dict()
+    stepped = next(iter(optimizer.state.items()), None)
+    if stepped is None:
+        return state_dict
+    like, entries = stepped
+    state = dict(state_dict["state"])
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, parameter in enumerate(parameters):
+        # Of some parameters this rank holds nothing, and neither does it of their state.
+        if index not in state and parameter.numel():
+            state[index] = {
+                name: torch.zeros_like(parameter if entry.shape == like.shape else entry)
+                for name, entry in entries.items()
+            }
+    return {**state_dict, "state": state}
 
 
 def _has_parameters(module: nn.Module | None) -> bool:

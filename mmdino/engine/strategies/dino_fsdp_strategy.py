@@ -15,7 +15,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
 from mmdino.engine.optimizers import DINOAmpOptimWrapper, DINOOptimWrapper
-from mmdino.engine.sharding import sharding_units
+from mmdino.engine.sharding import filled_optimizer_state, sharding_units
 from mmdino.models import DINO
 from mmdino.registry import STRATEGIES
 
@@ -88,7 +88,10 @@ class DINOFSDPStrategy(FSDPStrategy):
 
     def optim_state_dict(self) -> dict:
         """Returns the whole optimiser state, by names, on rank 0; an empty dict elsewhere."""
-        return FullyShardedDataParallel.optim_state_dict(self.model, self.optim_wrapper.optimizer)
+        optimizer = self.optim_wrapper.optimizer
+        return FullyShardedDataParallel.optim_state_dict(
+            self.model, optimizer, filled_optimizer_state(optimizer)
+        )
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
         """Loads each rank's part of what :meth:`optim_state_dict` returned."""
