@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 import pytest
+from mmengine.runner import FlexibleRunner, Runner
 
-from mmdino.command_line import progress_bar, require_mmseg
+from mmdino.command_line import progress_bar, refuse_idle_options, require_mmseg, runner_class
 
 
 def test_missing_mmsegmentation_is_explained(monkeypatch):
@@ -21,3 +22,19 @@ def test_progress_shows_on_a_terminal_and_keeps_out_of_a_log(monkeypatch, capsys
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     progress_bar(3).update()
     assert "1/3" in capsys.readouterr().err
+
+
+def test_runner_is_the_one_that_the_config_names():
+    assert runner_class({}) is Runner
+    assert runner_class({"runner_type": "FlexibleRunner"}) is FlexibleRunner
+    with pytest.raises(ValueError, match="'Other', which is not known"):
+        runner_class({"runner_type": "Other"})
+
+
+def test_options_that_a_runner_does_not_read_are_refused():
+    refuse_idle_options({"model_wrapper_cfg.static_graph": True}, Runner)
+    refuse_idle_options({"strategy.type": "FSDPStrategy"}, FlexibleRunner)
+    with pytest.raises(ValueError, match=r"strategy\.type would change nothing"):
+        refuse_idle_options({"strategy.type": "FSDPStrategy"}, Runner)
+    with pytest.raises(ValueError, match=r"model_wrapper_cfg\.static_graph would change nothing"):
+        refuse_idle_options({"model_wrapper_cfg.static_graph": True}, FlexibleRunner)

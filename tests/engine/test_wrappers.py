@@ -162,9 +162,7 @@ def assert_rows_equal(rows, expected, tolerance, figures=("loss", "grad_norm", "
             assert row.get(name, 0) == expected_figure
         assert list(row["state"]) == list(other["state"])
         for name, tensor in other["state"].items():
-            torch.testing.assert_close(
-                row["state"][name], tensor, rtol=0, atol=tolerance, msg=name
-            )
+            torch.testing.assert_close(row["state"][name], tensor, rtol=0, atol=tolerance, msg=name)
 
 
 def test_gradients_are_reduced_while_the_backward_pass_runs(seen):

@@ -119,9 +119,7 @@ class DINOOptimWrapper(OptimWrapper):
         """Clips as configured and logs the norm."""
         if self.per_tensor_norm is not None:
             parameters = (p for group in self.optimizer.param_groups for p in group["params"])
-            norm, clipped = clip_each_tensor_(
-                parameters, self.per_tensor_norm, self.shard_group
-            )
+            norm, clipped = clip_each_tensor_(parameters, self.per_tensor_norm, self.shard_group)
             self.message_hub.update_scalar("train/grad_norm", float(norm))
             self.message_hub.update_scalar("train/clipped_tensors", int(clipped))
         elif self.clip_grad_kwargs:

@@ -19,7 +19,7 @@ from mmdino.engine.sharding import filled_optimizer_state, sharding_units
 from mmdino.models import DINO
 from mmdino.registry import STRATEGIES
 
-SHARDING = ("FULL_SHARD", "HYBRID_SHARD")
+SHARDING = "FULL_SHARD"
 
 
 @STRATEGIES.register_module()
@@ -32,9 +32,8 @@ class DINOFSDPStrategy(FSDPStrategy):
     run's, so that every tool reads them and a run without sharding loads their weights.
 
     Args:
-        model_wrapper: Arguments of ``MMFullyShardedDataParallel``, such as ``sharding_strategy``:
-            "FULL_SHARD" (the default), or "HYBRID_SHARD", which shards within a node and
-            replicates over nodes.
+        model_wrapper: Arguments of ``MMFullyShardedDataParallel``, such as ``limit_all_gathers``.
+            ``sharding_strategy`` is "FULL_SHARD".
         **kwargs: Arguments of mmengine's ``FSDPStrategy``, but not ``state_dict_cfg``.
 
     Raises:
@@ -102,12 +101,13 @@ class DINOFSDPStrategy(FSDPStrategy):
 
 
 def _refuse_unusable(model_wrapper: dict) -> None:
-    sharding = model_wrapper.get("sharding_strategy") or SHARDING[0]
-    if getattr(sharding, "name", sharding) not in SHARDING:
+    sharding = model_wrapper.get("sharding_strategy") or SHARDING
+    if getattr(sharding, "name", sharding) != SHARDING:
         raise ValueError(
-            f"DINOFSDPStrategy got sharding_strategy={sharding!r}; it takes one of {SHARDING}. The "
-            "others leave the teacher's parameters gathered after its forward pass, which its "
-            "update would not reach. To shard nothing, leave out runner_type and strategy."
+            f"DINOFSDPStrategy got sharding_strategy={sharding!r}; it takes {SHARDING!r} alone. "
+            "SHARD_GRAD_OP leaves the teacher gathered after its forward pass, where its update "
+            "would not reach it, and HYBRID_SHARD has not been tried. To shard nothing, leave out "
+            "runner_type and strategy."
         )
     for name, reason in {
         "auto_wrap_policy": "it cuts student and teacher at the same places itself",

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmdino.engine.optimizers.gradients import clip_each_tensor_
+from mmdino.engine.optimizers.gradients import clip_each_tensor_, whole_norms
 
 
 def with_gradients(*gradients):
@@ -57,3 +57,10 @@ def test_the_norm_tells_of_a_gradient_that_is_not_finite():
     norm, _ = clip_each_tensor_([finite, broken], 1.0)
     assert not torch.isfinite(norm)
     torch.testing.assert_close(finite.grad.norm(), torch.tensor(1.0))
+
+
+def test_whole_norms_of_a_rank_that_holds_nothing_of_a_tensor():
+    """Over several ranks: tests/engine/test_wrappers.py."""
+    held, other = with_gradients(torch.tensor([3.0, 4.0]), torch.ones(2))
+    other.grad = None
+    assert whole_norms([other, held], None).tolist() == [0.0, 5.0]
