@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from mmdino.visualization.media import replacing
+from mmdino.whole_file import whole_file
 
 
 @dataclass
@@ -243,7 +243,7 @@ def write_json(
         "settings": dict(settings),
         "tables": {name: [dict(row) for row in rows] for name, rows in tables.items()},
     }
-    with replacing(Path(path)) as temporary:
+    with whole_file(Path(path)) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -278,7 +278,7 @@ def draw_bars(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str = 
 
 
 def _save(figure: Figure, path: str | Path) -> None:
-    with replacing(Path(path)) as temporary:
+    with whole_file(Path(path)) as temporary:
         figure.savefig(temporary, dpi=120)
 
 
