@@ -102,8 +102,5 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
             )
         if self.bgr_to_rgb:
             batch = batch.flip(1)
-        if batch.is_floating_point():
-            batch = batch.to(self.mean.dtype)
-        # Reads bytes and writes the result, in one kernel on a GPU; the batch is the caller's.
-        scale = self.std.reciprocal()
-        return torch.addcmul(-self.mean * scale, batch, scale)
+        # A copy, also of a batch that has the precision already: it is the caller's.
+        return batch.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)
