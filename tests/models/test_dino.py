@@ -267,3 +267,45 @@ HOOKS.build(dict(type="mmdino.EMATeacherHook"))
 TRANSFORMS.build(dict(type="mmdino.MultiCropTransform"))
 """
     subprocess.run([sys.executable, "-c", script], env=tiny_run.script_env(), check=True)
+
+
+def test_compiled_backbones_have_a_graph_a_view_size_and_the_same_names():
+    """One for student and teacher each; a backend that compiles nothing needs no compiler here."""
+    sizes = []
+
+    def backend(graph, inputs):
+        sizes.append(next(tuple(x.shape[-2:]) for x in inputs if x.dim() == 4 and x.shape[1] == 3))
+        return graph.forward
+
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    plain = build().train()
+    torch.manual_seed(0)
+    compiled = build(compile={"backend": backend, "fullgraph": True}).train()
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    compiled.load_state_dict(plain.state_dict())
+    views = random_views()
+    for _ in range(2):
+        figures = [model.loss(views)["loss"] for model in (plain, compiled)]
+        torch.testing.assert_close(*figures)
+    # The teacher sees the global size alone; another batch would add graphs, another call does not.
+    assert sorted(sizes) == [(16, 16), (32, 32), (32, 32)]
+    figures[0].backward()
+    figures[1].backward()
+    for one, other in zip(plain.parameters(), compiled.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None)
+        if one.grad is not None:
+            torch.testing.assert_close(other.grad, one.grad)
+
+
+def test_a_head_of_another_kind_computes_its_own_logits():
+    """The loss takes over the last layer of heads that offer it."""
+    torch.manual_seed(0)
+    model = build().double()
+    views = [view.double() for view in random_views()]
+    fused = model.loss(views)["loss"]
+    model.head.takes_score = False
+    torch.testing.assert_close(model.loss(views)["loss"], fused, rtol=0, atol=1e-9)
+    model.head.takes_score = True
+    model.dino_loss.chunk = None
+    torch.testing.assert_close(model.loss(views)["loss"], fused, rtol=0, atol=1e-9)

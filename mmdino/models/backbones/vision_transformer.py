@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils.attention import scaled_dot_product_attention as mmpretrain_attention
 from torch import Tensor, nn
@@ -97,6 +98,10 @@ class DINOVisionTransformer(VisionTransformer):
                 # With a scale of its own mmpretrain has put a function of its own there.
                 if layer.attn.scaled_dot_product_attention is mmpretrain_attention:
                     layer.attn.scaled_dot_product_attention = fastest_attention
+        for module in self.modules():
+            if isinstance(module, DropPath):
+                # mmpretrain has NumPy's numbers here, on which torch.compile breaks its graph.
+                module.drop_prob = float(module.drop_prob)
         self._init_like_reference()
 
     def init_weights(self) -> None:

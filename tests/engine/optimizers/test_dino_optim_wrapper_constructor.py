@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
@@ -57,3 +58,33 @@ def test_bad_configs_are_refused(model):
     }
     with pytest.raises(ValueError, match="has no 'optimizer'"):
         build_optim_wrapper(model, config)
+
+
+def trained(dtype, **optimizer):
+    """All parameters after five steps, and the optimiser."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(24, 40), nn.GELU(), nn.Linear(40, 6)).to(dtype)
+    wrapper = build(model, optimizer={"lr": 0.01, **optimizer})
+    images = torch.randn(5, 8, 24, dtype=dtype)
+    for batch in images:
+        wrapper.update_params(model(batch).square().mean())
+    return torch.cat([p.detach().flatten() for p in model.parameters()]), wrapper.optimizer
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [{"type": "AdamW", "weight_decay": 0.4}, {"type": "SGD", "momentum": 0.9}],
+    ids=["AdamW", "SGD"],
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+def test_fused_kernel_is_the_default_and_equal(optimizer, dtype, tolerance):
+    fused, by_default = trained(dtype, **optimizer)
+    plain, _ = trained(dtype, **optimizer, fused=False)
+    assert by_default.defaults["fused"]
+    torch.testing.assert_close(fused, plain, rtol=0, atol=tolerance)
+
+
+def test_optimisers_without_a_fused_kernel_and_choices_of_ones_own_stay():
+    for optimizer in ({"type": "AdamW", "foreach": True}, {"type": "AdamW", "fused": False}):
+        assert not trained(torch.float32, **optimizer)[1].defaults["fused"]
+    assert "fused" not in trained(torch.float32, type="RMSprop")[1].defaults

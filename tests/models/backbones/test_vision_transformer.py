@@ -101,3 +101,61 @@ def test_images_that_do_not_divide_into_patches_are_refused(size, message):
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+def outputs_and_gradients(images, seed=1, **options):
+    """Class tokens and the gradient of all parameters, of weights far from their start."""
+    torch.manual_seed(0)
+    vit = build(**options).double()
+    vit.train()
+    with torch.no_grad():
+        for parameter in vit.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    torch.manual_seed(seed)
+    (output,) = vit(images)
+    output.square().sum().backward()
+    return output, torch.cat([parameter.grad.flatten() for parameter in vit.parameters()])
+
+
+@pytest.mark.parametrize("drop_path_rate", [0.0, 0.5])
+def test_activation_checkpoints_change_nothing(drop_path_rate):
+    """With stochastic depth too: the second forward pass drops what the first one has dropped."""
+    images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    expected, found = (
+        outputs_and_gradients(images, drop_path_rate=drop_path_rate, with_cp=with_cp)
+        for with_cp in (False, True)
+    )
+    for value, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, value, rtol=0, atol=1e-12)
+
+
+def test_activation_checkpoints_keep_fewer_tensors():
+    kept = {}
+    for with_cp in (False, True):
+        vit = build(arch={**ARCH, "num_layers": 12}, with_cp=with_cp)
+        vit.train()
+        sizes = []
+
+        def keep(tensor, sizes=sizes):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            vit(torch.randn(8, 3, 32, 32))
+        kept[with_cp] = sum(sizes)
+    assert kept[True] < 0.3 * kept[False]
+
+
+def test_fused_attention_is_an_option_and_equal():
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    for fastest, fused in zip(
+        outputs_and_gradients(images),
+        outputs_and_gradients(images, attention="fused"),
+        strict=True,
+    ):
+        torch.testing.assert_close(fastest, fused, rtol=0, atol=1e-10)
+
+
+def test_unknown_attention_is_refused():
+    with pytest.raises(ValueError, match="attention='quick'"):
+        build(attention="quick")

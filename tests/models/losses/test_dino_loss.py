@@ -152,3 +152,44 @@ def test_options_out_of_range_are_refused(options, message):
 def test_shapes_that_do_not_fit_are_refused(student, teacher, message):
     with pytest.raises(ValueError, match=message):
         build()(torch.zeros(student), torch.zeros(teacher))
+
+
+class TwoRanks:
+    """Stands in for a sum over two ranks that have the same, which is there once waited for."""
+
+    def __init__(self, monkeypatch):
+        self.waiting = 0
+        monkeypatch.setattr("mmdino.models.losses.dino_loss.get_world_size", lambda: 2)
+        monkeypatch.setattr("mmdino.models.losses.dino_loss.all_reduce", lambda x: x.mul_(2))
+        monkeypatch.setattr("torch.distributed.all_reduce", self.start)
+
+    def start(self, tensor, async_op):
+        assert async_op
+        self.waiting += 1
+        ranks = self
+
+        class Work:
+            def wait(self):
+                tensor.mul_(2)
+                ranks.waiting -= 1
+
+        return Work()
+
+
+def test_sum_over_ranks_that_runs_beside_the_backward_pass_is_the_same(monkeypatch):
+    ranks = TwoRanks(monkeypatch)
+    torch.manual_seed(0)
+    losses = build().double(), build().double()
+    for step in range(3):
+        for micro_batch in range(2):
+            student = torch.randn(3, 4, 8, dtype=torch.float64)
+            teacher = torch.randn(2, 4, 8, dtype=torch.float64)
+            for loss, overlap in zip(losses, (True, False), strict=True):
+                loss.last_of_step = overlap and micro_batch == 1
+                loss(student, teacher)
+        assert ranks.waiting == 1
+        for loss in losses:
+            loss.discard_pending() if step == 1 else loss.update_center()
+        assert ranks.waiting == 0
+        torch.testing.assert_close(losses[0].center, losses[1].center, rtol=0, atol=1e-12)
+    assert losses[0].center.abs().max() > 0
