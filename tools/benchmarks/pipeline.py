@@ -42,6 +42,7 @@ from mmdino.models.preprocessors.multi_view_preprocessor import IMAGENET_MEAN, I
 from mmdino.visualization.media import list_images
 
 OURS = "mmdino"
+SEQUENTIAL = "mmdino, sequential colours"
 PILLOW = "Pillow + torchvision"
 ALBUMENTATIONS = "Albumentations"
 LIMIT = "decode + antialiased resize"
@@ -173,7 +174,7 @@ def chains() -> dict[str, Callable[[str], Any]]:
     groups = parse_view_groups(PAPER_VIEWS)
     cases = {
         OURS: mmdino_chain(),
-        f"{OURS}, sequential colours": mmdino_chain(color="sequential"),
+        SEQUENTIAL: mmdino_chain(color="sequential"),
         PILLOW: pillow_chain(groups, normalise=True),
         f"{PILLOW}, uint8": pillow_chain(groups, normalise=False),
     }
@@ -188,14 +189,17 @@ def chains() -> dict[str, Callable[[str], Any]]:
 def target_rows(timings: dict[str, Timing]) -> list[dict[str, Any]]:
     """Compares with what the project aims at."""
     rows = []
-    for baseline, target in TARGETS.items():
-        if baseline in timings:
-            times_as_fast = 1 / timings[OURS].ratio_to(timings[baseline])
-            reached = "yes" if times_as_fast >= target else "no"
-            row = {"speed against": baseline, "measured": times_as_fast}
-            rows.append({**row, "target": target, "reached": reached})
-    share = 1 / timings[OURS].ratio_to(timings[LIMIT])
-    return [*rows, {"speed against": LIMIT, "measured": share, "target": 1.0, "reached": "limit"}]
+    for chain in (OURS, SEQUENTIAL):
+        for baseline, target in TARGETS.items():
+            if baseline in timings:
+                times_as_fast = 1 / timings[chain].ratio_to(timings[baseline])
+                reached = "yes" if times_as_fast >= target else "no"
+                row = {"chain": chain, "speed against": baseline, "measured": times_as_fast}
+                rows.append({**row, "target": target, "reached": reached})
+        share = 1 / timings[chain].ratio_to(timings[LIMIT])
+        row = {"chain": chain, "speed against": LIMIT, "measured": share}
+        rows.append({**row, "target": 1.0, "reached": "limit"})
+    return rows
 
 
 class Photographs(Dataset):
