@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import mmdino
-from mmdino.plain_step import PlainStep
+from mmdino.benchmarking.dino_step import build_dino, dino_step
+from mmdino.benchmarking.plain_step import PlainStep
 
 FOLDER = Path(mmdino.__file__).parents[1] / "tools" / "benchmarks"
 
@@ -82,14 +83,16 @@ def test_plain_step_computes_what_ours_does():
     step = load("step")
     args = step.parser().parse_args([])
     vars(args).update(step.SMOKE)
-    model = step.build_model(args, drop_path_rate=0.0).double()
+    model = build_dino(
+        args.arch, args.patch, args.global_size, args.prototypes, "cpu", drop_path_rate=0.0
+    ).double()
     with torch.no_grad():
         model.head.last_layer.weight_v.add_(torch.randn_like(model.head.last_layer.weight_v))
     plain = PlainStep(model)
     views = [torch.randint(256, (2, 3, side, side), dtype=torch.uint8) for side in (32, 32, 16, 16)]
-    ours = step.our_step(model, views, "fp32")
+    ours = dino_step(model, None)
     for _ in range(2):
-        ours()
+        ours(views)
         plain(views)
     backbone, head = plain.teacher
     expected = dict(model.teacher["backbone"].named_parameters())

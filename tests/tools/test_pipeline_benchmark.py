@@ -6,21 +6,11 @@ import json
 import runpy
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-import torch
 
 TOOL = Path(__file__).parents[2] / "tools" / "benchmarks" / "pipeline.py"
 tool = runpy.run_path(str(TOOL))
 main = tool["main"]
-
-
-@pytest.fixture
-def photograph(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-    assert cv2.imwrite(str(tmp_path / "a.jpg"), image)
-    return tmp_path / "a.jpg"
 
 
 def test_smoke_run_writes_figures_with_targets(tmp_path, capsys):
@@ -36,17 +26,6 @@ def test_smoke_run_writes_figures_with_targets(tmp_path, capsys):
     assert tables["workers"][0]["mmdino"] > 0
     assert figure.stat().st_size > 0
     assert "Times as fast" in capsys.readouterr().out
-
-
-def test_chains_make_the_same_kind_of_views(photograph):
-    chains = tool["chains"]()
-    sizes = [(3, 224, 224)] * 2 + [(3, 96, 96)] * 8
-    ours = chains["mmdino"](str(photograph))["inputs"]
-    pillows = chains["Pillow + torchvision, uint8"](str(photograph))
-    papers = chains["Pillow + torchvision"](str(photograph))
-    for views, dtype in ((ours, torch.uint8), (pillows, torch.uint8), (papers, torch.float32)):
-        assert [tuple(view.shape) for view in views] == sizes
-        assert {view.dtype for view in views} == {dtype}
 
 
 def test_mistakes_are_told(tmp_path):

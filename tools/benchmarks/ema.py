@@ -15,18 +15,12 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmdino.benchmark import (
-    benchmark_parser,
-    compare,
-    draw_bars,
-    print_table,
-    timing_rows,
-    use_threads,
-    write_json,
-)
+from mmdino.benchmarking.options import benchmark_parser, use_threads
+from mmdino.benchmarking.plain_step import move_one_by_one
+from mmdino.benchmarking.report import draw_bars, print_table, timing_rows, write_json
+from mmdino.benchmarking.timing import compare
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
 from mmdino.models import DINOHead, DINOVisionTransformer
-from mmdino.plain_step import move_one_by_one
 
 TARGET = 0.3
 LOOP, OURS, MEMORY = "loop over tensors", "ours", "memory bandwidth"

@@ -16,17 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmdino.benchmark import (
-    Timing,
-    benchmark_parser,
-    compare,
-    draw_bars,
-    peak_bytes,
-    print_table,
-    timing_rows,
-    use_threads,
-    write_json,
-)
+from mmdino.benchmarking.options import benchmark_parser, use_threads
+from mmdino.benchmarking.report import draw_bars, print_table, timing_rows, write_json
+from mmdino.benchmarking.timing import Timing, compare, peak_bytes
 from mmdino.evaluation.knn import (
     BANK_CHUNK,
     QUERY_CHUNK,

@@ -15,20 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmdino.benchmark import (
-    benchmark_parser,
-    compare,
-    draw_lines,
-    peak_bytes,
-    print_table,
-    timing_rows,
-    use_threads,
-    write_json,
-)
+from mmdino.benchmarking.options import benchmark_parser, use_threads
+from mmdino.benchmarking.plain_step import PlainHead, per_pair_loss
+from mmdino.benchmarking.report import draw_lines, print_table, timing_rows, write_json
+from mmdino.benchmarking.timing import compare, peak_bytes
 from mmdino.models import DINOHead, DINOLoss
 from mmdino.models.layers import product_dtype
 from mmdino.models.losses.fused_prototypes import UnprojectedLogits
-from mmdino.plain_step import PlainHead, per_pair_loss
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16}
 TARGET = 0.5

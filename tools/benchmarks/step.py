@@ -10,35 +10,28 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.registry import MODELS, init_default_scope
-from torch import Tensor
+from mmengine.registry import init_default_scope
 
-import mmdino  # noqa: F401
-from mmdino.benchmark import (
-    benchmark_parser,
-    compare,
-    draw_bars,
-    draw_lines,
-    peak_bytes,
-    print_table,
-    timing_rows,
-    use_threads,
-    write_json,
+from mmdino.benchmarking.dino_step import (
+    DTYPES,
+    LR,
+    MOMENTUM,
+    architecture,
+    build_dino,
+    dino_step,
 )
-from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
-from mmdino.engine.optimizers import DINOOptimWrapperConstructor
-from mmdino.models import DINO, DINOVisionTransformer
-from mmdino.models.dino import CENTER_UPDATE, TEACHER_UPDATE
-from mmdino.plain_step import PlainStep
+from mmdino.benchmarking.options import benchmark_parser, use_threads
+from mmdino.benchmarking.plain_step import PlainStep
+from mmdino.benchmarking.report import draw_bars, draw_lines, print_table, timing_rows, write_json
+from mmdino.benchmarking.timing import compare, peak_bytes
 
-DTYPES = {"fp32": None, "bf16": torch.bfloat16}
 TARGETS = {"fp32": 0.96, "bf16": 0.75}
 GPU_TARGET = 0.7
 PLAIN, OURS, PRODUCTS = "plain step", "ours", "matrix products alone"
-LR, MOMENTUM = 1e-5, 0.996
 SMOKE = {
     "arch": {"embed_dims": 16, "num_layers": 2, "num_heads": 2, "feedforward_channels": 64},
     "prototypes": 64,
@@ -108,11 +101,12 @@ def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
         options["ours, compiled"] = {"compile": {}}
     if args.with_cp:
         options["ours, checkpointed"] = {"with_cp": True}
-    models = {name: build_model(args, **changes) for name, changes in options.items()}
+    sizes = args.arch, args.patch, args.global_size, args.prototypes, args.device
+    models = {name: build_dino(*sizes, **changes) for name, changes in options.items()}
     plain = PlainStep(models[OURS], DTYPES[args.dtype], LR, MOMENTUM)
     cases: dict[str, Callable[[], Any]] = {PLAIN: lambda: plain(views)}
     for name, model in models.items():
-        cases[name] = our_step(model, views, args.dtype)
+        cases[name] = partial(dino_step(model, DTYPES[args.dtype]), views)
     products = list(products_of_step(args, batch))
     cases[PRODUCTS] = run_products(products, DTYPES[args.dtype] or torch.float32, args.device)
     # The first steps allocate the optimiser's state and compile.
@@ -129,64 +123,6 @@ def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
     if args.profile:
         print_operators(cases[OURS], args.profile)
     return rows
-
-
-def build_model(args: argparse.Namespace, compile: dict | None = None, **backbone: Any) -> DINO:
-    """Builds DINO as the configs have it."""
-    model = MODELS.build(
-        {
-            "type": "mmdino.DINO",
-            "backbone": {
-                "type": "mmdino.DINOVisionTransformer",
-                "arch": args.arch,
-                "img_size": args.global_size,
-                "patch_size": args.patch,
-                "drop_path_rate": 0.1,
-                **backbone,
-            },
-            "head": {
-                "type": "mmdino.DINOHead",
-                "in_channels": width_of(args.arch),
-                "out_channels": args.prototypes,
-            },
-            "compile": compile,
-        }
-    )
-    model.declare_updated_by(TEACHER_UPDATE)
-    model.declare_updated_by(CENTER_UPDATE)
-    return model.to(args.device).train()
-
-
-def architecture(arch: str | dict) -> dict[str, int]:
-    """Sizes of a ViT by mmpretrain's name."""
-    return arch if isinstance(arch, dict) else DINOVisionTransformer.arch_zoo[arch]
-
-
-def width_of(arch: str | dict) -> int:
-    """Width of a ViT."""
-    return architecture(arch)["embed_dims"]
-
-
-def our_step(model: DINO, views: list[Tensor], dtype: str) -> Callable[[], Any]:
-    """A step as Runner and hooks make it: preprocessing to centre."""
-    wrapper = {"type": "mmdino.DINOOptimWrapper"}
-    if DTYPES[dtype] is not None:
-        wrapper = {"type": "mmdino.DINOAmpOptimWrapper", "dtype": "bfloat16"}
-    optim_wrapper = DINOOptimWrapperConstructor(
-        {
-            **wrapper,
-            "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": 0.04},
-            "clip_grad": {"type": "per_tensor", "max_norm": 3.0},
-        }
-    )(model)
-    teacher, student = model.teacher_pairs()
-
-    def step() -> None:
-        model.train_step({"inputs": views}, optim_wrapper)
-        move_teacher_(teacher, student, MOMENTUM)
-        model.dino_loss.update_center()
-
-    return step
 
 
 class Product(NamedTuple):

@@ -1,0 +1,95 @@
+"""DINO's training step as Runner and hooks make it, without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor
+
+import mmdino  # noqa: F401
+from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
+from mmdino.engine.optimizers import DINOOptimWrapperConstructor
+from mmdino.models import DINO, DINOVisionTransformer
+from mmdino.models.dino import CENTER_UPDATE, TEACHER_UPDATE
+
+DTYPES = {"fp32": None, "bf16": torch.bfloat16}
+LR, MOMENTUM = 1e-5, 0.996
+
+
+def build_dino(
+    arch: str | dict,
+    patch_size: int,
+    img_size: int,
+    prototypes: int,
+    device: str | torch.device,
+    compile: dict | None = None,
+    **backbone: Any,
+) -> DINO:
+    """Builds DINO as the configs have it, ready for :func:`dino_step`.
+
+    Args:
+        arch: mmpretrain's name of the ViT, or its sizes.
+        patch_size: Side of a patch in pixels.
+        img_size: Side of the global views.
+        prototypes: Number K of prototypes.
+        device: Where it computes.
+        compile: The model's option of this name.
+        **backbone: Other options of the backbone.
+    """
+    backbone = {
+        "type": "mmdino.DINOVisionTransformer",
+        "arch": arch,
+        "img_size": img_size,
+        "patch_size": patch_size,
+        "drop_path_rate": 0.1,
+        **backbone,
+    }
+    head = {
+        "type": "mmdino.DINOHead",
+        "in_channels": architecture(arch)["embed_dims"],
+        "out_channels": prototypes,
+    }
+    model = MODELS.build(
+        {"type": "mmdino.DINO", "backbone": backbone, "head": head, "compile": compile}
+    )
+    model.declare_updated_by(TEACHER_UPDATE)
+    model.declare_updated_by(CENTER_UPDATE)
+    return model.to(device).train()
+
+
+def architecture(arch: str | dict) -> dict[str, int]:
+    """Returns the sizes of a ViT by mmpretrain's name."""
+    return arch if isinstance(arch, dict) else DINOVisionTransformer.arch_zoo[arch]
+
+
+def dino_step(
+    model: DINO, dtype: torch.dtype | None
+) -> Callable[[Sequence[Tensor] | Sequence[Sequence[Tensor]]], None]:
+    """Returns a call that trains on views: preprocessing, optimiser, teacher, centre.
+
+    Args:
+        model: What :func:`build_dino` returns.
+        dtype: Precision of autocast; None for none.
+    """
+    wrapper = {"type": "mmdino.DINOOptimWrapper"}
+    if dtype is not None:
+        name = str(dtype).removeprefix("torch.")
+        wrapper = {"type": "mmdino.DINOAmpOptimWrapper", "dtype": name}
+    optim_wrapper = DINOOptimWrapperConstructor(
+        {
+            **wrapper,
+            "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": 0.04},
+            "clip_grad": {"type": "per_tensor", "max_norm": 3.0},
+        }
+    )(model)
+    teacher, student = model.teacher_pairs()
+
+    def step(views: Sequence[Tensor] | Sequence[Sequence[Tensor]]) -> None:
+        model.train_step({"inputs": views}, optim_wrapper)
+        move_teacher_(teacher, student, MOMENTUM)
+        model.dino_loss.update_center()
+
+    return step
