@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from mmdino.models.layers import at_least_float32
 
-BANK_CHUNK = 65536
 QUERY_CHUNK = 1024
+CPU_BANK_CHUNK, BANK_CHUNK = 16384, 65536
 CACHED_COLUMNS = 4096
-GROUP = 64
+GROUP = 32
 
 
 class Features(Protocol):
@@ -33,7 +33,7 @@ def nearest_neighbours(
     bank: Features,
     k: int,
     query_chunk: int = QUERY_CHUNK,
-    bank_chunk: int = BANK_CHUNK,
+    bank_chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Finds the k bank features of largest cosine similarity to each query.
 
@@ -47,24 +47,39 @@ def nearest_neighbours(
             queries, but at least in float32.
         k: Number of neighbours, at most N.
         query_chunk: Queries a block of similarities.
-        bank_chunk: Bank features a block of similarities.
+        bank_chunk: Bank features that are read at a time; by default 16384 on the CPU and 65536
+            on accelerators.
 
     Returns:
         Similarities and bank indices (Q, k), the most similar first.
+
+    Raises:
+        ValueError: If a feature is not finite.
     """
     blocks = [
         _Neighbours(block, k) for block in unit_rows(queries, 0, len(queries)).split(query_chunk)
     ]
-    step = columns_at_once(blocks[0].queries.device, bank_chunk)
-    room = blocks[0].queries.new_empty(query_chunk * step)
+    device = blocks[0].queries.device
+    if bank_chunk is None:
+        bank_chunk = default_bank_chunk(device)
+    step = columns_at_once(device, bank_chunk)
+    room = blocks[0].queries.new_empty(max(query_chunk * step, bank_chunk))
     for start in range(0, len(bank), bank_chunk):
         part = unit_rows(bank, start, start + bank_chunk, like=blocks[0].queries)
         for block in blocks:
+            if start == 0:
+                block.begin_with(part, room)
+                continue
             for offset in range(0, len(part), step):
                 block.compare_with(part[offset : offset + step], start + offset, room)
     found = [block.finish() for block in blocks]
     similarities, indices = zip(*found, strict=True)
     return torch.cat(similarities), torch.cat(indices)
+
+
+def default_bank_chunk(device: torch.device) -> int:
+    """Returns the bank features that are read at a time."""
+    return CPU_BANK_CHUNK if device.type == "cpu" else BANK_CHUNK
 
 
 def columns_at_once(device: torch.device, bank_chunk: int) -> int:
@@ -79,9 +94,9 @@ class _Neighbours:
     """The best k so far of some queries (Q, D).
 
     Selecting the largest of a row of similarities costs more than computing them, and almost none
-    of them is among the best k of all. So what is at most the smallest of the best k so far goes
-    first: by the maximum of a group at a time, since reading is cheap and selecting is not. What is
-    left waits until there is enough of it to be worth a selection.
+    of them is among the best k of all. So what is below a bound that k others reach goes first: by
+    the maximum of a group at a time, since reading is cheap and selecting is not. What is left
+    waits until there is enough of it to be worth a selection.
     """
 
     def __init__(self, queries: Tensor, k: int) -> None:
@@ -92,18 +107,30 @@ class _Neighbours:
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
         self._num_waiting = 0
 
+    def begin_with(self, bank: Tensor, room: Tensor) -> None:
+        """Compares with the first features (N, D) of the bank, of length 1.
+
+        Args:
+            bank: Many features at once, so that there are enough groups for a good bound.
+            room: Memory for similarities; sets how many queries are compared at a time.
+        """
+        found = [
+            _best(_similarities(queries, bank, room), self.k)
+            for queries in self.queries.split(max(1, len(room) // len(bank)))
+        ]
+        self.similarities, self.indices = (torch.cat(parts) for parts in zip(*found, strict=True))
+
     def compare_with(self, bank: Tensor, first_index: int, room: Tensor) -> None:
-        """Compares with features (N, D) of the bank.
+        """Compares with more features (N, D) of the bank.
 
         Args:
             bank: Features of length 1.
             first_index: Index of the first of them.
             room: Memory for Q * N similarities.
         """
-        block = room[: len(self.queries) * len(bank)].view(len(self.queries), len(bank))
-        torch.mm(self.queries, bank.T, out=block)
+        block = _similarities(self.queries, bank, room)
         if self.similarities.shape[1] < self.k:
-            values, places = block.topk(min(self.k, len(bank)), dim=1)
+            values, places = _best(block, self.k)
             self._take(values, places + first_index)
             return
         rows, places, values = _above(block, self.similarities[:, -1:])
@@ -118,21 +145,10 @@ class _Neighbours:
         return self.similarities, self.indices
 
     def _take_waiting(self) -> None:
-        if not self._num_waiting:
-            return
-        rows, indices, values = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
-        self._waiting, self._num_waiting = [], 0
-        # One row of candidates a query, as long as the longest; the order of the bank is kept.
-        order = rows.argsort(stable=True)
-        rows = rows[order]
-        counts = rows.bincount(minlength=len(self.queries))
-        column = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-        shape = (len(self.queries), int(counts.max()))
-        candidates = values.new_full(shape, -torch.inf)
-        candidates[rows, column] = values[order]
-        places = indices.new_zeros(shape)
-        places[rows, column] = indices[order]
-        self._take(candidates, places)
+        if self._num_waiting:
+            entries = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+            self._waiting, self._num_waiting = [], 0
+            self._take(*_as_rows(*entries, len(self.queries)))
 
     def _take(self, values: Tensor, indices: Tensor) -> None:
         values = torch.cat([self.similarities, values], dim=1)
@@ -140,19 +156,63 @@ class _Neighbours:
         self.indices = torch.cat([self.indices, indices], dim=1).gather(1, order)
 
 
+def _similarities(queries: Tensor, bank: Tensor, room: Tensor) -> Tensor:
+    out = room[: len(queries) * len(bank)].view(len(queries), len(bank))
+    return torch.mm(queries, bank.T, out=out)
+
+
+def _best(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest entries of each row of a block (Q, N), or all of fewer, and their columns."""
+    if block.shape[1] < 2 * k * GROUP:
+        return block.topk(min(k, block.shape[1]), dim=1)
+    # The k-th largest maximum of a group is reached by k entries, one in each of their groups.
+    bound = _groups(block).amax(-1).topk(k, dim=1).values[:, -1:]
+    below = torch.nextafter(bound, torch.full_like(bound, -torch.inf))
+    rows, places, values = _above(block, below)
+    values, places = _as_rows(rows, places, values, len(block))
+    values, order = values.topk(k, dim=1)
+    return values, places.gather(1, order)
+
+
+def _groups(block: Tensor) -> Tensor:
+    """A block (Q, N) as groups of neighbouring entries (Q, G, 32), the last filled up."""
+    missing = -block.shape[1] % GROUP
+    padded = functional.pad(block, (0, missing), value=-torch.inf) if missing else block
+    return padded.unflatten(1, (-1, GROUP))
+
+
 def _above(block: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Finds the entries of a block (Q, N) above thresholds (Q, 1).
 
     Returns:
-        Rows, columns and values.
+        Rows, columns and values, row by row.
     """
-    missing = -block.shape[1] % GROUP
-    padded = functional.pad(block, (0, missing), value=-torch.inf) if missing else block
-    groups = padded.unflatten(1, (-1, GROUP))
-    rows, group = (groups.amax(-1) > threshold).nonzero(as_tuple=True)
-    members = groups[rows, group]
-    which, place = (members > threshold[rows]).nonzero(as_tuple=True)
-    return rows[which], group[which] * GROUP + place, members[which, place]
+    groups = _groups(block)
+    hit = (groups.amax(-1) > threshold).flatten().nonzero().squeeze(1)
+    rows = hit // groups.shape[1]
+    members = groups.flatten(0, 1).index_select(0, hit)
+    found = (members > threshold.index_select(0, rows)).flatten().nonzero().squeeze(1)
+    which = found // GROUP
+    rows = rows.index_select(0, which)
+    places = hit.index_select(0, which) * GROUP + found % GROUP
+    return rows, places - rows * (groups.shape[1] * GROUP), members.flatten()[found]
+
+
+def _as_rows(rows: Tensor, indices: Tensor, values: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
+    """Sorts entries by row: values and indices (Q, M), as many as the longest row has.
+
+    The order within a row is kept; what is missing is minus infinity.
+    """
+    order = rows.argsort(stable=True)
+    rows = rows[order]
+    counts = rows.bincount(minlength=num_rows)
+    column = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+    shape = (num_rows, int(counts.max()))
+    by_row = values.new_full(shape, -torch.inf)
+    by_row[rows, column] = values[order]
+    places = indices.new_zeros(shape)
+    places[rows, column] = indices[order]
+    return by_row, places
 
 
 def unit_rows(features: Features, start: int, stop: int, like: Tensor | None = None) -> Tensor:
@@ -165,13 +225,26 @@ def unit_rows(features: Features, start: int, stop: int, like: Tensor | None = N
         like: Tensor whose device and precision the result has; by default those of the features.
 
     Returns:
-        Features (stop - start, D), in float32 or float64.
+        Features (stop - start, D), in float32 or float64; one of zeros stays as it is.
+
+    Raises:
+        ValueError: If a feature is not finite.
     """
     rows = features[start:stop]
     if isinstance(rows, np.ndarray):
         rows = torch.from_numpy(np.array(rows))  # a copy: mapped files are read-only
     rows = at_least_float32(rows)
-    return functional.normalize(rows if like is None else rows.to(like), dim=1)
+    if like is not None:
+        rows = rows.to(like)
+    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    finite = length.isfinite()
+    if not finite.all():
+        place = start + int(finite.flatten().logical_not().nonzero()[0])
+        raise ValueError(
+            f"The feature at row {place} has entries that are not finite, so it has no neighbours. "
+            "Look at the network's weights: training may have diverged, or a file be damaged."
+        )
+    return rows / length.clamp_min(1e-12)
 
 
 @torch.no_grad()

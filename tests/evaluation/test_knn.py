@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from mmdino.evaluation.knn import knn_accuracy, nearest_neighbours
 
@@ -32,6 +33,29 @@ def test_blocks_do_not_change_the_neighbours(tensors, query_chunk, bank_chunk):
     blocks = nearest_neighbours(queries, bank, 50, query_chunk, bank_chunk)
     torch.testing.assert_close(blocks[0], whole[0])
     assert torch.equal(blocks[1], whole[1])
+
+
+def test_many_features_at_once_are_searched_by_groups():
+    """The bound of the first chunk lets all of the best through, with equal ones among them."""
+    generator = torch.Generator().manual_seed(0)
+    bank = torch.randn(3001, 8, generator=generator)
+    bank[1500:1600] = bank[:100]
+    queries = torch.randn(40, 8, generator=generator)
+    found = nearest_neighbours(queries, bank, 30)
+    similarities = functional.normalize(queries, dim=1) @ functional.normalize(bank, dim=1).T
+    expected = similarities.topk(30, dim=1)
+    torch.testing.assert_close(found[0], expected.values)
+    torch.testing.assert_close(similarities.gather(1, found[1]), expected.values)
+    assert all(len(row.unique()) == 30 for row in found[1])
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_feature_that_is_not_finite_is_told(tensors, value):
+    queries, _, bank, _ = tensors
+    bank = bank.clone()
+    bank[100, 3] = value
+    with pytest.raises(ValueError, match="row 100 has entries that are not finite"):
+        nearest_neighbours(queries, bank, 5, bank_chunk=64)
 
 
 def test_more_neighbours_than_images_are_lowered(tensors):
