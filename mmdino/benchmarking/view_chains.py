@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -13,9 +13,7 @@ import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmengine.registry import init_default_scope
 from PIL import Image, ImageFilter
-from torch.utils.data import Dataset
 from torchvision import transforms
 
 from mmdino.benchmarking.options import use_threads
@@ -151,48 +149,30 @@ def decode_and_resize(groups: Sequence[ViewGroup]) -> Callable[[str], Any]:
     return run
 
 
-def chains() -> dict[str, Callable[[str], Any]]:
-    """Returns what is compared, by name; each makes the default views of a photograph."""
-    groups = parse_view_groups(PAPER_VIEWS)
-    cases = {
-        OURS: mmdino_chain(),
-        SEQUENTIAL: mmdino_chain(color="sequential"),
-        PILLOW: pillow_chain(groups, normalise=True),
-        f"{PILLOW}, uint8": pillow_chain(groups, normalise=False),
-    }
-    if find_spec("albumentations"):
-        cases[ALBUMENTATIONS] = albumentations_chain(groups, normalise=False)
-        cases[f"{ALBUMENTATIONS}, normalised"] = albumentations_chain(groups, normalise=True)
-    cases["decode"] = decode
-    cases[LIMIT] = decode_and_resize(groups)
-    return cases
-
-
-class Photographs(Dataset):
-    """Views of photographs, over and over.
+def chains(
+    views: Sequence[Mapping] = PAPER_VIEWS, names: Collection[str] | None = None
+) -> dict[str, Callable[[str], Any]]:
+    """Returns what is compared, by name; each makes the views of the photograph of a path.
 
     Args:
-        paths: Files.
-        chain: Name of the chain that makes the views.
-        length: Number of samples.
+        views: View groups, as ``MultiCropTransform`` takes them.
+        names: Chains to build; None for all that can be built here.
     """
-
-    def __init__(self, paths: Sequence[str], chain: str, length: int) -> None:
-        self.paths = paths
-        self.chain = chain
-        self.length = length
-        self._make: Callable[[str], Any] | None = None
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Any:
-        if self._make is None:
-            init_default_scope("mmpretrain")
-            one_thread()
-            self._make = chains()[self.chain]
-        views = self._make(self.paths[index % len(self.paths)])
-        return views["inputs"] if isinstance(views, dict) else views
+    groups = parse_view_groups(views)
+    makers: dict[str, Callable[[], Callable[[str], Any]]] = {
+        OURS: partial(mmdino_chain, views=views),
+        SEQUENTIAL: partial(mmdino_chain, views=views, color="sequential"),
+        PILLOW: partial(pillow_chain, groups, normalise=True),
+        f"{PILLOW}, uint8": partial(pillow_chain, groups, normalise=False),
+    }
+    if find_spec("albumentations"):
+        makers[ALBUMENTATIONS] = partial(albumentations_chain, groups, normalise=False)
+        makers[f"{ALBUMENTATIONS}, normalised"] = partial(
+            albumentations_chain, groups, normalise=True
+        )
+    makers["decode"] = lambda: decode
+    makers[LIMIT] = partial(decode_and_resize, groups)
+    return {name: make() for name, make in makers.items() if names is None or name in names}
 
 
 def one_thread() -> None:

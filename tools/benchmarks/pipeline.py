@@ -13,10 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from mmengine.registry import init_default_scope
-from torch.utils.data import DataLoader
 
 from mmdino.benchmarking.options import benchmark_parser
 from mmdino.benchmarking.report import draw_lines, print_table, timing_rows, write_json
@@ -27,10 +24,10 @@ from mmdino.benchmarking.view_chains import (
     OURS,
     PILLOW,
     SEQUENTIAL,
-    Photographs,
     chains,
     one_thread,
 )
+from mmdino.benchmarking.view_loader import draw_photographs, view_loader
 from mmdino.datasets.transforms.view_group import PAPER_VIEWS
 from mmdino.visualization.media import list_images
 
@@ -63,9 +60,7 @@ def images_per_second(paths: Sequence[str], chain: str, workers: int, seconds: f
         seconds: About how long to measure.
     """
     batch_size = 16
-    dataset = Photographs(paths, chain, 1 << 30)
-    loader = DataLoader(dataset, batch_size, num_workers=workers)
-    batches: Iterator = iter(loader)
+    batches: Iterator = iter(view_loader(paths, chain, batch_size, workers))
     # The first batches were made while processes were starting.
     for _ in range(2 * workers):
         next(batches)
@@ -96,14 +91,6 @@ def run_all(make: Callable[[str], Any], paths: Sequence[str]) -> None:
     """Makes the views of each photograph."""
     for path in paths:
         make(path)
-
-
-def draw_photographs(folder: Path) -> None:
-    """Writes four small pictures, for a trial without photographs."""
-    rng = np.random.default_rng(0)
-    for index in range(4):
-        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{index}.jpg"), cv2.resize(coarse, (160, 120)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

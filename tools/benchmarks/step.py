@@ -24,7 +24,12 @@ from mmdino.benchmarking.dino_step import (
     build_dino,
     dino_step,
 )
-from mmdino.benchmarking.options import benchmark_parser, use_threads
+from mmdino.benchmarking.options import (
+    SMOKE_MODEL,
+    add_model_options,
+    benchmark_parser,
+    use_threads,
+)
 from mmdino.benchmarking.plain_step import PlainStep
 from mmdino.benchmarking.report import draw_bars, draw_lines, print_table, timing_rows, write_json
 from mmdino.benchmarking.timing import compare, peak_bytes
@@ -32,29 +37,14 @@ from mmdino.benchmarking.timing import compare, peak_bytes
 TARGETS = {"fp32": 0.96, "bf16": 0.75}
 GPU_TARGET = 0.7
 PLAIN, OURS, PRODUCTS = "plain step", "ours", "matrix products alone"
-SMOKE = {
-    "arch": {"embed_dims": 16, "num_layers": 2, "num_heads": 2, "feedforward_channels": 64},
-    "prototypes": 64,
-    "batch": [2],
-    "patch": 8,
-    "global_size": 32,
-    "local_size": 16,
-    "locals": 2,
-    "rounds": 2,
-}
+SMOKE = {**SMOKE_MODEL, "batch": [2], "rounds": 2}
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = benchmark_parser(__doc__)
-    parser.add_argument("--arch", default="deit-small", help="mmpretrain's name of the ViT")
-    parser.add_argument("--patch", type=int, default=16, help="side of a patch")
-    parser.add_argument("--prototypes", type=int, default=65536, help="K")
+    add_model_options(parser)
     parser.add_argument("--batch", type=int, nargs="+", default=[8], help="images a step")
-    parser.add_argument("--global-size", type=int, default=224, help="side of the 2 global views")
-    parser.add_argument("--local-size", type=int, default=96, help="side of the local views")
-    parser.add_argument("--locals", type=int, default=8, help="number of local views")
-    parser.add_argument("--dtype", choices=sorted(DTYPES), default="fp32", help="autocast's")
     parser.add_argument("--compile", action="store_true", help="also ours with torch.compile")
     parser.add_argument("--with-cp", action="store_true", help="also with activation checkpoints")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
