@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,14 +69,19 @@ def compare(
             "least one case and one round."
         )
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    names = list(cases)
     for number in range(-warmup, rounds):
-        shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
+        for name in turns(cases, number):
             elapsed = seconds_of(cases[name], device)
             if number >= 0:
                 seconds[name].append(elapsed)
     return {name: Timing(values) for name, values in seconds.items()}
+
+
+def turns(names: Iterable[str], number: int) -> list[str]:
+    """Returns the names in the order of a round: which of them begins moves on by one each."""
+    names = list(names)
+    shift = number % len(names)
+    return names[shift:] + names[:shift]
 
 
 def seconds_of(case: Callable[[], Any], device: str | torch.device = "cpu") -> float:
