@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.registry import MODELS
+from mmpretrain.structures import DataSample
 from torch import Tensor
 
 import mmdino  # noqa: F401
@@ -26,6 +27,7 @@ def build_dino(
     prototypes: int,
     device: str | torch.device,
     compile: dict | None = None,
+    data_preprocessor: dict | None = None,
     **backbone: Any,
 ) -> DINO:
     """Builds DINO as the configs have it, ready for :func:`dino_step`.
@@ -37,6 +39,7 @@ def build_dino(
         prototypes: Number K of prototypes.
         device: Where it computes.
         compile: The model's option of this name.
+        data_preprocessor: Likewise.
         **backbone: Other options of the backbone.
     """
     backbone = {
@@ -53,7 +56,13 @@ def build_dino(
         "out_channels": prototypes,
     }
     model = MODELS.build(
-        {"type": "mmdino.DINO", "backbone": backbone, "head": head, "compile": compile}
+        {
+            "type": "mmdino.DINO",
+            "backbone": backbone,
+            "head": head,
+            "compile": compile,
+            "data_preprocessor": data_preprocessor,
+        }
     )
     model.declare_updated_by(TEACHER_UPDATE)
     model.declare_updated_by(CENTER_UPDATE)
@@ -65,10 +74,10 @@ def architecture(arch: str | dict) -> dict[str, int]:
     return arch if isinstance(arch, dict) else DINOVisionTransformer.arch_zoo[arch]
 
 
-def dino_step(
-    model: DINO, dtype: torch.dtype | None
-) -> Callable[[Sequence[Tensor] | Sequence[Sequence[Tensor]]], None]:
+def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
     """Returns a call that trains on views: preprocessing, optimiser, teacher, centre.
+
+    It takes ``inputs`` and, as a loader delivers them too, ``data_samples``.
 
     Args:
         model: What :func:`build_dino` returns.
@@ -87,8 +96,11 @@ def dino_step(
     )(model)
     teacher, student = model.teacher_pairs()
 
-    def step(views: Sequence[Tensor] | Sequence[Sequence[Tensor]]) -> None:
-        model.train_step({"inputs": views}, optim_wrapper)
+    def step(
+        inputs: Sequence[Tensor] | Sequence[Sequence[Tensor]],
+        data_samples: Sequence[DataSample] | None = None,
+    ) -> None:
+        model.train_step({"inputs": inputs, "data_samples": data_samples}, optim_wrapper)
         move_teacher_(teacher, student, MOMENTUM)
         model.dino_loss.update_center()
 

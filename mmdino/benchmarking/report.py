@@ -140,12 +140,28 @@ def draw_lines(
     x_label: str,
     y_label: str,
     title: str = "",
+    limits: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> None:
-    """Draws a line a case through its points (x, y); the file is whole or not there."""
+    """Draws a line a case through its points (x, y); the file is whole or not there.
+
+    Args:
+        path: Path of the picture.
+        series: Points by the name of their case.
+        x_label: What x is.
+        y_label: What y is.
+        title: Text above.
+        limits: Points of what bounds the cases, drawn dashed; a single one as a level.
+    """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel=x_label, ylabel=y_label, title=title)
     for name, points in series.items():
         axes.plot(*zip(*points, strict=True), marker="o", label=name)
+    for number, (name, points) in enumerate((limits or {}).items(), len(series)):
+        style = {"linestyle": "--", "color": f"C{number}", "label": name}
+        if len(points) == 1:
+            axes.axhline(points[0][1], **style)
+        else:
+            axes.plot(*zip(*points, strict=True), **style)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()

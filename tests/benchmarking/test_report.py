@@ -44,6 +44,8 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 def test_figures_are_drawn(tmp_path):
     draw_lines(tmp_path / "lines.png", {"ours": [(1, 2), (2, 4)]}, "workers", "images/s")
+    limits = {"a level": [(1, 5)], "a line": [(1, 4), (2, 5)]}
+    draw_lines(tmp_path / "limits.png", {"ours": [(1, 2), (2, 4)]}, "x", "y", limits=limits)
     draw_bars(tmp_path / "bars.png", timing_rows({"ours": Timing([1.0, 2.0])}, "ours"))
-    for name in ("lines.png", "bars.png"):
+    for name in ("lines.png", "limits.png", "bars.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
