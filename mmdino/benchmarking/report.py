@@ -164,7 +164,10 @@ def draw_lines(
             axes.plot(*zip(*points, strict=True), **style)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend()
+    # Workers, images and GPUs are counted.
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    # Outside, where no line is.
+    figure.legend(loc="outside lower center", ncols=2)
     _save(figure, path)
 
 
