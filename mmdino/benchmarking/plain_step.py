@@ -71,9 +71,7 @@ def _plain_block(layer: nn.Module) -> nn.ModuleDict:
             "norm2": layer.ln2,
             "fc1": layer.ffn.layers[0][0],
             "fc2": layer.ffn.layers[1],
-            "drop": layer.attn.out_drop
-            if isinstance(layer.attn.out_drop, DropPath)
-            else nn.Identity(),
+            "drop": DropPath(layer.attn.out_drop.drop_prob),
         }
     )
 

@@ -9,12 +9,18 @@ from typing import Any, Literal
 import torch
 from mmcv.cnn.bricks import DropPath
 from mmpretrain.models import VisionTransformer
+from mmpretrain.models.utils import MultiheadAttention
 from mmpretrain.models.utils.attention import scaled_dot_product_attention as mmpretrain_attention
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from mmdino.models.layers import at_least_float32, fastest_attention
+from mmdino.models.layers import (
+    SelfAttention,
+    StochasticDepth,
+    at_least_float32,
+    fastest_attention,
+)
 from mmdino.registry import MODELS
 from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
@@ -93,15 +99,19 @@ class DINOVisionTransformer(VisionTransformer):
         self.pos_embed_offset = pos_embed_offset
         self.norm_outputs = norm_outputs
         self.with_cp = with_cp
-        if attention == "fastest":
-            for layer in self.layers:
-                # With a scale of its own mmpretrain has put a function of its own there.
-                if layer.attn.scaled_dot_product_attention is mmpretrain_attention:
-                    layer.attn.scaled_dot_product_attention = fastest_attention
-        for module in self.modules():
-            if isinstance(module, DropPath):
-                # mmpretrain has NumPy's numbers here, on which torch.compile breaks its graph.
-                module.drop_prob = float(module.drop_prob)
+        for layer in self.layers:
+            # mmpretrain's block builds its attention itself.
+            if type(layer.attn) is MultiheadAttention:
+                layer.attn.__class__ = SelfAttention
+            # With a scale of its own mmpretrain has put a function of its own there.
+            replaceable = layer.attn.scaled_dot_product_attention is mmpretrain_attention
+            if attention == "fastest" and replaceable:
+                layer.attn.scaled_dot_product_attention = fastest_attention
+        for module in list(self.modules()):
+            for name, child in module.named_children():
+                if type(child) is DropPath:
+                    # mmpretrain has NumPy's numbers here, on which torch.compile breaks its graph.
+                    setattr(module, name, StochasticDepth(float(child.drop_prob)))
         self._init_like_reference()
 
     def init_weights(self) -> None:

@@ -2,6 +2,8 @@
 
 from mmdino.models.layers.attention import fastest_attention
 from mmdino.models.layers.precision import HALF, at_least_float32, no_autocast, product_dtype
+from mmdino.models.layers.self_attention import SelfAttention
+from mmdino.models.layers.stochastic_depth import StochasticDepth
 from mmdino.models.layers.sync_batch_norm import (
     SYNCHRONISED,
     CPUSyncBatchNorm,
@@ -18,6 +20,8 @@ __all__ = [
     "HALF",
     "SYNCHRONISED",
     "CPUSyncBatchNorm",
+    "SelfAttention",
+    "StochasticDepth",
     "WeightNormLinear",
     "at_least_float32",
     "fastest_attention",
