@@ -91,10 +91,11 @@ def seconds_of(case: Callable[[], Any], device: str | torch.device = "cpu") -> f
         case()
         return time.perf_counter() - start
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    stream = torch.cuda.current_stream(device)
     torch.cuda.synchronize(device)
-    begin.record()
+    begin.record(stream)
     case()
-    end.record()
+    end.record(stream)
     torch.cuda.synchronize(device)
     return begin.elapsed_time(end) / 1000
 

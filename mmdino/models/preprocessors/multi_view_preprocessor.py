@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -16,7 +17,7 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 
 @MODELS.register_module()
 class MultiViewPreprocessor(BaseDataPreprocessor):
-    """Moves views to the device and normalises them there, one pass a view.
+    """Moves views to the device and normalises them there.
 
     Images cross to the device as uint8, a quarter of the bytes of float32.
 
@@ -26,9 +27,13 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         std: Standard deviation of each channel, likewise.
         bgr_to_rgb: Whether to reverse the channels of three-channel images. OpenMMLab decodes BGR.
         non_blocking: Whether the copy to the device may overlap with other work.
+        normalise: "fastest" multiplies and adds uint8 images in one pass over them on accelerators,
+            see :func:`normalise_in_one_pass`; "exact" subtracts and divides everywhere, as on CPUs.
+            They differ by rounding.
 
     Raises:
-        ValueError: If ``mean`` and ``std`` differ in length or a deviation is not positive.
+        ValueError: If ``mean`` and ``std`` differ in length, a deviation is not positive or
+            ``normalise`` is unknown.
 
     Example:
         >>> # Eight-channel images, scaled to about [-1, 1]:
@@ -42,6 +47,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         std: Sequence[float] = IMAGENET_STD,
         bgr_to_rgb: bool = True,
         non_blocking: bool = True,
+        normalise: Literal["fastest", "exact"] = "fastest",
     ) -> None:
         super().__init__(non_blocking)
         if len(mean) != len(std) or not mean or min(std) <= 0:
@@ -49,6 +55,12 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
                 f"MultiViewPreprocessor got mean={tuple(mean)} and std={tuple(std)}; it needs one "
                 "of each a channel, and deviations above 0."
             )
+        if normalise not in ("fastest", "exact"):
+            raise ValueError(
+                f"MultiViewPreprocessor got normalise={normalise!r}; it must be 'fastest' or "
+                "'exact'."
+            )
+        self.normalise = normalise
         self.bgr_to_rgb = bgr_to_rgb and len(mean) == 3
         self.register_buffer(
             "mean",
@@ -102,5 +114,29 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
             )
         if self.bgr_to_rgb:
             batch = batch.flip(1)
-        # A copy, also of a batch that has the precision already: it is the caller's.
-        return batch.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)
+        if self.normalise == "fastest" and batch.device.type != "cpu":
+            return normalise_in_one_pass(batch, self.mean, self.std)
+        return normalise(batch, self.mean, self.std)
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Subtracts the mean and divides by the deviation, in the precision of these.
+
+    Args:
+        images: Images (B, C, H, W); they stay as they are.
+        mean: Mean of each channel (C, 1, 1).
+        std: Standard deviation, likewise.
+    """
+    return images.to(mean.dtype, copy=True).sub_(mean).div_(std)
+
+
+def normalise_in_one_pass(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Does what :func:`normalise` does by one multiplication and addition, where images are uint8.
+
+    On an accelerator they are read as they are and written once, in place of three passes over the
+    result. In float32 it differs by less than 1e-6 for ImageNet's mean and deviation.
+    """
+    if images.dtype != torch.uint8:
+        return normalise(images, mean, std)
+    scale = std.reciprocal()
+    return torch.addcmul(-mean * scale, images, scale)

@@ -6,6 +6,13 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
+from mmdino.models.preprocessors.multi_view_preprocessor import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    normalise,
+    normalise_in_one_pass,
+)
+
 
 def build(**options):
     return MODELS.build({"type": "mmdino.MultiViewPreprocessor", **options})
@@ -55,6 +62,28 @@ def test_the_batch_that_came_stays_as_it_is(dtype):
     assert torch.equal(view, before)
 
 
+def test_one_pass_differs_by_rounding():
+    """Accelerators take it by default; here it is called on the CPU, on all pixels there are."""
+    pixels = torch.arange(256, dtype=torch.uint8).expand(1, 3, 256).unsqueeze(-1).contiguous()
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    found = normalise_in_one_pass(pixels, mean, std)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, normalise(pixels, mean, std), rtol=0, atol=1e-6)
+    exact = normalise(pixels, mean.double(), std.double())
+    torch.testing.assert_close(
+        normalise_in_one_pass(pixels, mean.double(), std.double()), exact, rtol=0, atol=1e-14
+    )
+    numbers = pixels.float() * 257
+    assert torch.equal(normalise_in_one_pass(numbers, mean, std), normalise(numbers, mean, std))
+
+
+@pytest.mark.parametrize("how", ["fastest", "exact"])
+def test_on_a_cpu_it_is_exact(how):
+    expected = normalise(images(), *(torch.full((3, 1, 1), value) for value in (3.0, 7.0)))
+    found = build(mean=[3.0] * 3, std=[7.0] * 3, bgr_to_rgb=False, normalise=how)
+    assert torch.equal(found({"inputs": images()})["inputs"], expected)
+
+
 def test_precision_follows_the_model():
     assert build().double()({"inputs": images()})["inputs"].dtype == torch.float64
 
@@ -80,3 +109,8 @@ def test_training_without_views_is_refused():
 def test_bad_arguments_are_refused(options):
     with pytest.raises(ValueError, match="one of each a channel"):
         build(**options)
+
+
+def test_an_unknown_way_to_normalise_is_refused():
+    with pytest.raises(ValueError, match="got normalise='quick'; it must be 'fastest' or 'exact'"):
+        build(normalise="quick")
