@@ -64,8 +64,10 @@ def nearest_neighbours(
         bank_chunk = default_bank_chunk(device)
     step = columns_at_once(device, bank_chunk)
     room = blocks[0].queries.new_empty(max(query_chunk * step, bank_chunk))
+    # Fresh memory for each part would take longer to get than to fill.
+    part_room = torch.empty_like(blocks[0].queries[:0])
     for start in range(0, len(bank), bank_chunk):
-        part = unit_rows(bank, start, start + bank_chunk, like=blocks[0].queries)
+        part = unit_rows(bank, start, start + bank_chunk, out=part_room)
         for block in blocks:
             if start == 0:
                 block.begin_with(part, room)
@@ -215,14 +217,15 @@ def _as_rows(rows: Tensor, indices: Tensor, values: Tensor, num_rows: int) -> tu
     return by_row, places
 
 
-def unit_rows(features: Features, start: int, stop: int, like: Tensor | None = None) -> Tensor:
+def unit_rows(features: Features, start: int, stop: int, out: Tensor | None = None) -> Tensor:
     """Reads features (N, D) from ``start`` to ``stop`` and gives them length 1.
 
     Args:
         features: Features (N, D).
         start: First row.
         stop: Row after the last, or beyond the end.
-        like: Tensor whose device and precision the result has; by default those of the features.
+        out: Tensor that is resized for the result and sets its device and precision; by default
+            those of the features.
 
     Returns:
         Features (stop - start, D), in float32 or float64; one of zeros stays as it is.
@@ -234,8 +237,8 @@ def unit_rows(features: Features, start: int, stop: int, like: Tensor | None = N
     if isinstance(rows, np.ndarray):
         rows = torch.from_numpy(np.array(rows))  # a copy: mapped files are read-only
     rows = at_least_float32(rows)
-    if like is not None:
-        rows = rows.to(like)
+    if out is not None:
+        rows = rows.to(out)
     length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     finite = length.isfinite()
     if not finite.all():
@@ -244,7 +247,8 @@ def unit_rows(features: Features, start: int, stop: int, like: Tensor | None = N
             f"The feature at row {place} has entries that are not finite, so it has no neighbours. "
             "Look at the network's weights: training may have diverged, or a file be damaged."
         )
-    return rows / length.clamp_min(1e-12)
+    length = length.clamp_min(1e-12)
+    return rows / length if out is None else torch.div(rows, length, out=out.resize_(rows.shape))
 
 
 @torch.no_grad()

@@ -198,8 +198,17 @@ def draw(args: argparse.Namespace, tables: dict[str, list[dict[str, Any]]]) -> N
     series: dict[str, list[tuple[float, float]]] = {}
     for batch, rows in zip(args.batch, tables.values(), strict=True):
         for row in rows:
-            series.setdefault(row["case"], []).append((batch, row["images/s"]))
-    draw_lines(args.figure, series, "images a step", "images/s", f"Training step, {args.dtype}")
+            # The sizes are measured one after the other, and a machine has slow minutes.
+            series.setdefault(row["case"], []).append((batch, batch / row["min s"]))
+    limits = {PRODUCTS: series.pop(PRODUCTS)}
+    draw_lines(
+        args.figure,
+        series,
+        "images a step",
+        "images/s, fastest round",
+        f"Training step, {args.arch}, {args.dtype}, {args.device}",
+        limits,
+    )
 
 
 if __name__ == "__main__":
