@@ -1,9 +1,9 @@
-"""All changes of a view's colours as one affine map, applied in one pass."""
+"""Changes of a view's colours as affine maps, as few of them as clipping allows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -11,15 +11,18 @@ import numpy as np
 from mmdino.datasets.transforms.view_ops import BGR_TO_GRAY, mean_level, scale_and_shift
 
 _GRAY = tuple(BGR_TO_GRAY.tolist())
+CLIPPED = ("brightness", "contrast")
+"""Changes that treat all channels alike and, where they add, drive many levels out of range."""
 
 
 def map_colors(image: np.ndarray, jitter: Iterable[tuple[str, float]], gray: bool) -> np.ndarray:
-    """Jitters an image and takes its colour away, rounded and clipped once.
+    """Jitters an image and takes its colour away.
 
     Brightness, contrast, saturation and loss of colour are affine maps, so their product is what
-    they do one after the other, but for the clipping and rounding between them. The hue is turned
-    about the axis of greys, which keeps the sum of the channels; a turn in HSV space keeps the
-    largest and the smallest.
+    they do one after the other, but for rounding, and for the clipping that follows more brightness
+    or contrast: there the image is made before the next change. The hue is turned about the axis of
+    greys, which keeps the sum of the channels; a turn in HSV space keeps the largest and the
+    smallest.
 
     Args:
         image: Image of shape (H, W, C).
@@ -29,11 +32,39 @@ def map_colors(image: np.ndarray, jitter: Iterable[tuple[str, float]], gray: boo
     Returns:
         Image of shape (H, W, C), or (H, W, 1) where the colour was taken away.
     """
-    changes = list(jitter)
+    *clipped, last = split_at_clipping(jitter)
+    for changes in clipped:
+        image = _apply(image, changes, gray=False)
+    return _apply(image, last, gray)
+
+
+def split_at_clipping(jitter: Iterable[tuple[str, float]]) -> Iterator[list[tuple[str, float]]]:
+    """Yields changes that can be made as one, the last of them perhaps none.
+
+    Less brightness, contrast or saturation than there was drives nothing out of range. More
+    saturation does so to vivid colours only, which are few.
+
+    Args:
+        jitter: Changes as (name, amount), in order.
+    """
+    together: list[tuple[str, float]] = []
+    for change in jitter:
+        if together and together[-1][0] in CLIPPED and together[-1][1] > 1:
+            yield together
+            together = []
+        together.append(change)
+    yield together
+
+
+def _apply(image: np.ndarray, changes: Sequence[tuple[str, float]], gray: bool) -> np.ndarray:
+    """Makes changes as one map, rounded and clipped once."""
     if not changes:
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., np.newaxis] if gray else image
-    if image.shape[2] != 3:
-        mean = mean_level(image) if any(name == "contrast" for name, _ in changes) else 0.0
+    colored = image.shape[2] == 3
+    if not gray and all(name in CLIPPED for name, _ in changes):
+        mean = 0.0
+        if any(name == "contrast" for name, _ in changes):
+            mean = _dot(_GRAY, cv2.mean(image)) if colored else mean_level(image)
         return scale_and_shift(image, *level_map(changes, mean))
     mapped = cv2.transform(image, color_map(changes, cv2.mean(image)[:3], gray))
     # OpenCV's transform to one channel takes five times as long as one to three

@@ -50,11 +50,11 @@ class MultiCropTransform(BaseTransform):
         views: The view groups, larger views first; :class:`~mmdino.datasets.transforms.view_group.
             ViewGroup` lists their fields, of which ``size`` and ``scale`` are required. By default
             the paper's two global views of 224 and eight local views of 96 pixels.
-        color: How the colours are changed. ``"fused"``: jitter and loss of colour in one affine
-            map, rounded once, the hue turned about the axis of greys; the views have the same
-            distribution and take less time. ``"sequential"``: one change after the other, the hue
-            turned in HSV space, each within a level or a step of hue of torchvision's. Under one
-            seed the two draw different views.
+        color: How the colours are changed. ``"fused"``: jitter and loss of colour in as few affine
+            maps as clipping allows, the hue turned about the axis of greys; views of photographs
+            have the same distribution and take less time. ``"sequential"``: one change after the
+            other, the hue turned in HSV space, each within a level or a step of hue of
+            torchvision's. Under one seed the two draw different views.
 
     Raises:
         TypeError: If a field has the wrong type.
@@ -129,7 +129,7 @@ class MultiCropTransform(BaseTransform):
 
 
 def finish_fused(view: np.ndarray, plan: ViewPlan, group: ViewGroup) -> np.ndarray:
-    """Makes a view of a resized crop, its colours changed in one pass.
+    """Makes a view of a resized crop, its colours changed in as few passes as clipping allows.
 
     Args:
         view: Contiguous uint8 array of shape (h, w, C).

@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 
 from mmdino.datasets.transforms import view_ops
-from mmdino.datasets.transforms.color_map import color_map, hue_turn, level_map, map_colors
+from mmdino.datasets.transforms.color_map import (
+    color_map,
+    hue_turn,
+    level_map,
+    map_colors,
+    split_at_clipping,
+)
 
 CHANGES = [("brightness", 0.7), ("contrast", 1.3), ("saturation", 0.8), ("hue", 0.09)]
+FADE = ("saturation", 0.8)
 ORDERS = list(permutations(CHANGES))
+ORDERS_OF_THREE = list(permutations([("brightness", 1.4), ("contrast", 1.3), FADE]))
 GRAY = view_ops.BGR_TO_GRAY
 
 
@@ -60,6 +68,28 @@ def test_views_are_those_of_the_sequential_changes_but_for_the_hue(jitter):
     assert difference(map_colors(image, no_hue, gray=False), expected).max() <= 2
     found = map_colors(image, no_hue, gray=True)
     assert difference(found, view_ops.to_gray(expected)[..., :1]).max() <= 2
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("jitter", ORDERS_OF_THREE)
+@pytest.mark.parametrize("contrast", [0.6, 1.3])
+def test_what_is_driven_to_white_or_black_stays_there(jitter, contrast, channels):
+    """Highlights come back grey where a chain clips after brightness and before less contrast."""
+    levels = np.random.default_rng(0).integers(0, 256, (40, 30, channels), dtype=np.uint8)
+    amounts = dict(jitter) | {"contrast": contrast}
+    if channels != 3:
+        del amounts["saturation"]
+    changes = list(amounts.items())
+    found = map_colors(levels, changes, gray=False)
+    assert difference(found, view_ops.jitter_color(levels, changes)).max() <= 2
+
+
+def test_changes_are_made_together_unless_levels_may_leave_their_range():
+    less, more = [("brightness", 0.7), ("contrast", 0.9)], [("brightness", 1.2), ("contrast", 1.1)]
+    assert list(split_at_clipping([])) == [[]]
+    assert list(split_at_clipping([*less, FADE])) == [[*less, FADE]]
+    assert list(split_at_clipping([FADE, *more])) == [[FADE, more[0]], [more[1]]]
+    assert list(split_at_clipping([*more, FADE])) == [[more[0]], [more[1]], [FADE]]
 
 
 @pytest.mark.parametrize("shift", [-0.1, -0.04, 0.05, 0.1])

@@ -11,15 +11,13 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision import transforms
 
+from mmdino.benchmarking.view_statistics import FAR, deviates, view_statistics
 from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.datasets.transforms import MultiCropTransform
 
 VIEWS = 2000
 PHOTOS = 20
-BINS = 16
 GROUP = dict(num=VIEWS // PHOTOS, size=24, scale=(0.2, 1.0), blur_prob=0.5, solarize_prob=0.2)
-# A normal deviate leaves this once in 150,000 times; there are 72 statistics.
-FAR = 4.5
 
 
 def draw_photo(seed: int) -> np.ndarray:
@@ -79,30 +77,7 @@ def papers(photos) -> np.ndarray:
 
 def statistics(views: np.ndarray) -> np.ndarray:
     """Measures each view: shape (photos, views, statistics)."""
-    levels = views.reshape(PHOTOS, -1, 24 * 24, 3).astype(np.float32)
-    blue, green, red = np.moveaxis(levels, -1, 0)
-    colors = np.stack([blue - green, red - green], axis=-1)
-    means = np.concatenate([levels.mean(axis=2), colors.mean(axis=2)], axis=-1)
-    deviations, color_deviations = levels.std(axis=2), colors.std(axis=2)
-    vividness = color_deviations / (1 + deviations.mean(axis=-1, keepdims=True))
-    # how far the views of a photo lie apart, which is what the jitter is for
-    kinds = np.concatenate([means, deviations, vividness], axis=-1)
-    spread = (kinds - kinds.mean(axis=1, keepdims=True)) ** 2
-    gray = (np.abs(colors).max(axis=(2, 3)) == 0)[..., None]
-    steps = np.abs(np.diff(views.astype(np.float32), axis=2)).mean(axis=(1, 2, 3))
-    sharpness = steps.reshape(PHOTOS, -1, 1)
-    places = np.arange(views.size).reshape(views.shape)
-    places = 3 * (places // views[0].size) + places % 3
-    bins = np.bincount((BINS * places + views // (256 // BINS)).ravel(), minlength=3 * BINS * VIEWS)
-    shares = bins.reshape(PHOTOS, -1, 3 * BINS) / (24 * 24)
-    return np.concatenate([kinds, color_deviations, spread, gray, sharpness, shares], axis=-1)
-
-
-def deviates(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Differences of mean statistics over their standard errors, the photos being the same."""
-    variance = ours.var(axis=1).mean(axis=0) + theirs.var(axis=1).mean(axis=0)
-    difference = np.abs(ours.mean(axis=(0, 1)) - theirs.mean(axis=(0, 1)))
-    return difference / np.sqrt(variance / VIEWS)
+    return np.stack([view_statistics(part) for part in np.split(views, PHOTOS)])
 
 
 def test_fused_and_sequential_views_are_distributed_as_the_papers(photos, papers):

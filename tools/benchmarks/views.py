@@ -1,0 +1,167 @@
+"""Compares this project's views with those of the paper's chain, made by Pillow and torchvision.
+
+python tools/benchmarks/views.py --images DIR. Nothing is timed: the first table has the difference
+of the resized crops, the second whether means, deviations and histograms of 2,000 views a group are
+the same within sampling error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from mmdino.benchmarking.report import print_table, write_json
+from mmdino.benchmarking.view_chains import one_thread, pillow_view
+from mmdino.benchmarking.view_loader import draw_photographs
+from mmdino.benchmarking.view_statistics import FAR, deviates, view_statistics
+from mmdino.datasets.samplers.seeded_index import SeededIndex
+from mmdino.datasets.transforms import MultiCropTransform
+from mmdino.datasets.transforms.view_group import PAPER_VIEWS, ViewGroup, parse_view_groups
+from mmdino.datasets.transforms.view_ops import draw_crop_box, resize_crop
+from mmdino.visualization.media import list_images
+
+RESIZE_TARGET = 1.0
+"""Largest mean absolute difference of a resized crop, of 255."""
+COLORS = ("fused", "sequential")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Compares, prints and writes.
+
+    Raises:
+        FileNotFoundError: If there are no photographs.
+        ValueError: If a number is below 1.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--images", default="data/imagenet_sample", help="folder of photographs")
+    parser.add_argument("--count", type=int, default=20, help="photographs")
+    parser.add_argument("--views", type=int, default=2000, help="views a group, of all photographs")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--json", help="file that the figures are written to")
+    args = parser.parse_args(argv)
+    if not 1 <= args.count <= args.views:
+        raise ValueError(
+            f"--count {args.count} and --views {args.views} came; there must be at least one "
+            "photograph, and a view of each."
+        )
+    one_thread()
+    groups = parse_view_groups(PAPER_VIEWS)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.smoke:
+            draw_photographs(Path(folder))
+            args.images, args.count, args.views = folder, 4, 40
+        files = list_images(args.images)
+        photos = [cv2.imread(str(path)) for path in files[:: max(1, len(files) // args.count)]]
+    photos = photos[: args.count]
+    tables = {
+        "resize": [resize_row(group, photos) for group in groups],
+        "colour": [row for group in groups for row in color_rows(group, photos, args.views)],
+    }
+    print_table(
+        tables["resize"],
+        f"Resized crops of {len(photos)} photographs beside Pillow's antialiased bicubic, of 255. "
+        f"Target: a mean difference of at most {RESIZE_TARGET:g}.",
+    )
+    print_table(
+        tables["colour"],
+        f"{args.views} views a group: differences of statistics in standard errors. Target: none "
+        f"beyond {FAR}.",
+    )
+    if args.json:
+        write_json(args.json, "views", vars(args), tables, argv)
+
+
+def resize_row(group: ViewGroup, photos: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Compares the crops of a group, of equal boxes, with Pillow's."""
+    rng = np.random.default_rng(0)
+    means = []
+    for photo in photos:
+        height, width = photo.shape[:2]
+        top, left, box_height, box_width = box = draw_crop_box(
+            rng, height, width, group.scale, group.ratio
+        )
+        crop = Image.fromarray(photo).crop((left, top, left + box_width, top + box_height))
+        theirs = np.asarray(crop.resize(group.size[::-1], Image.Resampling.BICUBIC), np.float32)
+        means.append(np.abs(resize_crop(photo, box, group.size) - theirs).mean())
+    return {
+        "views": name(group),
+        "mean difference": float(np.mean(means)),
+        "largest of a crop": float(np.max(means)),
+        "reached": "yes" if max(means) <= RESIZE_TARGET else "no",
+    }
+
+
+def color_rows(group: ViewGroup, photos: Sequence[np.ndarray], views: int) -> list[dict[str, Any]]:
+    """Compares the statistics of views: both ways to change colours with the paper's chain."""
+    each = views // len(photos)
+    theirs = measured(pillow_maker(group), photos, each)
+    rows = []
+    for color in COLORS:
+        found = deviates(measured(our_maker(group, color), photos, each), theirs)
+        rows.append(
+            {
+                "views": name(group),
+                "colours": color,
+                "statistics": len(found),
+                "beyond 2": int((found > 2).sum()),
+                "largest": float(found.max()),
+                "reached": "yes" if found.max() <= FAR else "no",
+            }
+        )
+    return rows
+
+
+def name(group: ViewGroup) -> str:
+    """Names a group by what sets it apart."""
+    height, width = group.size
+    return f"{height} x {width}, blur {group.blur_prob:g}, solarize {group.solarize_prob:g}"
+
+
+def measured(
+    make: Callable[[np.ndarray, int], np.ndarray], photos: Sequence[np.ndarray], each: int
+) -> np.ndarray:
+    """Statistics (I, N, S) of N views of each of I photographs."""
+    return np.stack([view_statistics(make(photo, each)) for photo in photos])
+
+
+def our_maker(group: ViewGroup, color: str) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Returns a call that makes views (N, H, W, 3) of a photograph."""
+    seeds = iter(range(1 << 62))
+
+    def make(photo: np.ndarray, each: int) -> np.ndarray:
+        transform = MultiCropTransform([{**vars(group), "num": each}], color=color)
+        seed = next(seeds)
+        return np.stack(
+            transform({"img": photo, "sample_idx": SeededIndex(seed, (0, seed))})["img"]
+        )
+
+    return make
+
+
+def pillow_maker(group: ViewGroup) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Returns a call that does the same by the paper's chain."""
+    random.seed(0)
+    torch.manual_seed(0)
+    view = pillow_view(group, normalise=False)
+
+    def make(photo: np.ndarray, each: int) -> np.ndarray:
+        image = Image.fromarray(photo[..., ::-1].copy())
+        tensors = torch.stack([view(image) for _ in range(each)])
+        return tensors.permute(0, 2, 3, 1).flip(-1).contiguous().numpy()
+
+    return make
+
+
+if __name__ == "__main__":
+    main()
