@@ -168,7 +168,11 @@ def _best(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if block.shape[1] < 2 * k * GROUP:
         return block.topk(min(k, block.shape[1]), dim=1)
     # The k-th largest maximum of a group is reached by k entries, one in each of their groups.
-    bound = _groups(block).amax(-1).topk(k, dim=1).values[:, -1:]
+    maxima = _groups(block).amax(-1)
+    bound = maxima.topk(k, dim=1).values[:, -1:]
+    # Of a collapsed network all similarities are alike, and all of them reach the bound.
+    if (maxima >= bound).sum() > 2 * k * len(block):
+        return block.topk(k, dim=1)
     below = torch.nextafter(bound, torch.full_like(bound, -torch.inf))
     rows, places, values = _above(block, below)
     values, places = _as_rows(rows, places, values, len(block))

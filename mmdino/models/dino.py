@@ -113,6 +113,7 @@ class DINO(BaseSelfSupervisor):
         for size in view_sizes:
             self._try_view_size(size)
         self._updated_by: set[str] = set()
+        self.is_compiled = compile is not None
         if compile is not None:
             for backbone in (self.backbone, self.teacher["backbone"]):
                 backbone.compile(**{"dynamic": False, **compile})

@@ -106,6 +106,12 @@ def replicated(**options):
     return {"cfg": {"model_wrapper_cfg": wrapper}}
 
 
+def model(with_cp=False, **options):
+    cfg = tiny_run.vit_model()
+    cfg["backbone"]["with_cp"] = with_cp
+    return {**cfg, **options}
+
+
 init_default_scope("mmpretrain")
 torch.set_default_dtype(torch.float64)
 other = os.fork()
@@ -120,7 +126,11 @@ seen = {
     "static": train(
         "static", counts=1, **replicated(static_graph=True, gradient_as_bucket_view=True)
     ),
+    "compiled": train(
+        "compiled", model=model(with_cp=True, compile={"backend": "eager"}), **replicated()
+    ),
     "sharded": train("sharded", **sharded),
+    "checkpointed": train("checkpointed", model=model(with_cp=True), **sharded),
     "resumed": train(
         "resumed", **sharded, resume=True, load_from=f"{folder}/sharded/epoch_1.pth"
     ),
@@ -197,6 +207,15 @@ def test_sharded_equals_replicated(seen):
         assert any(row.get("clipped_tensors", 0) > 10 for row in rank["sharded"]["rows"])
         assert_rows_equal(rank["sharded"]["rows"], rank["replicated"]["rows"], 1e-12)
         assert rank["sharded"]["top1"] == rank["replicated"]["top1"]
+
+
+@pytest.mark.parametrize(
+    ("run", "plain"), [("compiled", "replicated"), ("checkpointed", "sharded")]
+)
+def test_options_of_the_model_change_nothing(seen, run, plain):
+    """Compiled by a backend that compiles nothing, and with activation checkpoints in both."""
+    for rank in seen:
+        assert_rows_equal(rank[run]["rows"], rank[plain]["rows"], 1e-12)
 
 
 def test_each_rank_holds_half(seen):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from mmdino.evaluation import knn
 from mmdino.evaluation.knn import knn_accuracy, nearest_neighbours
 
 
@@ -47,6 +48,15 @@ def test_many_features_at_once_are_searched_by_groups():
     torch.testing.assert_close(found[0], expected.values)
     torch.testing.assert_close(similarities.gather(1, found[1]), expected.values)
     assert all(len(row.unique()) == 30 for row in found[1])
+
+
+def test_a_collapsed_network_takes_no_more_memory_than_another(monkeypatch):
+    """All similarities are the same, so that all of them reach the bound of the first chunk."""
+    bank = torch.ones(3000, 4)
+    monkeypatch.setattr(knn, "_above", None)
+    similarities, indices = nearest_neighbours(bank[:20], bank, 30)
+    torch.testing.assert_close(similarities, torch.ones(20, 30))
+    assert all(len(row.unique()) == 30 for row in indices)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

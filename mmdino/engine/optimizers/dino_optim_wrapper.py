@@ -12,6 +12,9 @@ from torch.optim import Optimizer
 from mmdino.engine.optimizers.gradients import clip_each_tensor_
 from mmdino.registry import OPTIM_WRAPPERS
 
+KERNEL_OPTIONS = ("fused", "foreach")
+"""Options of torch's optimisers that change how they compute, not what."""
+
 
 @OPTIM_WRAPPERS.register_module()
 class DINOOptimWrapper(OptimWrapper):
@@ -115,13 +118,20 @@ class DINOOptimWrapper(OptimWrapper):
         self.clip_gradients()
         self.optimizer.step(**kwargs)
 
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Loads what ``state_dict`` returned, but not by which kernel that run computed."""
+        groups = [dict(group) for group in state_dict.get("param_groups", [])]
+        for loaded, own in zip(groups, self.optimizer.param_groups, strict=False):
+            loaded.update({option: own[option] for option in KERNEL_OPTIONS if option in own})
+        super().load_state_dict({**state_dict, "param_groups": groups})
+
     def clip_gradients(self) -> None:
         """Clips as configured and logs the norm."""
         if self.per_tensor_norm is not None:
             parameters = (p for group in self.optimizer.param_groups for p in group["params"])
             norm, clipped = clip_each_tensor_(parameters, self.per_tensor_norm, self.shard_group)
-            self.message_hub.update_scalar("train/grad_norm", float(norm))
-            self.message_hub.update_scalar("train/clipped_tensors", int(clipped))
+            self.message_hub.update_scalar("train/grad_norm", norm)
+            self.message_hub.update_scalar("train/clipped_tensors", clipped)
         elif self.clip_grad_kwargs:
             self._clip_grad()
 

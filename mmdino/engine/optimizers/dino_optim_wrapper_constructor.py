@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 
+import torch
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
 from mmdino.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+"""Optimisers whose fused kernel runs on all of ``FUSED_DEVICES``, in versions that have one."""
 FUSED_DEVICES = ("cpu", "cuda")
 
 
@@ -74,7 +77,7 @@ class DINOOptimWrapperConstructor:
 def _has_fused_kernel(cfg: dict) -> bool:
     """Whether an optimiser has a fused kernel for its parameters, and its config leaves it open."""
     optimizer = OPTIMIZERS.get(cfg["type"]) if isinstance(cfg["type"], str) else cfg["type"]
-    if not {"fused", "foreach"} <= set(inspect.signature(optimizer).parameters):
+    if optimizer not in FUSED or "fused" not in inspect.signature(optimizer).parameters:
         return False
     if {"fused", "foreach", "capturable", "differentiable"} & set(cfg):
         return False

@@ -13,7 +13,7 @@ from torch.distributed import ProcessGroup
 @torch.no_grad()
 def clip_each_tensor_(
     parameters: Iterable[Tensor], max_norm: float, shard_group: ProcessGroup | None = None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[float, int]:
     """Scales each gradient whose norm exceeds ``max_norm`` down to it, in place.
 
     ``torch.nn.utils.clip_grad_norm_`` bounds the norm over all tensors together; the reference
@@ -29,21 +29,26 @@ def clip_each_tensor_(
         The norm over all gradients before clipping, and the number of tensors that were clipped.
     """
     parameters = list(parameters)
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if shard_group is not None:
         norms = whole_norms(parameters, shard_group)
-    elif grads:
-        norms = torch.stack(torch._foreach_norm(grads))
     else:
-        return torch.zeros(()), torch.zeros((), dtype=torch.int64)
+        parameters = [parameter for parameter in parameters if parameter.grad is not None]
+        if not parameters:
+            return 0.0, 0
+        norms = torch.stack(torch._foreach_norm([parameter.grad for parameter in parameters]))
     # The small number is the reference's; it keeps a zero gradient from a division by zero.
     scales = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-    here = scales
-    if shard_group is not None:
-        here = scales[[parameter.grad is not None for parameter in parameters]]
-    if grads:
-        torch._foreach_mul_(grads, list(here.unbind()))
-    return torch.linalg.vector_norm(norms), (scales < 1).sum()
+    # The host waits here once, and then launches one kernel for all that are to be scaled; given
+    # tensors for factors, torch would launch one for each gradient.
+    norm, *factors = torch.cat([torch.linalg.vector_norm(norms)[None], scales]).tolist()
+    clipped = [
+        (parameter.grad, factor)
+        for parameter, factor in zip(parameters, factors, strict=True)
+        if factor < 1 and parameter.grad is not None
+    ]
+    if clipped:
+        torch._foreach_mul_(*map(list, zip(*clipped, strict=True)))
+    return norm, sum(factor < 1 for factor in factors)
 
 
 def whole_norms(parameters: Sequence[Tensor], shard_group: ProcessGroup) -> Tensor:

@@ -38,7 +38,8 @@ class DINOFSDPStrategy(FSDPStrategy):
 
     Raises:
         ValueError: If ``model_wrapper`` has an argument that does not work with a teacher, the run
-            has one process only, or the optimiser wrapper cannot work on parts of gradients.
+            has one process only, the model is compiled, or the optimiser wrapper cannot work on
+            parts of gradients.
         TypeError: If the model is not DINO or the optimiser wrapper not of this project.
 
     Example:
@@ -66,6 +67,11 @@ class DINOFSDPStrategy(FSDPStrategy):
             raise TypeError(
                 f"DINOFSDPStrategy shards a model of type 'mmdino.DINO', but the run has a "
                 f"{type(model).__name__}. Use strategy=dict(type='FSDPStrategy')."
+            )
+        if model.is_compiled:
+            raise ValueError(
+                "DINOFSDPStrategy got a model with model.compile, which has not been tried with "
+                "shards. Leave out model.compile."
             )
         policy = partial(lambda_auto_wrap_policy, lambda_fn=sharding_units(model).__contains__)
         # mmengine names the accelerator of the local rank, also where there is none.

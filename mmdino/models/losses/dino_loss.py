@@ -111,7 +111,8 @@ class DINOLoss(BaseModule):
             else:
                 figures = self._plain(student_logits, teacher_logits)
             if self.training:
-                self._pending_sum += at_least_float32(teacher_logits).sum((0, 1))
+                precise = torch.promote_types(teacher_logits.dtype, torch.float32)
+                self._pending_sum += teacher_logits.sum((0, 1), dtype=precise)
                 self._pending_count += teacher_logits.shape[:2].numel()
                 if self.last_of_step and get_world_size() > 1:
                     self._start_sum()
@@ -144,6 +145,8 @@ class DINOLoss(BaseModule):
     def _figures(self, loss: Tensor, teacher_entropy: Tensor, winners: Tensor) -> dict[str, Tensor]:
         value = loss.detach()
         possible = min(winners.numel(), self.num_prototypes)
+        # Not by unique(), whose size the host would have to wait for.
+        seen = value.new_zeros(self.num_prototypes).index_fill_(0, winners.flatten(), 1)
         return {
             "loss": loss,
             "ce_over_lnk": value / math.log(self.num_prototypes),
@@ -151,7 +154,7 @@ class DINOLoss(BaseModule):
             # Each teacher view is in the same number of pairs, so the mean over pairs of its
             # entropy is the mean over views, and the difference is exactly the mean divergence.
             "kl": value - teacher_entropy,
-            "used_prototypes": value.new_tensor(winners.unique().numel() / possible),
+            "used_prototypes": seen.sum() / possible,
         }
 
     def _start_sum(self) -> None:

@@ -113,10 +113,11 @@ class PrototypeLoss(torch.autograd.Function):
             if not with_grad:
                 continue
             logit_grad = log_probs.flatten(0, 1)
-            row_grad = _add_product(row_grad, logit_grad.to(dtype), x)
+            low_grad = logit_grad.to(dtype)
+            row_grad = _add_product(row_grad, low_grad, x)
             if scale is not None:
-                logit_grad.mul_(scale)
-            feature_grad[:, images] = (logit_grad.to(dtype) @ rows).unflatten(0, (num_views, -1))
+                low_grad = logit_grad.mul_(scale).to(dtype)
+            feature_grad[:, images] = (low_grad @ rows).unflatten(0, (num_views, -1))
         pairs = num_globals * (num_views - 1) * batch_size
         if with_grad:
             ctx.gradients = (feature_grad, row_grad)

@@ -13,13 +13,15 @@ from mmdino.registry import MODELS
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+LEVELS_16_TO_8 = 65535 / 255
 
 
 @MODELS.register_module()
 class MultiViewPreprocessor(BaseDataPreprocessor):
     """Moves views to the device and normalises them there.
 
-    Images cross to the device as uint8, a quarter of the bytes of float32.
+    Images cross to the device as uint8, a quarter of the bytes of float32. Those of 16 bits, as an
+    evaluation pipeline may load them, are brought to the scale of 8 bits there.
 
     Args:
         mean: Mean of each channel on the scale of the pixels, in the order the network sees
@@ -112,6 +114,8 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
                 f"(batch, channels, height, width) of shape {tuple(batch.shape)} came. Set mean, "
                 "std and the backbone's in_channels to the channels of the images."
             )
+        if batch.dtype == torch.uint16:
+            batch = batch.to(self.mean.dtype) / LEVELS_16_TO_8
         if self.bgr_to_rgb:
             batch = batch.flip(1)
         if self.normalise == "fastest" and batch.device.type != "cpu":

@@ -8,6 +8,8 @@ from mmengine.logging import MessageHub
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from mmdino.engine.optimizers import DINOOptimWrapper
+
 
 @pytest.fixture
 def parameters():
@@ -86,3 +88,19 @@ def test_unknown_kinds_of_clipping_are_refused(parameters):
 def test_all_rates_are_logged_as_lr(parameters):
     """With base_param_settings, mmengine would log an unscaled base_lr beside it."""
     assert build(parameters).get_lr() == {"lr": [1.0]}
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["plain", "fused"])
+def test_a_resumed_run_computes_by_the_kernel_of_its_config(saved):
+    """The options of a checkpoint's groups would replace those of the config."""
+
+    def trained(fused):
+        layer = nn.Linear(2, 2)
+        wrapper = DINOOptimWrapper(torch.optim.AdamW(layer.parameters(), lr=0.1, fused=fused))
+        wrapper.update_params(layer(torch.ones(1, 2)).sum())
+        return wrapper
+
+    resumed, state = trained(fused=not saved), trained(fused=saved).state_dict()
+    resumed.load_state_dict(state)
+    assert [group["fused"] for group in resumed.optimizer.param_groups] == [not saved]
+    assert state["param_groups"][0]["fused"] is saved, "the caller's state stays as it is"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -37,7 +39,8 @@ def test_equals_the_straightforward_loop(max_norm):
     for parameter, expected in zip(ours[:3], theirs[:3], strict=True):
         torch.testing.assert_close(parameter.grad, expected.grad)
     assert ours[3].grad is None
-    torch.testing.assert_close(norm, torch.cat([g.flatten() for g in gradients]).norm())
+    expected = float(torch.cat([g.flatten() for g in gradients]).norm())
+    assert norm == pytest.approx(expected, rel=1e-6)
     assert clipped == sum(gradient.norm() > max_norm for gradient in gradients)
 
 
@@ -55,7 +58,7 @@ def test_no_gradients_at_all():
 def test_the_norm_tells_of_a_gradient_that_is_not_finite():
     finite, broken = with_gradients(torch.ones(2), torch.tensor([1.0, float("nan")]))
     norm, _ = clip_each_tensor_([finite, broken], 1.0)
-    assert not torch.isfinite(norm)
+    assert math.isnan(norm)
     torch.testing.assert_close(finite.grad.norm(), torch.tensor(1.0))
 
 

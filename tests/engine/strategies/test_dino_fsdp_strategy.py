@@ -11,6 +11,7 @@ from mmengine.runner import FlexibleRunner
 from torch import nn
 
 from mmdino.engine.optimizers import DINOAmpOptimWrapper, DINOOptimWrapper
+from mmdino.engine.strategies import dino_fsdp_strategy
 from mmdino.engine.strategies.dino_fsdp_strategy import _refuse_partial_gradients
 
 
@@ -31,6 +32,15 @@ def test_wrapper_arguments_that_would_miss_the_teacher_are_refused(argument, mes
 def test_a_single_process_is_refused(tmp_path):
     cfg = tiny_run.config(tmp_path, strategy={"type": "mmdino.DINOFSDPStrategy"}, launcher="none")
     with pytest.raises(ValueError, match=r"dist_train\.sh"):
+        FlexibleRunner(**cfg).train()
+
+
+def test_a_compiled_model_is_refused(tmp_path, monkeypatch):
+    model = {**tiny_run.vit_model(), "compile": {"backend": "eager"}}
+    strategy = {"type": "mmdino.DINOFSDPStrategy"}
+    cfg = tiny_run.config(tmp_path, model=model, strategy=strategy, launcher="none")
+    monkeypatch.setattr(dino_fsdp_strategy, "is_distributed", lambda: True)
+    with pytest.raises(ValueError, match=r"Leave out model\.compile"):
         FlexibleRunner(**cfg).train()
 
 

@@ -84,6 +84,15 @@ def test_on_a_cpu_it_is_exact(how):
     assert torch.equal(found({"inputs": images()})["inputs"], expected)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_16_bits_have_the_scale_of_8(channels):
+    view = images(channels=channels)
+    options = {"mean": [100.0] * channels, "std": [50.0] * channels}
+    deep = (view.int() * 257).to(torch.uint16)
+    found, expected = (build(**options)({"inputs": x})["inputs"] for x in (deep, view))
+    torch.testing.assert_close(found, expected)
+
+
 def test_precision_follows_the_model():
     assert build().double()({"inputs": images()})["inputs"].dtype == torch.float64
 
