@@ -11,13 +11,13 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 import mmdino  # noqa: F401
+from mmdino.benchmarking.plain_step import CLIP_NORM, LR, MOMENTUM, WEIGHT_DECAY
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
 from mmdino.engine.optimizers import DINOOptimWrapperConstructor
 from mmdino.models import DINO, DINOVisionTransformer
 from mmdino.models.dino import CENTER_UPDATE, TEACHER_UPDATE
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16}
-LR, MOMENTUM = 1e-5, 0.996
 
 
 def build_dino(
@@ -90,8 +90,8 @@ def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
     optim_wrapper = DINOOptimWrapperConstructor(
         {
             **wrapper,
-            "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": 0.04},
-            "clip_grad": {"type": "per_tensor", "max_norm": 3.0},
+            "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": WEIGHT_DECAY},
+            "clip_grad": {"type": "per_tensor", "max_norm": CLIP_NORM},
         }
     )(model)
     teacher, student = model.teacher_pairs()

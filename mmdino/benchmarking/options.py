@@ -19,14 +19,23 @@ SMOKE_MODEL = {
 """Tiny values of :func:`add_model_options`."""
 
 
-def benchmark_parser(description: str, rounds: int = 5) -> argparse.ArgumentParser:
-    """Returns a parser with the options that all benchmarks have."""
+def benchmark_parser(
+    description: str, rounds: int = 5, computes: bool = True
+) -> argparse.ArgumentParser:
+    """Returns a parser with the options that benchmarks share.
+
+    Args:
+        description: What it measures.
+        rounds: Timed rounds, unless others are asked for.
+        computes: Whether torch computes, on a device and in threads that can be chosen.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=rounds, help="timed rounds")
-    parser.add_argument("--threads", type=int, help="threads of torch; by default as they are")
-    parser.add_argument("--device", default="cpu", help="where to compute, such as cuda")
+    if computes:
+        parser.add_argument("--threads", type=int, help="threads of torch; by default as they are")
+        parser.add_argument("--device", default="cpu", help="where to compute, such as cuda")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--json", help="file that the figures are written to")
     parser.add_argument("--figure", help="picture that is drawn")
@@ -42,6 +51,32 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local-size", type=int, default=96, help="side of the local views")
     parser.add_argument("--locals", type=int, default=8, help="number of local views")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="fp32", help="autocast's")
+
+
+def use_machine(args: argparse.Namespace) -> None:
+    """Checks the device that was chosen and sets the threads.
+
+    Raises:
+        ValueError: If work on the device cannot be timed, or the threads are below 1.
+    """
+    check_device(args.device)
+    use_threads(args.threads)
+
+
+def check_device(name: str) -> None:
+    """Refuses a device that is neither a CPU nor a GPU of CUDA, or a GPU that torch does not see.
+
+    Raises:
+        ValueError: If so.
+    """
+    kind = name.split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"--device {name} came; it must be cpu or cuda, such as cuda:0.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"--device {name} came, but torch {torch.__version__} sees no GPU here. Install a "
+            "build of torch for your GPU and driver, or take --device cpu."
+        )
 
 
 def use_threads(threads: int | None) -> None:

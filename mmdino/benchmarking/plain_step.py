@@ -20,7 +20,8 @@ from mmdino.models import DINO, DINOHead, DINOVisionTransformer
 from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
 from mmdino.models.layers import at_least_float32
 
-CLIP_NORM = 3.0
+LR, WEIGHT_DECAY, CLIP_NORM, MOMENTUM = 1e-5, 0.04, 3.0, 0.996
+"""What both steps train with; the rate is small, so that the weights stay as they are."""
 
 
 class PlainVisionTransformer(nn.Module):
@@ -165,8 +166,8 @@ class PlainStep:
         self,
         source: DINO,
         dtype: torch.dtype | None = None,
-        lr: float = 1e-5,
-        momentum: float = 0.996,
+        lr: float = LR,
+        momentum: float = MOMENTUM,
     ) -> None:
         self.device = source.head.last_layer.weight_v.device
         self.dtype = dtype
@@ -185,6 +186,7 @@ class PlainStep:
             "teacher_temp": source.dino_loss.current_teacher_temp,
         }
         self.center = source.dino_loss.center.clone()
+        self.center_momentum = source.dino_loss.center_momentum
         self.teacher.requires_grad_(False)
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -193,7 +195,7 @@ class PlainStep:
                 {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
             ],
             lr=lr,
-            weight_decay=0.04,
+            weight_decay=WEIGHT_DECAY,
         )
 
     def __call__(self, views: Sequence[Tensor]) -> Tensor:
@@ -213,7 +215,8 @@ class PlainStep:
         )
         with torch.no_grad():
             mean = at_least_float32(teacher_logits).sum(0, keepdim=True) / len(teacher_logits)
-            self.center = self.center * 0.9 + mean * 0.1
+            kept = self.center_momentum
+            self.center = self.center * kept + mean * (1 - kept)
         loss.backward()
         clip_one_by_one(list(self.student.parameters()))
         self.optimizer.step()

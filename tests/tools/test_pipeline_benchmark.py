@@ -28,6 +28,13 @@ def test_smoke_run_writes_figures_with_targets(tmp_path, capsys):
     assert "Times as fast" in capsys.readouterr().out
 
 
+def test_a_figure_without_workers_has_the_times(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setitem(main.__globals__, "draw_bars", lambda path, rows, _: drawn.extend(rows))
+    main(["--smoke", "--figure", str(tmp_path / "times.png")])
+    assert "mmdino" in [row["case"] for row in drawn]
+
+
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         main(["--images", str(tmp_path / "none")])

@@ -15,8 +15,8 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmdino.benchmarking.options import benchmark_parser, use_threads
-from mmdino.benchmarking.plain_step import move_one_by_one
+from mmdino.benchmarking.options import SMOKE_MODEL, benchmark_parser, use_machine
+from mmdino.benchmarking.plain_step import MOMENTUM, move_one_by_one
 from mmdino.benchmarking.report import draw_bars, print_table, timing_rows, write_json
 from mmdino.benchmarking.timing import compare
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
@@ -24,11 +24,7 @@ from mmdino.models import DINOHead, DINOVisionTransformer
 
 TARGET = 0.3
 LOOP, OURS, MEMORY = "loop over tensors", "ours", "memory bandwidth"
-SMOKE = {
-    "arch": {"embed_dims": 16, "num_layers": 2, "num_heads": 2, "feedforward_channels": 64},
-    "prototypes": 64,
-    "rounds": 2,
-}
+SMOKE = {"arch": SMOKE_MODEL["arch"], "prototypes": SMOKE_MODEL["prototypes"], "rounds": 2}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     if args.smoke:
         vars(args).update(SMOKE)
-    use_threads(args.threads)
+    use_machine(args)
     init_default_scope("mmpretrain")
     rows, size = measure(args)
     print_table(
@@ -69,8 +65,8 @@ def measure(args: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
     size = sum(parameter.numel() for parameter in student)
     flat = [torch.zeros(size, device=args.device) for _ in range(2)]
     cases = {
-        LOOP: lambda: move_one_by_one(teacher, student, 0.996),
-        OURS: lambda: move_teacher_(teacher, student, 0.996),
+        LOOP: lambda: move_one_by_one(teacher, student, MOMENTUM),
+        OURS: lambda: move_teacher_(teacher, student, MOMENTUM),
         MEMORY: lambda: add_(*flat),
     }
     timings = compare(cases, args.rounds, device=args.device)

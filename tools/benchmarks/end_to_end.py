@@ -31,7 +31,7 @@ from mmdino.benchmarking.options import (
     SMOKE_MODEL,
     add_model_options,
     benchmark_parser,
-    use_threads,
+    use_machine,
 )
 from mmdino.benchmarking.report import draw_lines, print_table, write_json
 from mmdino.benchmarking.timing import Timing, turns
@@ -78,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     if args.smoke:
         vars(args).update(SMOKE)
+    use_machine(args)
     check(args)
-    use_threads(args.threads)
     # Workers are forked, and a pool of threads does not survive that.
     cv2.setNumThreads(1)
     init_default_scope("mmpretrain")
@@ -114,14 +114,6 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(
             f"--figure draws images/s over workers or over batch sizes, but --batch {args.batch} "
             f"and --workers {args.workers} came. Give one number for one of them, or no --figure."
-        )
-    device = torch.device(args.device)
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"--device {args.device} came; it must be cpu or cuda, such as cuda:0.")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"--device {args.device} came, but torch {torch.__version__} sees no GPU here. Install "
-            "a build of torch for your GPU and driver, or take --device cpu."
         )
     parse_view_groups(view_groups(args))
 

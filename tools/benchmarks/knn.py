@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmdino.benchmarking.options import benchmark_parser, use_threads
+from mmdino.benchmarking.options import benchmark_parser, use_machine
 from mmdino.benchmarking.report import draw_bars, print_table, timing_rows, write_json
 from mmdino.benchmarking.timing import Timing, compare, peak_bytes
 from mmdino.evaluation.knn import (
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     if args.smoke:
         vars(args).update(SMOKE)
-    use_threads(args.threads)
+    use_machine(args)
     rows = measure(args)
     print_table(
         rows,

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmdino.benchmarking.options import benchmark_parser, use_threads
+from mmdino.benchmarking.dino_step import DTYPES
+from mmdino.benchmarking.options import benchmark_parser, use_machine
 from mmdino.benchmarking.plain_step import PlainHead, per_pair_loss
 from mmdino.benchmarking.report import draw_lines, print_table, timing_rows, write_json
 from mmdino.benchmarking.timing import compare, peak_bytes
@@ -23,7 +24,6 @@ from mmdino.models import DINOHead, DINOLoss
 from mmdino.models.layers import product_dtype
 from mmdino.models.losses.fused_prototypes import UnprojectedLogits
 
-DTYPES = {"fp32": None, "bf16": torch.bfloat16}
 TARGET = 0.5
 PLAIN, UNFUSED, PRODUCTS = "a log-softmax a pair", "ours, chunk None", "matrix products alone"
 SMOKE = {"prototypes": 128, "bottleneck": 16, "batch": [4], "views": 4, "chunk": [2], "rounds": 2}
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     if args.smoke:
         vars(args).update(SMOKE)
-    use_threads(args.threads)
+    use_machine(args)
     tables = {}
     for batch in args.batch:
         tables[f"batch {batch}"] = rows = measure(args, batch)

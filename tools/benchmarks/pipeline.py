@@ -6,6 +6,7 @@ images/s grows with the data loader's workers, and --figure draws that.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 from mmengine.registry import init_default_scope
 
 from mmdino.benchmarking.options import benchmark_parser
-from mmdino.benchmarking.report import draw_lines, print_table, timing_rows, write_json
+from mmdino.benchmarking.report import draw_bars, draw_lines, print_table, timing_rows, write_json
 from mmdino.benchmarking.timing import Timing, compare
 from mmdino.benchmarking.view_chains import (
     ALBUMENTATIONS,
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         FileNotFoundError: If there are no photographs.
         ValueError: If a number is below 1.
     """
-    parser = benchmark_parser(__doc__, rounds=10)
+    parser = benchmark_parser(__doc__, rounds=10, computes=False)
     parser.add_argument(
         "--images", default="data/imagenet_sample", help="folder of photographs, of ImageNet's size"
     )
@@ -122,8 +123,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         measure(args, argv)
 
 
-def measure(args: Any, argv: Sequence[str] | None) -> None:
-    """Does what :func:`main` was asked for."""
+def measure(args: argparse.Namespace, argv: Sequence[str] | None) -> None:
+    """Measures the photographs of a folder and writes what was asked for."""
     files = [str(path) for path in list_images(args.images)]
     # Spread over the folder, which may be sorted by class.
     paths = files[:: max(1, len(files) // args.count)][: args.count]
@@ -140,14 +141,16 @@ def measure(args: Any, argv: Sequence[str] | None) -> None:
     if args.workers:
         tables["workers"] = worker_rows(files, args.workers, args.seconds)
         print_table(tables["workers"], "Images/s of a data loader")
-    if args.figure:
+    if args.figure and not args.workers:
+        draw_bars(args.figure, tables["images"], f"Views of {len(paths)} photographs")
+    elif args.figure:
         series = {
-            chain: [(row["workers"], row[chain]) for row in tables.get("workers", [])]
+            chain: [(row["workers"], row[chain]) for row in tables["workers"]]
             for chain in (OURS, PILLOW)
         }
         draw_lines(args.figure, series, "workers", "images/s", "Views of photographs")
     if args.json:
-        settings = {"photographs": len(paths), "rounds": args.rounds, "views": list(PAPER_VIEWS)}
+        settings = {**vars(args), "photographs": len(paths), "views": list(PAPER_VIEWS)}
         write_json(args.json, "pipeline", settings, tables, argv)
 
 

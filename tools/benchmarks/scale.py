@@ -245,12 +245,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     per_core = read_rate(*args.pipeline) if args.pipeline else args.per_core
     per_gpus = [read_rate(*args.step)] if args.step else args.per_gpu
-    numbers = [per_core, *per_gpus, *args.gpus, args.images, args.image_bytes, args.epochs or 1]
+    numbers = [per_core, *per_gpus, *args.gpus, args.images, args.image_bytes]
+    if args.epochs is not None:
+        numbers.append(args.epochs)
     if min(numbers) <= 0:
         raise ValueError(f"All rates and numbers must be above 0, but {min(numbers)} came.")
     cfg = Config.fromfile(existing_file(args.config, "config", "The shipped ones are in configs/."))
     run = read_run(cfg, args.images, args.image_bytes)
-    run.epochs = args.epochs or run.epochs
+    if args.epochs is not None:
+        run.epochs = args.epochs
     print(
         f"{run.epochs} epochs of {run.images} images in batches of {run.batch_size}; "
         f"{run.student_parameters / 1e6:.1f} M trained of {run.all_parameters / 1e6:.1f} M "

@@ -18,8 +18,6 @@ from mmengine.registry import init_default_scope
 
 from mmdino.benchmarking.dino_step import (
     DTYPES,
-    LR,
-    MOMENTUM,
     architecture,
     build_dino,
     dino_step,
@@ -28,7 +26,7 @@ from mmdino.benchmarking.options import (
     SMOKE_MODEL,
     add_model_options,
     benchmark_parser,
-    use_threads,
+    use_machine,
 )
 from mmdino.benchmarking.plain_step import PlainStep
 from mmdino.benchmarking.report import draw_bars, draw_lines, print_table, timing_rows, write_json
@@ -57,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     if args.smoke:
         vars(args).update(SMOKE)
-    use_threads(args.threads)
+    use_machine(args)
     init_default_scope("mmpretrain")
     tables = {}
     for batch in args.batch:
@@ -93,7 +91,7 @@ def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
         options["ours, checkpointed"] = {"with_cp": True}
     sizes = args.arch, args.patch, args.global_size, args.prototypes, args.device
     models = {name: build_dino(*sizes, **changes) for name, changes in options.items()}
-    plain = PlainStep(models[OURS], DTYPES[args.dtype], LR, MOMENTUM)
+    plain = PlainStep(models[OURS], DTYPES[args.dtype])
     cases: dict[str, Callable[[], Any]] = {PLAIN: lambda: plain(views)}
     for name, model in models.items():
         cases[name] = partial(dino_step(model, DTYPES[args.dtype]), views)
