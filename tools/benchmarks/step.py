@@ -195,15 +195,16 @@ def draw(args: argparse.Namespace, tables: dict[str, list[dict[str, Any]]]) -> N
         return
     series: dict[str, list[tuple[float, float]]] = {}
     for batch, rows in zip(args.batch, tables.values(), strict=True):
+        plain = next(row["images/s"] for row in rows if row["case"] == PLAIN)
         for row in rows:
-            # The sizes are measured one after the other, and a machine has slow minutes.
-            series.setdefault(row["case"], []).append((batch, batch / row["min s"]))
+            # By the ratio, in which a machine's slow minutes do not show.
+            series.setdefault(row["case"], []).append((batch, plain / row["x baseline"]))
     limits = {PRODUCTS: series.pop(PRODUCTS)}
     draw_lines(
         args.figure,
         series,
         "images a step",
-        "images/s, fastest round",
+        "images/s",
         f"Training step, {args.arch}, {args.dtype}, {args.device}",
         limits,
     )
