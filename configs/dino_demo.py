@@ -32,8 +32,6 @@ jitter = dict(brightness=0.2, contrast=0.2, blur_sigma=(0.1, 1.0))
 train_pipeline = [
     dict(
         type="mmdino.MultiCropTransform",
-        # As the runs in docs/results.md; images as small as these are quick either way.
-        color="sequential",
         views=[
             dict(num=1, size=global_size, scale=(0.5, 1.0), blur_prob=0.3, **jitter),
             dict(num=1, size=global_size, scale=(0.5, 1.0), blur_prob=0.1, **jitter),

@@ -32,8 +32,6 @@ train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
         type="mmdino.MultiCropTransform",
-        # As the runs in docs/results.md; images as small as these are quick either way.
-        color="sequential",
         # No blur: at this size it leaves nothing to see.
         views=[
             dict(num=1, size=global_size, scale=(0.4, 1.0)),

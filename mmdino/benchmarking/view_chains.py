@@ -31,7 +31,7 @@ MEAN, STD = ([value / 255 for value in values] for values in (IMAGENET_MEAN, IMA
 
 
 def mmdino_chain(**options: Any) -> Callable[[str], Any]:
-    """Loads, makes views and packs them as the pretraining configs do."""
+    """Loads, makes views and packs them as the pretraining configs for ImageNet do."""
     pipeline = Compose(
         [
             dict(type="LoadImageFromFile"),
@@ -160,8 +160,8 @@ def chains(
     """
     groups = parse_view_groups(views)
     makers: dict[str, Callable[[], Callable[[str], Any]]] = {
-        OURS: partial(mmdino_chain, views=views),
-        SEQUENTIAL: partial(mmdino_chain, views=views, color="sequential"),
+        OURS: partial(mmdino_chain, views=views, color="fused"),
+        SEQUENTIAL: partial(mmdino_chain, views=views),
         PILLOW: partial(pillow_chain, groups, normalise=True),
         f"{PILLOW}, uint8": partial(pillow_chain, groups, normalise=False),
     }

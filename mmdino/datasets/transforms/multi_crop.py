@@ -50,11 +50,12 @@ class MultiCropTransform(BaseTransform):
         views: The view groups, larger views first; :class:`~mmdino.datasets.transforms.view_group.
             ViewGroup` lists their fields, of which ``size`` and ``scale`` are required. By default
             the paper's two global views of 224 and eight local views of 96 pixels.
-        color: How the colours are changed. ``"fused"``: jitter and loss of colour in as few affine
-            maps as clipping allows, the hue turned about the axis of greys; views of photographs
-            have the same distribution and take less time. ``"sequential"``: one change after the
-            other, the hue turned in HSV space, each within a level or a step of hue of
-            torchvision's. Under one seed the two draw different views.
+        color: How the colours are changed. ``"sequential"``: one change after the other, the hue
+            turned in HSV space, each within a level or a step of hue of torchvision's.
+            ``"fused"``, for photographs: jitter and loss of colour in as few affine maps as
+            clipping allows, the hue turned about the axis of greys. It takes four fifths of the
+            time, and views of photographs have the same distribution; vivid drawings change less
+            in lightness than in HSV space. Under one seed the two draw different views.
 
     Raises:
         TypeError: If a field has the wrong type.
@@ -73,7 +74,7 @@ class MultiCropTransform(BaseTransform):
             )
     """
 
-    def __init__(self, views: Sequence[Mapping] = PAPER_VIEWS, color: str = "fused") -> None:
+    def __init__(self, views: Sequence[Mapping] = PAPER_VIEWS, color: str = "sequential") -> None:
         if color not in COLOR_PATHS:
             raise ValueError(f"color must be one of {', '.join(COLOR_PATHS)}, got {color!r}")
         self.color = color
