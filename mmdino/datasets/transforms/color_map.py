@@ -11,7 +11,7 @@ import numpy as np
 from mmdino.datasets.transforms.view_ops import BGR_TO_GRAY, mean_level, scale_and_shift
 
 _GRAY = tuple(BGR_TO_GRAY.tolist())
-CLIPPED = ("brightness", "contrast")
+LEVEL_CHANGES = ("brightness", "contrast")
 """Changes that treat all channels alike and, where they add, drive many levels out of range."""
 
 
@@ -49,7 +49,7 @@ def split_at_clipping(jitter: Iterable[tuple[str, float]]) -> Iterator[list[tupl
     """
     together: list[tuple[str, float]] = []
     for change in jitter:
-        if together and together[-1][0] in CLIPPED and together[-1][1] > 1:
+        if together and together[-1][0] in LEVEL_CHANGES and together[-1][1] > 1:
             yield together
             together = []
         together.append(change)
@@ -60,11 +60,8 @@ def _apply(image: np.ndarray, changes: Sequence[tuple[str, float]], gray: bool) 
     """Makes changes as one map, rounded and clipped once."""
     if not changes:
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., np.newaxis] if gray else image
-    colored = image.shape[2] == 3
-    if not gray and all(name in CLIPPED for name, _ in changes):
-        mean = 0.0
-        if any(name == "contrast" for name, _ in changes):
-            mean = _dot(_GRAY, cv2.mean(image)) if colored else mean_level(image)
+    if image.shape[2] != 3:
+        mean = mean_level(image) if any(name == "contrast" for name, _ in changes) else 0.0
         return scale_and_shift(image, *level_map(changes, mean))
     mapped = cv2.transform(image, color_map(changes, cv2.mean(image)[:3], gray))
     # OpenCV's transform to one channel takes five times as long as one to three
