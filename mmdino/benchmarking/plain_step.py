@@ -158,20 +158,11 @@ class PlainStep:
     Args:
         source: Model whose weights, temperatures and normalisation are copied.
         dtype: Precision of autocast; None for none.
-        lr: Learning rate of AdamW.
-        momentum: Momentum of the teacher.
     """
 
-    def __init__(
-        self,
-        source: DINO,
-        dtype: torch.dtype | None = None,
-        lr: float = LR,
-        momentum: float = MOMENTUM,
-    ) -> None:
+    def __init__(self, source: DINO, dtype: torch.dtype | None = None) -> None:
         self.device = source.head.last_layer.weight_v.device
         self.dtype = dtype
-        self.momentum = momentum
         self.mean, self.std = source.data_preprocessor.mean, source.data_preprocessor.std
         self.flips = source.data_preprocessor.bgr_to_rgb
         self.student, self.teacher = (
@@ -194,7 +185,7 @@ class PlainStep:
                 {"params": [p for p in trained if p.ndim > 1]},
                 {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
             ],
-            lr=lr,
+            lr=LR,
             weight_decay=WEIGHT_DECAY,
         )
 
@@ -221,9 +212,7 @@ class PlainStep:
         clip_one_by_one(list(self.student.parameters()))
         self.optimizer.step()
         self.optimizer.zero_grad()
-        move_one_by_one(
-            list(self.teacher.parameters()), list(self.student.parameters()), self.momentum
-        )
+        move_one_by_one(list(self.teacher.parameters()), list(self.student.parameters()), MOMENTUM)
         return loss.detach()
 
     def _normalise(self, view: Tensor) -> Tensor:

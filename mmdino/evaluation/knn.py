@@ -135,7 +135,7 @@ class _Neighbours:
             values, places = _best(block, self.k)
             self._take(values, places + first_index)
             return
-        rows, places, values = _above(block, self.similarities[:, -1:])
+        rows, places, values = _above(*_groups(block), self.similarities[:, -1:])
         self._waiting.append((rows, places + first_index, values))
         self._num_waiting += len(rows)
         if 2 * self._num_waiting > self.similarities.numel():
@@ -168,33 +168,33 @@ def _best(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if block.shape[1] < 2 * k * GROUP:
         return block.topk(min(k, block.shape[1]), dim=1)
     # The k-th largest maximum of a group is reached by k entries, one in each of their groups.
-    maxima = _groups(block).amax(-1)
+    groups, maxima = _groups(block)
     bound = maxima.topk(k, dim=1).values[:, -1:]
     # Of a collapsed network all similarities are alike, and all of them reach the bound.
     if (maxima >= bound).sum() > 2 * k * len(block):
         return block.topk(k, dim=1)
     below = torch.nextafter(bound, torch.full_like(bound, -torch.inf))
-    rows, places, values = _above(block, below)
+    rows, places, values = _above(groups, maxima, below)
     values, places = _as_rows(rows, places, values, len(block))
     values, order = values.topk(k, dim=1)
     return values, places.gather(1, order)
 
 
-def _groups(block: Tensor) -> Tensor:
-    """A block (Q, N) as groups of neighbouring entries (Q, G, 32), the last filled up."""
+def _groups(block: Tensor) -> tuple[Tensor, Tensor]:
+    """A block (Q, N) in groups of neighbours (Q, G, 32), the last filled up, and their maxima."""
     missing = -block.shape[1] % GROUP
     padded = functional.pad(block, (0, missing), value=-torch.inf) if missing else block
-    return padded.unflatten(1, (-1, GROUP))
+    groups = padded.unflatten(1, (-1, GROUP))
+    return groups, groups.amax(-1)
 
 
-def _above(block: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Finds the entries of a block (Q, N) above thresholds (Q, 1).
+def _above(groups: Tensor, maxima: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Finds the entries of groups (Q, G, 32) with maxima (Q, G) above thresholds (Q, 1).
 
     Returns:
         Rows, columns and values, row by row.
     """
-    groups = _groups(block)
-    hit = (groups.amax(-1) > threshold).flatten().nonzero().squeeze(1)
+    hit = (maxima > threshold).flatten().nonzero().squeeze(1)
     rows = hit // groups.shape[1]
     members = groups.flatten(0, 1).index_select(0, hit)
     found = (members > threshold.index_select(0, rows)).flatten().nonzero().squeeze(1)

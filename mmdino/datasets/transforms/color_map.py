@@ -60,10 +60,13 @@ def _apply(image: np.ndarray, changes: Sequence[tuple[str, float]], gray: bool) 
     """Makes changes as one map, rounded and clipped once."""
     if not changes:
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., np.newaxis] if gray else image
+    # The contrast alone looks at the mean.
+    with_mean = any(name == "contrast" for name, _ in changes)
     if image.shape[2] != 3:
-        mean = mean_level(image) if any(name == "contrast" for name, _ in changes) else 0.0
-        return scale_and_shift(image, *level_map(changes, mean))
-    mapped = cv2.transform(image, color_map(changes, cv2.mean(image)[:3], gray))
+        level = mean_level(image) if with_mean else 0.0
+        return scale_and_shift(image, *level_map(changes, level))
+    mean = cv2.mean(image)[:3] if with_mean else (0.0, 0.0, 0.0)
+    mapped = cv2.transform(image, color_map(changes, mean, gray))
     # OpenCV's transform to one channel takes five times as long as one to three
     return cv2.extractChannel(mapped, 0)[..., np.newaxis] if gray else mapped
 
