@@ -11,8 +11,12 @@ from torch import nn
 
 from mmdino.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
-"""Optimisers whose fused kernel runs on all of ``FUSED_DEVICES``, in versions that have one."""
+FUSED = (torch.optim.Adam, torch.optim.AdamW)
+"""Optimisers built with their fused kernel on ``FUSED_DEVICES``, in versions that have one.
+
+Not SGD: its fused kernel cannot start the momentum of one parameter later than that of the others,
+which is what happens to the last layer when its freeze ends.
+"""
 FUSED_DEVICES = ("cpu", "cuda")
 
 
@@ -27,9 +31,9 @@ class DINOOptimWrapperConstructor:
     it by batch size and ranks; accumulation makes the batch larger too, so this class multiplies
     the rate by ``accumulative_counts``.
 
-    Optimisers of torch that have one are built with their fused kernel, which reads and writes each
-    number once a step (on a CPU in a third of the time); ``fused=False`` in the optimiser's config
-    builds the other. Results differ by rounding.
+    Adam and AdamW are built with their fused kernel, which reads and writes each number once a step
+    (on a CPU in a third of the time); ``fused=False`` in the optimiser's config builds the other.
+    Results differ by rounding.
 
     Args:
         optim_wrapper_cfg: Config of the wrapper with its ``optimizer``.

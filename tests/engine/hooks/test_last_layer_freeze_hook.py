@@ -44,6 +44,20 @@ def test_epochs_are_counted_in_a_loop_by_iterations_too(tmp_path):
     assert moved(tmp_path, 1, **options) == [False] * 2 + [True] * 2
 
 
+def sgd(**options):
+    return {"optimizer": {"type": "SGD", "lr": 0.01, "momentum": 0.9, **options}}
+
+
+def test_last_layer_joins_a_run_with_momentum(tmp_path):
+    """As in dino_resnet50.py: fused SGD, which was the default, failed after the freeze."""
+    assert moved(tmp_path, 1, wrapper=sgd()) == [False] * 2 + [True] * 6
+
+
+def test_sgd_that_cannot_start_late_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="fused=True cannot start its momentum"):
+        moved(tmp_path, 1, wrapper=sgd(fused=True))
+
+
 def test_negative_epochs_are_refused():
     with pytest.raises(ValueError, match="epochs=-1"):
         HOOKS.build({"type": "mmdino.LastLayerFreezeHook", "epochs": -1})
