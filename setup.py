@@ -1,4 +1,4 @@
-"""Packaging. What pip may not resolve by itself is checked at import, in mmdino/dependencies.py."""
+"""Packaging. mmdino/utils/dependencies.py checks at import what pip may not resolve by itself."""
 
 from pathlib import Path
 

@@ -12,4 +12,4 @@ optim_wrapper = dict(accumulative_counts=8)
 
 # mmengine's ordinary runner initialises and saves as if every rank held whole tensors.
 runner_type = "FlexibleRunner"
-strategy = dict(type="mmdino.DINOFSDPStrategy")
+strategy = dict(type="mmdino.StudentTeacherFSDPStrategy")

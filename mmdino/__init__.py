@@ -1,6 +1,6 @@
 """DINO self-supervised pretraining as a plugin for OpenMMLab's mmpretrain."""
 
-from mmdino.dependencies import check_dependencies
+from mmdino.utils.dependencies import check_dependencies
 from mmdino.version import __version__
 
 check_dependencies()

@@ -18,7 +18,7 @@ from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import Registry
 
-from mmdino.checkpoints import allow_checkpoint_classes
+from mmdino.utils.safe_pickle import allow_checkpoint_classes
 
 # Whatever of this package a run uses, it imports this module first, and may load a checkpoint next.
 allow_checkpoint_classes()

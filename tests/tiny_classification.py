@@ -78,7 +78,7 @@ def _shrink_loader(loader, folder):
 def _shrink_model(model, folder):
     frozen = model.backbone.type == "mmdino.FrozenBackbone"
     backbone = model.backbone.backbone if frozen else model.backbone
-    if backbone.type == "mmdino.DINOResNet":
+    if backbone.type == "mmdino.ResNet":
         backbone.update(depth=18, stem_channels=8, base_channels=8)
         model.head.in_channels = 64
     else:

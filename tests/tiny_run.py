@@ -105,7 +105,7 @@ def vit_model(**options):
     return {
         "type": "mmdino.DINO",
         "backbone": {
-            "type": "mmdino.DINOVisionTransformer",
+            "type": "mmdino.VisionTransformer",
             "arch": ARCH,
             "img_size": 32,
             "patch_size": 8,
@@ -157,10 +157,10 @@ def config(work_dir, **options):
             "num_workers": 0,
             "collate_fn": {"type": "default_collate"},
         },
-        "train_cfg": {"type": "mmdino.DINOTrainLoop", "max_epochs": options.pop("epochs", 2)},
+        "train_cfg": {"type": "mmdino.ResumableTrainLoop", "max_epochs": options.pop("epochs", 2)},
         "optim_wrapper": {
-            "type": "mmdino.DINOOptimWrapper",
-            "constructor": "mmdino.DINOOptimWrapperConstructor",
+            "type": "mmdino.StepOptimWrapper",
+            "constructor": "mmdino.DecayGroupsConstructor",
             # The constructor multiplies by the micro-batches; the tests want one rate for all.
             "optimizer": {"type": "AdamW", "lr": 0.002 / counts, "weight_decay": 0.04},
             "clip_grad": {"type": "per_tensor", "max_norm": 0.3},

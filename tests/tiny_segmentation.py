@@ -87,7 +87,7 @@ def _shrink_model(model):
     model.test_cfg.update(crop_size=(CROP, CROP), stride=(42, 42))
     backbone = vit_of(model)
     backbone.init_cfg = None
-    if backbone.type == "mmdino.DINOResNet":
+    if backbone.type == "mmdino.ResNet":
         backbone.update(stem_channels=WIDTH, base_channels=WIDTH // 4)
         widths = [WIDTH, 2 * WIDTH, 4 * WIDTH, 8 * WIDTH]
     else:

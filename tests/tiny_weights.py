@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 HEADS = tiny_run.ARCH["num_heads"]
-VIT = {"type": "mmdino.DINOVisionTransformer", "arch": tiny_run.ARCH, "img_size": 32}
+VIT = {"type": "mmdino.VisionTransformer", "arch": tiny_run.ARCH, "img_size": 32}
 
 
 def vit(**options):

@@ -15,7 +15,6 @@ from mmengine.registry import DATASETS, METRICS, init_default_scope
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmdino.command_line import progress_bar
 from mmdino.evaluation.attention import (
     SHARE,
     attention_maps,
@@ -30,6 +29,7 @@ from mmdino.evaluation.jaccard import (
     object_jaccards,
     summarise,
 )
+from mmdino.utils.command_line import progress_bar
 from mmdino.visualization.media import read_image
 from mmdino.weights.networks import load_backbone, untrained_like
 

@@ -10,9 +10,9 @@ from mmengine.registry import METRICS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmdino.command_line import load_config, tool_parser
 from mmdino.evaluation.knn import knn_accuracy
 from mmdino.evaluation.knn_metric import label_of
+from mmdino.utils.command_line import load_config, tool_parser
 
 
 def pixels(dataloader: dict) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mmengine.runner import Runner
 
-from mmdino.command_line import existing_file, load_config, tool_parser
+from mmdino.utils.command_line import existing_file, load_config, tool_parser
 from mmdino.weights.files import restrict_loading
 
 

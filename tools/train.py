@@ -12,11 +12,11 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmdino.command_line import existing_file, load_config, runner_class, tool_parser
+from mmdino.utils.command_line import existing_file, load_config, runner_class, tool_parser
 from mmdino.weights.files import restrict_loading
 
 AMP_WRAPPERS = {
-    "mmdino.DINOOptimWrapper": "mmdino.DINOAmpOptimWrapper",
+    "mmdino.StepOptimWrapper": "mmdino.DINOAmpOptimWrapper",
     "OptimWrapper": "AmpOptimWrapper",
 }
 

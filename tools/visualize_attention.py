@@ -19,7 +19,6 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from mmdino.command_line import progress_bar
 from mmdino.evaluation.attention import (
     SHARE,
     attention_maps,
@@ -27,6 +26,8 @@ from mmdino.evaluation.attention import (
     require_attention,
     viewing_size,
 )
+from mmdino.utils.atomic_write import atomic_write
+from mmdino.utils.command_line import progress_bar
 from mmdino.visualization.attention_figure import (
     attention_frames,
     check_heads,
@@ -44,7 +45,6 @@ from mmdino.visualization.media import (
     write_animation,
 )
 from mmdino.weights.networks import load_backbone, untrained_like
-from mmdino.whole_file import whole_file
 
 HEADS_IN_GRID = {1: 4, 2: 2}
 """How many heads --figure shows by default, by the number of networks side by side."""
@@ -229,7 +229,7 @@ def write_figures(
                 figure = draw_attention_figure(image, maps, args.share, args.heads, notes, mode)
                 write_figure(figure, path)
                 if args.maps:
-                    with whole_file(path.with_suffix(".npz")) as temporary:
+                    with atomic_write(path.with_suffix(".npz")) as temporary:
                         np.savez_compressed(temporary, attention=maps.numpy())
                 bar.update()
     bar.file.write("\n")
@@ -273,7 +273,7 @@ def write_animations(
                 args.fps or source.fps,
             )
             if args.maps:
-                with whole_file(path.with_suffix(".npz")) as temporary:
+                with atomic_write(path.with_suffix(".npz")) as temporary:
                     np.savez_compressed(temporary, attention=torch.stack(maps).numpy())
     bar.file.write("\n")
     return len(sources) * len(networks)

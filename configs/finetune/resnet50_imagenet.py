@@ -13,8 +13,8 @@ checkpoint = "work_dirs/dino_resnet50/epoch_800.pth"
 model = dict(backbone=dict(init_cfg=dict(checkpoint=checkpoint)))
 optim_wrapper = dict(
     _delete_=True,
-    type="mmdino.DINOOptimWrapper",
-    constructor="mmdino.DINOOptimWrapperConstructor",
+    type="mmdino.StepOptimWrapper",
+    constructor="mmdino.DecayGroupsConstructor",
     # lr is that of a batch of 256, a fifth of what training from scratch takes.
     optimizer=dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=1e-4),
 )

@@ -13,8 +13,8 @@ from torch import Tensor
 import mmdino  # noqa: F401
 from mmdino.benchmarking.plain_step import CLIP_NORM, LR, MOMENTUM, WEIGHT_DECAY
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
-from mmdino.engine.optimizers import DINOOptimWrapperConstructor
-from mmdino.models import DINO, DINOVisionTransformer
+from mmdino.engine.optimizers import DecayGroupsConstructor
+from mmdino.models import DINO, VisionTransformer
 from mmdino.models.dino import CENTER_UPDATE, TEACHER_UPDATE
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16}
@@ -43,7 +43,7 @@ def build_dino(
         **backbone: Other options of the backbone.
     """
     backbone = {
-        "type": "mmdino.DINOVisionTransformer",
+        "type": "mmdino.VisionTransformer",
         "arch": arch,
         "img_size": img_size,
         "patch_size": patch_size,
@@ -71,7 +71,7 @@ def build_dino(
 
 def architecture(arch: str | dict) -> dict[str, int]:
     """Returns the sizes of a ViT by mmpretrain's name."""
-    return arch if isinstance(arch, dict) else DINOVisionTransformer.arch_zoo[arch]
+    return arch if isinstance(arch, dict) else VisionTransformer.arch_zoo[arch]
 
 
 def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
@@ -83,11 +83,11 @@ def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
         model: What :func:`build_dino` returns.
         dtype: Precision of autocast; None for none.
     """
-    wrapper = {"type": "mmdino.DINOOptimWrapper"}
+    wrapper = {"type": "mmdino.StepOptimWrapper"}
     if dtype is not None:
         name = str(dtype).removeprefix("torch.")
         wrapper = {"type": "mmdino.DINOAmpOptimWrapper", "dtype": name}
-    optim_wrapper = DINOOptimWrapperConstructor(
+    optim_wrapper = DecayGroupsConstructor(
         {
             **wrapper,
             "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": WEIGHT_DECAY},

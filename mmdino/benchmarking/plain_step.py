@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-from mmdino.models import DINO, DINOHead, DINOVisionTransformer
+from mmdino.models import DINO, DINOHead, VisionTransformer
 from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
 from mmdino.models.layers import at_least_float32
 
@@ -31,7 +31,7 @@ class PlainVisionTransformer(nn.Module):
         source: Backbone whose layers are copied.
     """
 
-    def __init__(self, source: DINOVisionTransformer) -> None:
+    def __init__(self, source: VisionTransformer) -> None:
         super().__init__()
         source = copy.deepcopy(source)
         self.grid = source.patch_resolution

@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mmdino.benchmarking.timing import Timing
-from mmdino.whole_file import whole_file
+from mmdino.utils.atomic_write import atomic_write
 
 
 def timing_rows(
@@ -130,7 +130,7 @@ def write_json(
         "settings": dict(settings),
         "tables": {name: [dict(row) for row in rows] for name, rows in tables.items()},
     }
-    with whole_file(Path(path)) as temporary:
+    with atomic_write(Path(path)) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -184,5 +184,5 @@ def draw_bars(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str = 
 
 
 def _save(figure: Figure, path: str | Path) -> None:
-    with whole_file(Path(path)) as temporary:
+    with atomic_write(Path(path)) as temporary:
         figure.savefig(temporary, dpi=120)

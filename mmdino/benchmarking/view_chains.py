@@ -18,8 +18,8 @@ from torchvision import transforms
 
 from mmdino.benchmarking.options import use_threads
 from mmdino.datasets.samplers.seeded_index import SeededIndex
-from mmdino.datasets.transforms.view_group import PAPER_VIEWS, ViewGroup, parse_view_groups
-from mmdino.datasets.transforms.view_ops import draw_crop_box, resize_crop
+from mmdino.datasets.transforms.views.group import PAPER_VIEWS, ViewGroup, parse_view_groups
+from mmdino.datasets.transforms.views.ops import draw_crop_box, resize_crop
 from mmdino.models.preprocessors.multi_view_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 
 OURS = "mmdino"

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader, Dataset
 
 from mmdino.benchmarking.view_chains import chains, one_thread
-from mmdino.datasets.transforms.view_group import PAPER_VIEWS
+from mmdino.datasets.transforms.views.group import PAPER_VIEWS
 
 ENDLESS = 1 << 30
 """Samples of a data set that no benchmark comes to the end of."""

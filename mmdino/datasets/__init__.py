@@ -1,8 +1,8 @@
 """Data sets, samplers and transforms."""
 
-from mmdino.datasets.drawn_shapes import DrawnShapes
 from mmdino.datasets.image_folder import ImageFolder
 from mmdino.datasets.samplers import EpochSampler
+from mmdino.datasets.synthetic_shapes.drawn_shapes import DrawnShapes
 from mmdino.datasets.transforms import CheckSegMap, IgnoreSegIds, MultiCropTransform, PackViews
 from mmdino.datasets.voc_objects import VOCObjects
 

@@ -13,7 +13,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, ApexOptimWrapper, OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmdino.engine.optimizers.dino_optim_wrapper import DINOOptimWrapper
+from mmdino.engine.optimizers.step_optim_wrapper import StepOptimWrapper
 from mmdino.models import DINO
 from mmdino.schedules import step_of
 
@@ -53,7 +53,7 @@ def took_step(optim_wrapper: OptimWrapper) -> bool:
     Raises:
         TypeError: If the wrapper cannot tell.
     """
-    if isinstance(optim_wrapper, DINOOptimWrapper):
+    if isinstance(optim_wrapper, StepOptimWrapper):
         return optim_wrapper.step_taken
     scales_loss = isinstance(optim_wrapper, (AmpOptimWrapper, ApexOptimWrapper))
     if isinstance(optim_wrapper, OptimWrapper) and not scales_loss:

@@ -51,7 +51,7 @@ def require_attention(backbone: nn.Module) -> None:
     if not hasattr(backbone, "class_token_attention"):
         raise ValueError(
             f"A {type(backbone).__name__} has no attention to show. Take the checkpoint of a ViT "
-            "(mmdino.DINOVisionTransformer)."
+            "(mmdino.VisionTransformer)."
         )
     channels = backbone.patch_embed.projection.in_channels
     if channels != 3:
@@ -96,7 +96,7 @@ def attention_maps(backbone: nn.Module, image: np.ndarray, size: int | None = No
     """Computes the attention of the class token in the last block.
 
     Args:
-        backbone: ``mmdino.DINOVisionTransformer`` in eval mode.
+        backbone: ``mmdino.VisionTransformer`` in eval mode.
         image: (H, W, 3) uint8, RGB.
         size: Shorter side, in pixels, at which the image enters the network; None for its own.
 

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmdino.datasets import ImageFolder
 from mmdino.evaluation.feature_bank import IMAGES_A_PART, BankWriter, FeatureBank, start_bank
-from mmdino.models.backbones import DINOVisionTransformer
+from mmdino.models.backbones import VisionTransformer
 from mmdino.models.preprocessors import MultiViewPreprocessor
 from mmdino.weights.networks import (
     Network,
@@ -156,7 +156,7 @@ def check_images_fit(backbone: nn.Module, crop: int) -> None:
             f"The network takes images of {channels} channel(s), but image files are read in "
             "colour. Validate it with tools/test.py and the pipeline of its config instead."
         )
-    is_vit = isinstance(backbone, DINOVisionTransformer)
+    is_vit = isinstance(backbone, VisionTransformer)
     patch = backbone.patch_embed.projection.kernel_size[0] if is_vit else 1
     if crop % patch:
         raise ValueError(

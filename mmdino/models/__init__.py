@@ -1,6 +1,6 @@
 """Networks and losses."""
 
-from mmdino.models.backbones import DINOResNet, DINOVisionTransformer, FrozenBackbone
+from mmdino.models.backbones import FrozenBackbone, ResNet, VisionTransformer
 from mmdino.models.dino import DINO
 from mmdino.models.heads import DINOHead, LinearProbeHead
 from mmdino.models.losses import DINOLoss
@@ -12,10 +12,10 @@ __all__ = [
     "BatchNormNeck",
     "DINOHead",
     "DINOLoss",
-    "DINOResNet",
-    "DINOVisionTransformer",
     "FrozenBackbone",
     "LinearProbeHead",
     "MultiViewPreprocessor",
+    "ResNet",
     "TokenFeature",
+    "VisionTransformer",
 ]

@@ -62,7 +62,7 @@ class DINO(BaseSelfSupervisor):
     Example:
         >>> model = dict(
         ...     type="mmdino.DINO",
-        ...     backbone=dict(type="mmdino.DINOVisionTransformer", arch="deit-small"),
+        ...     backbone=dict(type="mmdino.VisionTransformer", arch="deit-small"),
         ...     head=dict(type="mmdino.DINOHead", in_channels=384),
         ...     view_sizes=(224, 96))
     """

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mmdino.evaluation.attention import attention_mask, resize_maps
+from mmdino.utils.atomic_write import atomic_write
 from mmdino.visualization.training_figure import STYLE
-from mmdino.whole_file import whole_file
 
 FIGURE_SUFFIXES = (".jpg", ".pdf", ".png", ".svg")
 
@@ -372,5 +372,5 @@ def write_figure(figure: Figure, path: Path) -> None:
         raise ValueError(
             f"{path} is to be a figure, so its suffix must be one of {', '.join(FIGURE_SUFFIXES)}."
         )
-    with matplotlib.rc_context(STYLE), whole_file(path) as temporary:
+    with matplotlib.rc_context(STYLE), atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=DPI)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from mmdino.whole_file import whole_file
+from mmdino.utils.atomic_write import atomic_write
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
@@ -194,7 +194,7 @@ def write_animation(path: Path, frames: Iterable[np.ndarray], fps: float) -> int
     first = next(stream, None)
     if first is None:
         raise ValueError(f"There is no frame to write to {path}.")
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         write = _write_gif if path.suffix == ".gif" else _write_mp4
         write(temporary, chain([first], stream), fps)
     return count

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
-from mmdino.whole_file import whole_file
+from mmdino.utils.atomic_write import atomic_write
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -485,9 +485,9 @@ def write_training_figure(figure: Figure, data: Mapping[str, Any], path: Path) -
         OSError: If the files cannot be written.
     """
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    with whole_file(path) as partial, matplotlib.rc_context(STYLE):
+    with atomic_write(path) as partial, matplotlib.rc_context(STYLE):
         figure.savefig(partial, format=path.suffix[1:])
-    with whole_file(path.with_suffix(".json")) as partial:
+    with atomic_write(path.with_suffix(".json")) as partial:
         partial.write_text(text + "\n")
 
 

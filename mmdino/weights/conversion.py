@@ -130,7 +130,7 @@ def write_huggingface_folder(
     Args:
         folder: Folder to write to; it is made.
         tensors: Tensors in Hugging Face's names.
-        config: Config of the ``mmdino.DINOVisionTransformer``.
+        config: Config of the ``mmdino.VisionTransformer``.
     """
     settings = json.dumps(huggingface_vit.huggingface_config(config), indent=2)
     write_bytes(Path(folder) / "config.json", settings.encode())

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from mmdino.checkpoints import allow_checkpoint_classes
-from mmdino.whole_file import whole_file
+from mmdino.utils.atomic_write import atomic_write
+from mmdino.utils.safe_pickle import allow_checkpoint_classes
 
 DAMAGE = (
     RuntimeError,
@@ -111,13 +111,13 @@ def write_tensors(
 
 def write_pickle(path: str | Path, content: Mapping[str, Any]) -> None:
     """Writes a dict with ``torch.save``, whole or not at all."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         torch.save(content, partial)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Writes bytes, whole or not at all."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)
 
 

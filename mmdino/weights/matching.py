@@ -98,7 +98,9 @@ def require_match(
         raise ValueError(f"Nothing was written: {match}. {'. '.join(refused)}.")
 
 
-def free_of_length(expected: Mapping[str, Tensor], came: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def allow_pos_embed_resize(
+    expected: Mapping[str, Tensor], came: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Returns what a network expects, its position embeddings as long as those that came.
 
     The ViT resizes them when they are loaded, so that their length alone is no difference.

@@ -55,7 +55,7 @@ class BackboneWeights(NamedTuple):
     state_dict: dict[str, Tensor]
     """Tensors in mmpretrain's names."""
     config: dict[str, Any]
-    """Config of a ``mmdino.DINOVisionTransformer`` or a ``mmdino.DINOResNet``."""
+    """Config of a ``mmdino.VisionTransformer`` or a ``mmdino.ResNet``."""
     layout: str
     """What kind of file it was and in whose names, in words."""
     project: Literal["mmdino", "authors", "huggingface"]
@@ -79,7 +79,7 @@ def describe(config: Mapping[str, Any], heads_from: str) -> str:
     """Says in a line what network a backbone config builds.
 
     Args:
-        config: Config of a ``mmdino.DINOVisionTransformer`` or a ``mmdino.DINOResNet``.
+        config: Config of a ``mmdino.VisionTransformer`` or a ``mmdino.ResNet``.
         heads_from: Where the number of heads comes from, in words.
     """
     if config["type"] == RESNET:
@@ -174,7 +174,7 @@ def load_backbone(
         num_heads: Number of heads of a ViT, where neither the file nor the width tells it.
 
     Returns:
-        A ``DINOVisionTransformer`` or ``DINOResNet`` in eval mode, without gradients.
+        A ``VisionTransformer`` or ``ResNet`` in eval mode, without gradients.
 
     Raises:
         FileNotFoundError: If there is no such file.

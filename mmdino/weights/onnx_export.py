@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
+from mmdino.utils.atomic_write import atomic_write
 from mmdino.weights.checks import package
 from mmdino.weights.networks import feature_of
-from mmdino.whole_file import whole_file
 
 OPSET = 17
 """Version of the operators: the first with LayerNormalization, and what onnxruntime 1.12 reads."""
@@ -84,7 +84,7 @@ def export_onnx(backbone: nn.Module, path: str | Path, images: Tensor, tolerance
     package("onnx")
     runtime = package("onnxruntime")
     model = FixedSizeFeature(backbone, images.shape[-2:]).eval()
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         _write_graph(model, partial, images)
         session = runtime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
         found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])

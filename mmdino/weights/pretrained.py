@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mmengine.logging import print_log
 from torch import nn
 
-from mmdino.weights.matching import compare, free_of_length
+from mmdino.weights.matching import allow_pos_embed_resize, compare
 from mmdino.weights.networks import backbone_weights
 
 KNOWN_KEYS = {"type", "checkpoint", "prefix", "network", "map_location"}
@@ -50,7 +50,7 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
 
     Example:
         >>> backbone = dict(
-        ...     type="mmdino.DINOVisionTransformer", arch="deit-small",
+        ...     type="mmdino.VisionTransformer", arch="deit-small",
         ...     init_cfg=dict(type="Pretrained", checkpoint="work_dirs/dino_vits16/epoch_800.pth"))
     """
     kind = type(module).__name__
@@ -75,7 +75,7 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     expected = module.state_dict()
     if not any(name.startswith(FINAL_NORM) for name in expected):
         came = {name: tensor for name, tensor in came.items() if not name.startswith(FINAL_NORM)}
-    match = compare(came, free_of_length(expected, came))
+    match = compare(came, allow_pos_embed_resize(expected, came))
     if not match.whole or match.unexpected:
         raise ValueError(
             f"{path} ({weights.layout}) does not fit {kind}: {match}. Set arch and patch_size, or "

@@ -11,9 +11,11 @@ from typing import Any
 from mmpretrain.models import VisionTransformer
 from torch import Tensor
 
-VIT = "mmdino.DINOVisionTransformer"
-RESNET = "mmdino.DINOResNet"
-VIT_TYPES = (VIT, "DINOVisionTransformer", "mmpretrain.VisionTransformer", "VisionTransformer")
+VIT = "mmdino.VisionTransformer"
+RESNET = "mmdino.ResNet"
+OWN_VIT_TYPES = (VIT, "mmdino.DINOVisionTransformer")
+"""Our ViT in the configs of checkpoints, the second in those from before version 0.1."""
+VIT_TYPES = (*OWN_VIT_TYPES, "mmpretrain.VisionTransformer", "VisionTransformer")
 VIT_OPTIONS = (
     "qkv_bias",
     "norm_cfg",
@@ -42,7 +44,7 @@ def vit_config(
     stated: Mapping[str, Any] | None = None,
     num_heads: int | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """Returns the config of a ``DINOVisionTransformer`` that has the tensors.
+    """Returns the config of a ``VisionTransformer`` that has the tensors.
 
     The shapes tell everything but the number of heads, and the sides of a grid of patches that is
     not square.
@@ -85,7 +87,7 @@ def vit_config(
         "in_channels": in_channels,
         **{name: stated[name] for name in VIT_OPTIONS if name in stated},
     }
-    if stated.get("type", VIT) in VIT_TYPES[2:]:
+    if stated.get("type", VIT) not in OWN_VIT_TYPES:
         # mmpretrain's ViT resizes position embeddings without the authors' offset.
         config.setdefault("pos_embed_offset", 0.0)
     if "layers.0.attn.qkv.bias" not in state_dict:
@@ -94,7 +96,7 @@ def vit_config(
 
 
 def resnet_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Returns the config of a ``DINOResNet`` that has the tensors.
+    """Returns the config of a ``ResNet`` that has the tensors.
 
     Args:
         state_dict: Tensors in mmpretrain's names, which are torchvision's.

@@ -20,7 +20,7 @@ def evaluation(work_dir, lrs=RATES, batch_size=4, counts=1, **options):
         "backbone": {
             "type": "mmdino.FrozenBackbone",
             "backbone": {
-                "type": "mmdino.DINOVisionTransformer",
+                "type": "mmdino.VisionTransformer",
                 "arch": ARCH,
                 "img_size": 32,
                 "patch_size": 8,
@@ -43,9 +43,9 @@ def evaluation(work_dir, lrs=RATES, batch_size=4, counts=1, **options):
         work_dir,
         model=model,
         train_dataloader=loader(LabelledImages(10, CLASSES), batch_size, sampler=sampler),
-        train_cfg={"type": "mmdino.DINOTrainLoop", "max_epochs": 3, "val_at_start": False},
+        train_cfg={"type": "mmdino.ResumableTrainLoop", "max_epochs": 3, "val_at_start": False},
         optim_wrapper={
-            "type": "mmdino.DINOOptimWrapper",
+            "type": "mmdino.StepOptimWrapper",
             "constructor": "mmdino.LinearProbeConstructor",
             "optimizer": {"type": "SGD", "momentum": 0.9, "weight_decay": 0.0},
             "accumulative_counts": counts,

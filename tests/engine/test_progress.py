@@ -77,7 +77,7 @@ RUNNING_ON = (0, 0, 0, 1, 1, 1, 2, 2, 2, 3)
 @pytest.mark.parametrize(
     ("train_cfg", "expected"),
     [
-        ({"type": "mmdino.DINOTrainLoop", "max_epochs": 2}, ENDING_WITH_EPOCHS),
+        ({"type": "mmdino.ResumableTrainLoop", "max_epochs": 2}, ENDING_WITH_EPOCHS),
         ({"type": "EpochBasedTrainLoop", "max_epochs": 2}, RUNNING_ON),
         ({"type": "IterBasedTrainLoop", "max_iters": 10}, RUNNING_ON),
     ],

@@ -118,7 +118,7 @@ other = os.fork()
 rank = 0 if other else 1
 os.environ["LOCAL_RANK"] = str(rank)
 init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-sharded = {"strategy": {"type": "mmdino.DINOFSDPStrategy"}}
+sharded = {"strategy": {"type": "mmdino.StudentTeacherFSDPStrategy"}}
 watch = ReductionWatch()
 seen = {
     "replicated": train("replicated", watch, **replicated(bucket_cap_mb=0.01)),

@@ -23,7 +23,7 @@ ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels
 def build(**options):
     torch.manual_seed(0)
     options = {"arch": ARCH, "img_size": 32, "patch_size": 8, **options}
-    vit = MODELS.build({"type": "mmdino.DINOVisionTransformer", **options})
+    vit = MODELS.build({"type": "mmdino.VisionTransformer", **options})
     vit.eval()
     return vit
 
@@ -105,7 +105,7 @@ def test_size_to_look_at_is_480_for_224_and_in_proportion():
         ({"type": "ResNet", "depth": 18}, "A ResNet has no attention.*checkpoint of a ViT"),
         (
             {
-                "type": "mmdino.DINOVisionTransformer",
+                "type": "mmdino.VisionTransformer",
                 "arch": ARCH,
                 "img_size": 32,
                 "patch_size": 8,

@@ -195,7 +195,7 @@ def test_options_that_do_not_go_together_are_refused(checkpoint, capsys, argumen
 
 def test_a_resnet_has_no_attention(tmp_path, images):
     path = save_resnet(tmp_path / "resnet.pth")
-    with pytest.raises(ValueError, match="A DINOResNet has no attention to show"):
+    with pytest.raises(ValueError, match="A ResNet has no attention to show"):
         run(path, images, "--out", tmp_path / "out")
 
 

@@ -116,7 +116,7 @@ def test_a_file_of_a_resnet_with_heads(tmp_path):
     model = MODELS.build(
         {
             "type": "mmdino.DINO",
-            "backbone": {"type": "mmdino.DINOResNet", "depth": 18, "out_indices": (3,)},
+            "backbone": {"type": "mmdino.ResNet", "depth": 18, "out_indices": (3,)},
             "neck": {"type": "GlobalAveragePooling"},
             "head": {"type": "mmdino.DINOHead", "in_channels": 512, "out_channels": 8},
         }

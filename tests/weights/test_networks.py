@@ -188,7 +188,7 @@ def test_files_without_a_backbone(tmp_path, content, message):
     "cfg",
     [
         tiny_weights.VIT | {"patch_size": 8},
-        {"type": "mmdino.DINOResNet", "depth": 18, "base_channels": 8, "out_indices": (3,)},
+        {"type": "mmdino.ResNet", "depth": 18, "base_channels": 8, "out_indices": (3,)},
     ],
 )
 def test_untrained_is_the_start_of_pretraining_from_its_seed(cfg):
@@ -236,5 +236,5 @@ def test_a_feature_is_the_class_token_or_the_mean_of_the_last_map():
 
 
 def test_build_backbone_refuses_tensors_of_another_network():
-    with pytest.raises(ValueError, match=r"The file does not fit the mmdino\.DINOVision"):
+    with pytest.raises(ValueError, match=r"The file does not fit the mmdino\.VisionTransformer"):
         build_backbone(tiny_weights.VIT | {"patch_size": 8}, {"cls_token": torch.zeros(1, 1, 12)})

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from mmdino.weights.networks import feature_of
 from mmdino.weights.onnx_export import export_onnx
 
-RESNET = {"type": "mmdino.DINOResNet", "depth": 18, "base_channels": 8, "stem_channels": 8}
+RESNET = {"type": "mmdino.ResNet", "depth": 18, "base_channels": 8, "stem_channels": 8}
 
 
 def noise(*shape):

@@ -77,7 +77,7 @@ def test_without_final_norm_the_files_is_left(checkpoint):
     ],
 )
 def test_weights_of_another_network_are_refused(checkpoint, change, message):
-    with pytest.raises(ValueError, match="does not fit DINOVisionTransformer") as error:
+    with pytest.raises(ValueError, match="does not fit VisionTransformer") as error:
         build(checkpoint, vit={**VIT, **change})
     assert message in str(error.value)
 

@@ -27,7 +27,7 @@ def test_vit_config_builds_the_same_network():
 
 def test_a_named_architecture_tells_its_heads():
     vit = tiny_weights.vit(arch="deit-tiny")
-    stated = {"type": "mmdino.DINOVisionTransformer", "arch": "deit-tiny"}
+    stated = {"type": "mmdino.VisionTransformer", "arch": "deit-tiny"}
     config, source = vit_config(vit.state_dict(), stated)
     assert (config["arch"]["num_heads"], source) == (3, "from the file")
 
@@ -49,7 +49,7 @@ def test_options_that_change_what_is_computed_are_kept_and_others_are_not():
 
 @pytest.mark.parametrize("depth", [18, 34, 50, 101])
 def test_resnet_config_tells_the_depth(depth):
-    cfg = {"type": "mmdino.DINOResNet", "depth": depth, "base_channels": 8, "stem_channels": 8}
+    cfg = {"type": "mmdino.ResNet", "depth": depth, "base_channels": 8, "stem_channels": 8}
     state = MODELS.build(cfg | {"out_indices": (3,)}).state_dict()
     config = resnet_config(state)
     assert config["depth"] == depth
@@ -96,9 +96,9 @@ def test_the_text_of_a_config_is_not_run(tmp_path):
     ran = tmp_path / "ran"
     text = (
         f"open({str(ran)!r}, 'w')\n"
-        f"model = dict(init=open({str(ran)!r}, 'w'), type='mmdino.DINOVisionTransformer')\n"
+        f"model = dict(init=open({str(ran)!r}, 'w'), type='mmdino.VisionTransformer')\n"
     )
-    assert config_in_text(text) == {"init": None, "type": "mmdino.DINOVisionTransformer"}
+    assert config_in_text(text) == {"init": None, "type": "mmdino.VisionTransformer"}
     assert not ran.exists()
 
 

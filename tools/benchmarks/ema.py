@@ -20,7 +20,7 @@ from mmdino.benchmarking.plain_step import MOMENTUM, move_one_by_one
 from mmdino.benchmarking.report import draw_bars, print_table, timing_rows, write_json
 from mmdino.benchmarking.timing import compare
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
-from mmdino.models import DINOHead, DINOVisionTransformer
+from mmdino.models import DINOHead, VisionTransformer
 
 TARGET = 0.3
 LOOP, OURS, MEMORY = "loop over tensors", "ours", "memory bandwidth"
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(args: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
     """Runs the cases; returns a row each and the number of parameters."""
-    backbone = DINOVisionTransformer(args.arch)
+    backbone = VisionTransformer(args.arch)
     width = backbone.embed_dims
     student = [*backbone.parameters(), *DINOHead(width, args.prototypes).parameters()]
     student = [parameter.detach().to(args.device) for parameter in student]

@@ -37,7 +37,7 @@ from mmdino.benchmarking.report import draw_lines, print_table, write_json
 from mmdino.benchmarking.timing import Timing, turns
 from mmdino.benchmarking.view_chains import OURS, PILLOW
 from mmdino.benchmarking.view_loader import draw_photographs, view_loader
-from mmdino.datasets.transforms.view_group import PAPER_VIEWS, parse_view_groups
+from mmdino.datasets.transforms.views.group import PAPER_VIEWS, parse_view_groups
 from mmdino.models import DINO
 from mmdino.visualization.media import list_images
 

@@ -29,7 +29,7 @@ from mmdino.benchmarking.view_chains import (
     one_thread,
 )
 from mmdino.benchmarking.view_loader import draw_photographs, view_loader
-from mmdino.datasets.transforms.view_group import PAPER_VIEWS
+from mmdino.datasets.transforms.views.group import PAPER_VIEWS
 from mmdino.visualization.media import list_images
 
 TARGETS = {PILLOW: 6.0, ALBUMENTATIONS: 1.15}

@@ -21,7 +21,7 @@ from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
 from torch import nn
 
 from mmdino.benchmarking.report import draw_lines, print_table, write_json
-from mmdino.command_line import existing_file
+from mmdino.utils.command_line import existing_file
 
 IMAGENET_IMAGES = 1_281_167
 BASE_GPUS = 8

@@ -25,8 +25,8 @@ from mmdino.benchmarking.view_loader import draw_photographs
 from mmdino.benchmarking.view_statistics import FAR, deviates, view_statistics
 from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.datasets.transforms import MultiCropTransform
-from mmdino.datasets.transforms.view_group import PAPER_VIEWS, ViewGroup, parse_view_groups
-from mmdino.datasets.transforms.view_ops import draw_crop_box, resize_crop
+from mmdino.datasets.transforms.views.group import PAPER_VIEWS, ViewGroup, parse_view_groups
+from mmdino.datasets.transforms.views.ops import draw_crop_box, resize_crop
 from mmdino.visualization.media import list_images
 
 RESIZE_TARGET = 1.0

@@ -1,7 +1,7 @@
 # The backbone of dino_demo.py and of what starts from its checkpoints.
 width, depth, heads = 64, 3, 2
 vit = dict(
-    type="mmdino.DINOVisionTransformer",
+    type="mmdino.VisionTransformer",
     arch=dict(
         embed_dims=width,
         num_layers=depth,

@@ -1,7 +1,7 @@
 model = dict(
     type="mmdino.DINO",
     backbone=dict(
-        type="mmdino.DINOResNet",
+        type="mmdino.ResNet",
         depth=50,
         num_stages=4,
         out_indices=(3,),

@@ -2,7 +2,7 @@
 model = dict(
     type="mmdino.DINO",
     backbone=dict(
-        type="mmdino.DINOVisionTransformer",
+        type="mmdino.VisionTransformer",
         arch="deit-small",
         img_size=224,
         patch_size=16,

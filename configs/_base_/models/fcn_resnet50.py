@@ -12,7 +12,7 @@ model = dict(
         seg_pad_val=255,
     ),
     backbone=dict(
-        type="mmdino.DINOResNet",
+        type="mmdino.ResNet",
         depth=50,
         strides=(1, 2, 1, 1),
         dilations=(1, 1, 2, 4),

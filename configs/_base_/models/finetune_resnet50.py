@@ -5,7 +5,7 @@ model = dict(
         num_classes=1000, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
     ),
     backbone=dict(
-        type="mmdino.DINOResNet",
+        type="mmdino.ResNet",
         depth=50,
         out_indices=(3,),
         # The config says which checkpoint; None trains from scratch.

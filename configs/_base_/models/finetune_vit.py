@@ -8,7 +8,7 @@ model = dict(
         to_rgb=True,
     ),
     backbone=dict(
-        type="mmdino.DINOVisionTransformer",
+        type="mmdino.VisionTransformer",
         arch="deit-small",
         img_size=224,
         patch_size=16,

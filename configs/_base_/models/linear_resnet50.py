@@ -7,7 +7,7 @@ model = dict(
     backbone=dict(
         type="mmdino.FrozenBackbone",
         backbone=dict(
-            type="mmdino.DINOResNet",
+            type="mmdino.ResNet",
             depth=50,
             out_indices=(3,),
             # The config says which checkpoint; None evaluates the untrained network.

@@ -14,7 +14,7 @@ model = dict(
         test_cfg=dict(size_divisor=16),
     ),
     backbone=dict(
-        type="mmdino.DINOVisionTransformer",
+        type="mmdino.VisionTransformer",
         arch="deit-small",
         img_size=224,
         patch_size=16,

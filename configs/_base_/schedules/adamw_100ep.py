@@ -1,7 +1,7 @@
 # The paper's optimisation (Caron et al. 2021, section 3.2) over 100 epochs.
 optim_wrapper = dict(
-    type="mmdino.DINOOptimWrapper",
-    constructor="mmdino.DINOOptimWrapperConstructor",
+    type="mmdino.StepOptimWrapper",
+    constructor="mmdino.DecayGroupsConstructor",
     # lr is that of a batch of 256; auto_scale_lr and the constructor scale it to the real one.
     optimizer=dict(type="AdamW", lr=0.0005, weight_decay=0.04),
     clip_grad=dict(type="per_tensor", max_norm=3.0),
@@ -23,4 +23,4 @@ param_scheduler = [
     ),
 ]
 # k-NN over ImageNet costs a pass over it without gradients; every tenth epoch is cheap.
-train_cfg = dict(type="mmdino.DINOTrainLoop", max_epochs=100, val_interval=10)
+train_cfg = dict(type="mmdino.ResumableTrainLoop", max_epochs=100, val_interval=10)

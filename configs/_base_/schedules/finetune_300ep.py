@@ -1,7 +1,7 @@
 # DeiT's optimisation, which DINO's authors fine-tuned with. The layer-wise decay of the rate is not
 # theirs; layer_decay_rate=1 does without.
 optim_wrapper = dict(
-    type="mmdino.DINOOptimWrapper",
+    type="mmdino.StepOptimWrapper",
     constructor="mmdino.LayerDecayConstructor",
     # lr is that of a batch of 512; auto_scale_lr and the constructor scale it to the real one.
     optimizer=dict(type="AdamW", lr=0.0005, weight_decay=0.05),
@@ -28,5 +28,7 @@ param_scheduler = [
     ),
 ]
 # Nothing to see at the start: the classifier is random.
-train_cfg = dict(type="mmdino.DINOTrainLoop", max_epochs=300, val_interval=1, val_at_start=False)
+train_cfg = dict(
+    type="mmdino.ResumableTrainLoop", max_epochs=300, val_interval=1, val_at_start=False
+)
 val_evaluator = dict(type="Accuracy", topk=(1, 5))

@@ -1,7 +1,7 @@
 # The authors' optimisation for ResNet-50 over 100 epochs.
 optim_wrapper = dict(
-    type="mmdino.DINOOptimWrapper",
-    constructor="mmdino.DINOOptimWrapperConstructor",
+    type="mmdino.StepOptimWrapper",
+    constructor="mmdino.DecayGroupsConstructor",
     # lr is that of a batch of 256; auto_scale_lr and the constructor scale it to the real one.
     optimizer=dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=1e-4),
     clip_grad=dict(type="per_tensor", max_norm=3.0),
@@ -16,4 +16,4 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(type="mmdino.DINOTrainLoop", max_epochs=100, val_interval=10)
+train_cfg = dict(type="mmdino.ResumableTrainLoop", max_epochs=100, val_interval=10)

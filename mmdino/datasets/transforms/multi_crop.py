@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmdino.datasets.transforms.color_map import map_colors
-from mmdino.datasets.transforms.quick_draws import QuickDraws
-from mmdino.datasets.transforms.view_group import PAPER_VIEWS, ViewGroup, parse_view_groups
-from mmdino.datasets.transforms.view_ops import (
+from mmdino.datasets.transforms.views.color_map import map_colors
+from mmdino.datasets.transforms.views.draws import QuickDraws
+from mmdino.datasets.transforms.views.group import PAPER_VIEWS, ViewGroup, parse_view_groups
+from mmdino.datasets.transforms.views.ops import (
     flip,
     gaussian_blur,
     gray_to_bgr,
@@ -21,7 +21,7 @@ from mmdino.datasets.transforms.view_ops import (
     solarize,
     to_gray,
 )
-from mmdino.datasets.transforms.view_plan import ViewPlan, draw_view_plan
+from mmdino.datasets.transforms.views.plan import ViewPlan, draw_view_plan
 from mmdino.registry import TRANSFORMS
 
 COLOR_PATHS = ("fused", "sequential")
@@ -47,7 +47,7 @@ class MultiCropTransform(BaseTransform):
     the order of the groups. ``img_shape`` is removed, since the views have no common one.
 
     Args:
-        views: The view groups, larger views first; :class:`~mmdino.datasets.transforms.view_group.
+        views: The view groups, larger views first; :class:`~mmdino.datasets.transforms.views.group.
             ViewGroup` lists their fields, of which ``size`` and ``scale`` are required. By default
             the paper's two global views of 224 and eight local views of 96 pixels.
         color: How the colours are changed. ``"sequential"``: one change after the other, the hue

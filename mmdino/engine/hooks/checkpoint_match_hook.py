@@ -11,7 +11,7 @@ from mmdino.engine.sharding import state_shapes
 from mmdino.models import FrozenBackbone
 from mmdino.registry import HOOKS
 from mmdino.weights.layouts.authors_full import dino_state_dict
-from mmdino.weights.matching import compare, free_of_length
+from mmdino.weights.matching import allow_pos_embed_resize, compare
 
 NETWORKS = ("backbone.", "neck.", "head.", "teacher.")
 
@@ -41,7 +41,7 @@ class CheckpointMatchHook(Hook):
             name: torch.empty(shape, device="meta")
             for name, shape in state_shapes(runner.model).items()
         }
-        match = compare(came, free_of_length(expected, came))
+        match = compare(came, allow_pos_embed_resize(expected, came))
         unknown = [name for name in match.unexpected if name.startswith(NETWORKS)]
         match = match._replace(unexpected=unknown)
         if not match.whole or unknown:

@@ -17,8 +17,8 @@ class FeatureDropHook(Hook):
 
     Continuing from good weights with the settings of a run from scratch destroys them before it
     mends them, if it ever does. The figure to compare with is the one of the validation at
-    iteration 0, which ``DINOTrainLoop`` does by itself where weights were loaded. It is kept in the
-    checkpoint, so a resumed run compares with it too.
+    iteration 0, which ``ResumableTrainLoop`` does by itself where weights were loaded. It is kept
+    in the checkpoint, so a resumed run compares with it too.
 
     Args:
         metric: Name of the figure, the higher the better, in percent.

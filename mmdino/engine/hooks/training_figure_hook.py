@@ -55,7 +55,7 @@ class TrainingFigureHook(Hook):
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.TrainingFigureHook")]
-        >>> train_cfg = dict(type="mmdino.DINOTrainLoop", max_epochs=100, val_at_start=True)
+        >>> train_cfg = dict(type="mmdino.ResumableTrainLoop", max_epochs=100, val_at_start=True)
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Loops."""
 
-from mmdino.engine.loops.dino_train_loop import DINOTrainLoop
 from mmdino.engine.loops.knn_val_loop import KNNValLoop
+from mmdino.engine.loops.resumable_train_loop import ResumableTrainLoop
 
-__all__ = ["DINOTrainLoop", "KNNValLoop"]
+__all__ = ["KNNValLoop", "ResumableTrainLoop"]

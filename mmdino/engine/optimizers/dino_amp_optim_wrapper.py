@@ -1,4 +1,4 @@
-"""Mixed precision for :class:`DINOOptimWrapper`."""
+"""Mixed precision for :class:`StepOptimWrapper`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmdino.engine.optimizers.dino_optim_wrapper import DINOOptimWrapper
+from mmdino.engine.optimizers.step_optim_wrapper import StepOptimWrapper
 from mmdino.registry import OPTIM_WRAPPERS
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @OPTIM_WRAPPERS.register_module()
-class DINOAmpOptimWrapper(DINOOptimWrapper):
+class DINOAmpOptimWrapper(StepOptimWrapper):
     """Trains under autocast, with loss scaling where float16 needs it.
 
     mmengine's ``AmpOptimWrapper`` runs on accelerators only and does not say when the scaler
@@ -29,7 +29,7 @@ class DINOAmpOptimWrapper(DINOOptimWrapper):
             device computes with it, else float16.
         loss_scale: For float16: "dynamic", a fixed number, or the arguments of
             ``torch.amp.GradScaler``.
-        **kwargs: Arguments of :class:`DINOOptimWrapper`.
+        **kwargs: Arguments of :class:`StepOptimWrapper`.
 
     Raises:
         ValueError: If the type or the loss scale is unknown.

@@ -32,7 +32,7 @@ class LayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
 
     Example:
         >>> optim_wrapper = dict(
-        ...     type="mmdino.DINOOptimWrapper",
+        ...     type="mmdino.StepOptimWrapper",
         ...     constructor="mmdino.LayerDecayConstructor",
         ...     optimizer=dict(type="AdamW", lr=0.0005, weight_decay=0.05),
         ...     paramwise_cfg=dict(layer_decay_rate=0.75, flat_decay_mult=0.0))

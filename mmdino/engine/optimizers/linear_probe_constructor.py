@@ -28,7 +28,7 @@ class LinearProbeConstructor:
 
     Example:
         >>> optim_wrapper = dict(
-        ...     type="mmdino.DINOOptimWrapper",
+        ...     type="mmdino.StepOptimWrapper",
         ...     constructor="mmdino.LinearProbeConstructor",
         ...     optimizer=dict(type="SGD", momentum=0.9, weight_decay=0.0))
         >>> auto_scale_lr = dict(enable=True, base_batch_size=256)

@@ -13,7 +13,7 @@ from mmdino.schedules import cosine
 class CosineWeightDecay(StepScheduler):
     """Half a cosine over the whole run from the optimiser's weight decay to another.
 
-    Groups that ``DINOOptimWrapperConstructor`` marks as not decayed stay at 0; where another
+    Groups that ``DecayGroupsConstructor`` marks as not decayed stay at 0; where another
     constructor made the groups, those that start at 0 do.
 
     Args:

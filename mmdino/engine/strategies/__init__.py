@@ -1,5 +1,5 @@
 """How a model is spread over ranks."""
 
-from mmdino.engine.strategies.dino_fsdp_strategy import DINOFSDPStrategy
+from mmdino.engine.strategies.student_teacher_fsdp_strategy import StudentTeacherFSDPStrategy
 
-__all__ = ["DINOFSDPStrategy"]
+__all__ = ["StudentTeacherFSDPStrategy"]

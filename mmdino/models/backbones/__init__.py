@@ -1,7 +1,7 @@
 """Backbones. Any backbone of mmpretrain works too."""
 
 from mmdino.models.backbones.frozen import FrozenBackbone
-from mmdino.models.backbones.resnet import DINOResNet
-from mmdino.models.backbones.vision_transformer import DINOVisionTransformer
+from mmdino.models.backbones.resnet import ResNet
+from mmdino.models.backbones.vision_transformer import VisionTransformer
 
-__all__ = ["DINOResNet", "DINOVisionTransformer", "FrozenBackbone"]
+__all__ = ["FrozenBackbone", "ResNet", "VisionTransformer"]

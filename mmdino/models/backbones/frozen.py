@@ -28,7 +28,7 @@ class FrozenBackbone(BaseModule):
         ...     backbone=dict(
         ...         type="mmdino.FrozenBackbone",
         ...         backbone=dict(
-        ...             type="mmdino.DINOVisionTransformer", arch="deit-small",
+        ...             type="mmdino.VisionTransformer", arch="deit-small",
         ...             init_cfg=dict(type="Pretrained", checkpoint="epoch_100.pth"))))
     """
 

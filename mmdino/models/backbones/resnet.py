@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmpretrain.models import ResNet
+from mmpretrain.models import ResNet as MMPretrainResNet
 
 from mmdino.registry import MODELS
 from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
 
 @MODELS.register_module()
-class DINOResNet(ResNet):
+class ResNet(MMPretrainResNet):
     """mmpretrain's ``ResNet``, started like torchvision's, which the authors used.
 
     Parameters, their names and all options are mmpretrain's. What differs: the last batch norm of a
@@ -25,7 +25,7 @@ class DINOResNet(ResNet):
 
     Example:
         >>> backbone = dict(
-        ...     type="mmdino.DINOResNet", depth=50, out_indices=(3,),
+        ...     type="mmdino.ResNet", depth=50, out_indices=(3,),
         ...     init_cfg=dict(type="Pretrained", checkpoint="resnet50_teacher.pth"))
     """
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 from mmcv.cnn.bricks import DropPath
-from mmpretrain.models import VisionTransformer
+from mmpretrain.models import VisionTransformer as MMPretrainVisionTransformer
 from mmpretrain.models.utils import MultiheadAttention
 from mmpretrain.models.utils.attention import scaled_dot_product_attention as mmpretrain_attention
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
 
 @MODELS.register_module()
-class DINOVisionTransformer(VisionTransformer):
+class VisionTransformer(MMPretrainVisionTransformer):
     """mmpretrain's ``VisionTransformer``, computing what the authors' network computes.
 
     Parameters, their names and all options are mmpretrain's, so weights move freely between the
@@ -59,7 +59,7 @@ class DINOVisionTransformer(VisionTransformer):
 
     Example:
         >>> backbone = dict(
-        ...     type="mmdino.DINOVisionTransformer", arch="deit-small", patch_size=16,
+        ...     type="mmdino.VisionTransformer", arch="deit-small", patch_size=16,
         ...     drop_path_rate=0.1)
     """
 
@@ -77,23 +77,22 @@ class DINOVisionTransformer(VisionTransformer):
         sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         if patch_size < 1 or any(side < patch_size or side % patch_size for side in sides):
             raise ValueError(
-                f"DINOVisionTransformer got img_size={img_size} and patch_size={patch_size}; each "
+                f"VisionTransformer got img_size={img_size} and patch_size={patch_size}; each "
                 "side of the image must be a multiple of the patch."
             )
         if isinstance(arch, str) and arch.lower() not in self.arch_zoo:
             raise ValueError(
-                f"DINOVisionTransformer got arch={arch!r}; known are {sorted(self.arch_zoo)}, or "
+                f"VisionTransformer got arch={arch!r}; known are {sorted(self.arch_zoo)}, or "
                 "give a dict with embed_dims, num_layers, num_heads and feedforward_channels."
             )
         if attention not in ("fastest", "fused"):
             raise ValueError(
-                f"DINOVisionTransformer got attention={attention!r}; it must be 'fastest' or "
-                "'fused'."
+                f"VisionTransformer got attention={attention!r}; it must be 'fastest' or 'fused'."
             )
         super().__init__(arch=arch, img_size=img_size, patch_size=patch_size, **kwargs)
         if norm_outputs and not self.final_norm:
             raise ValueError(
-                "DINOVisionTransformer got norm_outputs=True with final_norm=False, so there is no "
+                "VisionTransformer got norm_outputs=True with final_norm=False, so there is no "
                 "norm for the outputs. Leave out final_norm=False."
             )
         self.pos_embed_offset = pos_embed_offset

@@ -23,7 +23,7 @@ class TokenFeature(BaseModule):
 
     Example:
         >>> backbone = dict(
-        ...     type="mmdino.DINOVisionTransformer", arch="deit-small", out_type="raw",
+        ...     type="mmdino.VisionTransformer", arch="deit-small", out_type="raw",
         ...     out_indices=[8, 9, 10, 11], norm_outputs=True)
         >>> neck = dict(type="mmdino.TokenFeature")  # 4 * 384 wide
     """

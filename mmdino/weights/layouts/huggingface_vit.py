@@ -94,7 +94,7 @@ def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
             "'vit' with hidden_act 'gelu'."
         )
     return {
-        "type": "mmdino.DINOVisionTransformer",
+        "type": "mmdino.VisionTransformer",
         "arch": {
             "embed_dims": config.get("hidden_size", 768),
             "num_layers": config.get("num_hidden_layers", 12),
@@ -113,7 +113,7 @@ def huggingface_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the content of ``config.json`` for a backbone.
 
     Args:
-        config: Config of a ``mmdino.DINOVisionTransformer`` with ``arch`` as a dict.
+        config: Config of a ``mmdino.VisionTransformer`` with ``arch`` as a dict.
     """
     arch, size = config["arch"], config["img_size"]
     return {

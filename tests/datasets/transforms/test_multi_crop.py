@@ -10,7 +10,8 @@ from mmengine.registry import TRANSFORMS
 from torch.utils.data import DataLoader, Dataset
 
 from mmdino.datasets.samplers.seeded_index import SeededIndex
-from mmdino.datasets.transforms import MultiCropTransform, view_ops
+from mmdino.datasets.transforms import MultiCropTransform
+from mmdino.datasets.transforms.views import ops as view_ops
 
 COLORLESS = {"saturation": 0, "hue": 0, "gray_prob": 0}
 STILL = {"flip_prob": 0, "jitter_prob": 0, "gray_prob": 0}

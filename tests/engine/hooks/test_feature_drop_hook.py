@@ -14,7 +14,7 @@ def trained(work_dir, **options):
     options = {
         **tiny_run.validation(),
         "custom_hooks": [*tiny_run.hooks(), HOOK],
-        "train_cfg": {"type": "mmdino.DINOTrainLoop", "max_epochs": 2, "val_at_start": True},
+        "train_cfg": {"type": "mmdino.ResumableTrainLoop", "max_epochs": 2, "val_at_start": True},
         "default_hooks": {"checkpoint": {"type": "CheckpointHook", "interval": 1}},
         "log_level": "INFO",
         **options,
@@ -72,7 +72,7 @@ def test_a_test_of_a_checkpoint_is_no_start(runner):
 def test_a_resumed_run_compares_with_the_figure_of_the_first(tmp_path):
     trained(tmp_path)
     resumed = trained(
-        tmp_path, resume=True, train_cfg={"type": "mmdino.DINOTrainLoop", "max_epochs": 3}
+        tmp_path, resume=True, train_cfg={"type": "mmdino.ResumableTrainLoop", "max_epochs": 3}
     )
     first_log = sorted(tmp_path.glob("*/*.log"))[0].read_text()
     line = next(line for line in first_log.splitlines() if "at iteration 0" in line)

@@ -73,7 +73,7 @@ def build(work_dir, epochs=2, val_at_start=True, figure=None, **options):
     return tiny_run.build(
         work_dir,
         train_cfg={
-            "type": "mmdino.DINOTrainLoop",
+            "type": "mmdino.ResumableTrainLoop",
             "max_epochs": epochs,
             "val_at_start": val_at_start,
         },

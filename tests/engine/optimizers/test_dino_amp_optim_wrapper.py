@@ -99,7 +99,7 @@ def test_state_holds_the_scale(layer):
 def test_state_of_a_run_in_single_precision_is_taken(layer):
     plain = OPTIM_WRAPPERS.build(
         {
-            "type": "mmdino.DINOOptimWrapper",
+            "type": "mmdino.StepOptimWrapper",
             "optimizer": torch.optim.AdamW(layer.parameters(), lr=0.3),
         }
     )

@@ -68,7 +68,7 @@ def test_rate_halves_from_the_head_to_the_embeddings():
 
 
 def test_layers_of_a_resnet_differ_too():
-    backbone = {"type": "mmdino.DINOResNet", "stem_channels": 4, "base_channels": 2}
+    backbone = {"type": "mmdino.ResNet", "stem_channels": 4, "base_channels": 2}
     groups = groups_of(Segmentor(backbone))
     rates = [groups[f"backbone.layer{i}.0.conv1.weight"]["lr"] for i in (1, 2, 3, 4)]
     assert rates == sorted(rates)

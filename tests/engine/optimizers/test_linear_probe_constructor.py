@@ -20,7 +20,7 @@ def model():
 
 def build(model, **options):
     config = {
-        "type": "mmdino.DINOOptimWrapper",
+        "type": "mmdino.StepOptimWrapper",
         "constructor": "mmdino.LinearProbeConstructor",
         "optimizer": OPTIMIZER,
         **options,
@@ -56,6 +56,6 @@ def test_another_head_is_refused():
 def test_other_bad_configs_are_refused(model):
     with pytest.raises(ValueError, match=r"paramwise_cfg=\{'bias_lr_mult': 2\}"):
         build(model, paramwise_cfg={"bias_lr_mult": 2})
-    config = {"type": "mmdino.DINOOptimWrapper", "constructor": "mmdino.LinearProbeConstructor"}
+    config = {"type": "mmdino.StepOptimWrapper", "constructor": "mmdino.LinearProbeConstructor"}
     with pytest.raises(ValueError, match="has no 'optimizer'"):
         build_optim_wrapper(model, config)

@@ -19,7 +19,7 @@ def wrapper(request):
     optimizer = torch.optim.AdamW(layer.parameters(), lr=0.002, weight_decay=0.04)
     return OPTIM_WRAPPERS.build(
         {
-            "type": "mmdino.DINOOptimWrapper",
+            "type": "mmdino.StepOptimWrapper",
             "optimizer": optimizer,
             "accumulative_counts": request.param,
         }

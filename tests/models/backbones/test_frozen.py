@@ -7,7 +7,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 VIT = {
-    "type": "mmdino.DINOVisionTransformer",
+    "type": "mmdino.VisionTransformer",
     "arch": {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48},
     "img_size": 16,
     "patch_size": 8,

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 
 
 def build(**options):
-    return MODELS.build({"type": "mmdino.DINOResNet", "out_indices": (3,), **options})
+    return MODELS.build({"type": "mmdino.ResNet", "out_indices": (3,), **options})
 
 
 def test_last_map_pooled_is_torchvisions_feature():

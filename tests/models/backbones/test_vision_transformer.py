@@ -13,7 +13,7 @@ ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels
 
 def build(**kwargs):
     options = {"arch": ARCH, "img_size": 32, "patch_size": 8, **kwargs}
-    return MODELS.build({"type": "mmdino.DINOVisionTransformer", **options})
+    return MODELS.build({"type": "mmdino.VisionTransformer", **options})
 
 
 @pytest.mark.parametrize("shape", ["same", "local", "wide"])

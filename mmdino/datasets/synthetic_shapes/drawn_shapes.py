@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 
-from mmdino.datasets.shape_painter import KINDS, draw_pose, paint_shape
+from mmdino.datasets.synthetic_shapes.shape_painter import KINDS, draw_pose, paint_shape
 from mmdino.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
@@ -21,8 +21,8 @@ class DrawnShapes(BaseDataset):
     """Images of one shape on a many-coloured ground, with labels and exact masks.
 
     Ten kinds of shape differ by their contour and the pattern inside it; place, size, rotation and
-    colours are random (see :mod:`mmdino.datasets.shape_painter`). An image depends on ``seed``,
-    ``split`` and its index alone, so a larger set begins with the images of a smaller one. Every
+    colours are random, see ``shape_painter.py``. An image depends on ``seed``, ``split`` and its
+    index alone, so a larger set begins with the images of a smaller one. Every
     ten images from the first on hold each kind once.
 
     All images are drawn when the data set is initialised, which takes about half a millisecond and

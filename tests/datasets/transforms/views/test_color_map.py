@@ -7,8 +7,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from mmdino.datasets.transforms import view_ops
-from mmdino.datasets.transforms.color_map import (
+from mmdino.datasets.transforms.views import ops as view_ops
+from mmdino.datasets.transforms.views.color_map import (
     color_map,
     hue_turn,
     level_map,

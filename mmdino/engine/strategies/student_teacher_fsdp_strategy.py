@@ -14,7 +14,7 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
-from mmdino.engine.optimizers import DINOAmpOptimWrapper, DINOOptimWrapper
+from mmdino.engine.optimizers import DINOAmpOptimWrapper, StepOptimWrapper
 from mmdino.engine.sharding import filled_optimizer_state, sharding_units
 from mmdino.models import DINO
 from mmdino.registry import STRATEGIES
@@ -23,7 +23,7 @@ SHARDING = "FULL_SHARD"
 
 
 @STRATEGIES.register_module()
-class DINOFSDPStrategy(FSDPStrategy):
+class StudentTeacherFSDPStrategy(FSDPStrategy):
     """Spreads parameters, gradients and optimiser state of student and teacher over the ranks.
 
     It is mmengine's ``FSDPStrategy``, for its ``FlexibleRunner``, with what DINO needs: student and
@@ -44,7 +44,7 @@ class DINOFSDPStrategy(FSDPStrategy):
 
     Example:
         >>> runner_type = "FlexibleRunner"
-        >>> strategy = dict(type="mmdino.DINOFSDPStrategy")
+        >>> strategy = dict(type="mmdino.StudentTeacherFSDPStrategy")
     """
 
     def __init__(self, *, model_wrapper: dict | None = None, **kwargs: Any) -> None:
@@ -59,19 +59,19 @@ class DINOFSDPStrategy(FSDPStrategy):
     def _wrap_model(self, model: nn.Module) -> FullyShardedDataParallel:
         if not is_distributed():
             raise ValueError(
-                "DINOFSDPStrategy shards over several processes, but the run has one. Start it "
-                "with tools/dist_train.sh CONFIG GPUS or tools/slurm_train.sh, or leave out "
-                "runner_type and strategy."
+                "StudentTeacherFSDPStrategy shards over several processes, but the run has one. "
+                "Start it with tools/dist_train.sh CONFIG GPUS or tools/slurm_train.sh, or leave "
+                "out runner_type and strategy."
             )
         if not isinstance(model, DINO):
             raise TypeError(
-                f"DINOFSDPStrategy shards a model of type 'mmdino.DINO', but the run has a "
-                f"{type(model).__name__}. Use strategy=dict(type='FSDPStrategy')."
+                "StudentTeacherFSDPStrategy shards a model of type 'mmdino.DINO', but the run has "
+                f"a {type(model).__name__}. Use strategy=dict(type='FSDPStrategy')."
             )
         if model.is_compiled:
             raise ValueError(
-                "DINOFSDPStrategy got a model with model.compile, which has not been tried with "
-                "shards. Leave out model.compile."
+                "StudentTeacherFSDPStrategy got a model with model.compile, which has not been "
+                "tried with shards. Leave out model.compile."
             )
         policy = partial(lambda_auto_wrap_policy, lambda_fn=sharding_units(model).__contains__)
         # mmengine names the accelerator of the local rank, also where there is none.
@@ -81,7 +81,7 @@ class DINOFSDPStrategy(FSDPStrategy):
 
     def build_optim_wrapper(
         self, optim_wrapper: dict | BaseOptimWrapper, model: nn.Module | None = None
-    ) -> DINOOptimWrapper:
+    ) -> StepOptimWrapper:
         """Builds the optimiser wrapper for the sharded model."""
         # The constructor goes by shapes, and a shard has no more than one dimension. The parameters
         # stay the same objects when they are sharded again.
@@ -110,24 +110,24 @@ def _refuse_unusable(model_wrapper: dict) -> None:
     sharding = model_wrapper.get("sharding_strategy") or SHARDING
     if getattr(sharding, "name", sharding) != SHARDING:
         raise ValueError(
-            f"DINOFSDPStrategy got sharding_strategy={sharding!r}; it takes {SHARDING!r} alone. "
-            "SHARD_GRAD_OP leaves the teacher gathered after its forward pass, where its update "
-            "would not reach it, and HYBRID_SHARD has not been tried. To shard nothing, leave out "
-            "runner_type and strategy."
+            f"StudentTeacherFSDPStrategy got sharding_strategy={sharding!r}; it takes "
+            f"{SHARDING!r} alone. SHARD_GRAD_OP leaves the teacher gathered after its "
+            "forward pass, where its update would not reach it, and HYBRID_SHARD has not been "
+            "tried. To shard nothing, leave out runner_type and strategy."
         )
     for name, reason in {
         "auto_wrap_policy": "it cuts student and teacher at the same places itself",
         "use_orig_params": "weight decay and clipping need the parameters one by one",
     }.items():
         if name in model_wrapper:
-            raise ValueError(f"DINOFSDPStrategy takes no model_wrapper.{name}: {reason}.")
+            raise ValueError(f"StudentTeacherFSDPStrategy takes no model_wrapper.{name}: {reason}.")
 
 
 def _refuse_partial_gradients(optim_wrapper: BaseOptimWrapper) -> None:
-    if not isinstance(optim_wrapper, DINOOptimWrapper):
+    if not isinstance(optim_wrapper, StepOptimWrapper):
         raise TypeError(
             f"The optim_wrapper is a {type(optim_wrapper).__name__}, which takes each rank's part "
-            "of a gradient for the whole. Use optim_wrapper = dict(type='mmdino.DINOOptimWrapper', "
+            "of a gradient for the whole. Use optim_wrapper = dict(type='mmdino.StepOptimWrapper', "
             "...), or 'mmdino.DINOAmpOptimWrapper'."
         )
     if optim_wrapper.clip_grad_kwargs:

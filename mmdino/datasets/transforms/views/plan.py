@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmdino.datasets.transforms.quick_draws import QuickDraws
-from mmdino.datasets.transforms.view_group import ViewGroup
-from mmdino.datasets.transforms.view_ops import draw_crop_box, draw_jitter, uniform
+from mmdino.datasets.transforms.views.draws import QuickDraws
+from mmdino.datasets.transforms.views.group import ViewGroup
+from mmdino.datasets.transforms.views.ops import draw_crop_box, draw_jitter, uniform
 
 
 class ViewPlan(NamedTuple):

@@ -8,7 +8,7 @@ from mmengine.logging import MessageHub
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from mmdino.engine.optimizers import DINOOptimWrapper
+from mmdino.engine.optimizers import StepOptimWrapper
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def parameters():
 def build(parameters, lr=1.0, **options):
     optimizer = torch.optim.SGD(parameters, lr)
     return OPTIM_WRAPPERS.build(
-        {"type": "mmdino.DINOOptimWrapper", "optimizer": optimizer, **options}
+        {"type": "mmdino.StepOptimWrapper", "optimizer": optimizer, **options}
     )
 
 
@@ -96,7 +96,7 @@ def test_a_resumed_run_computes_by_the_kernel_of_its_config(saved):
 
     def trained(fused):
         layer = nn.Linear(2, 2)
-        wrapper = DINOOptimWrapper(torch.optim.AdamW(layer.parameters(), lr=0.1, fused=fused))
+        wrapper = StepOptimWrapper(torch.optim.AdamW(layer.parameters(), lr=0.1, fused=fused))
         wrapper.update_params(layer(torch.ones(1, 2)).sum())
         return wrapper
 

@@ -10,9 +10,9 @@ from mmengine.registry import STRATEGIES
 from mmengine.runner import FlexibleRunner
 from torch import nn
 
-from mmdino.engine.optimizers import DINOAmpOptimWrapper, DINOOptimWrapper
-from mmdino.engine.strategies import dino_fsdp_strategy
-from mmdino.engine.strategies.dino_fsdp_strategy import _refuse_partial_gradients
+from mmdino.engine.optimizers import DINOAmpOptimWrapper, StepOptimWrapper
+from mmdino.engine.strategies import student_teacher_fsdp_strategy
+from mmdino.engine.strategies.student_teacher_fsdp_strategy import _refuse_partial_gradients
 
 
 @pytest.mark.parametrize(
@@ -26,20 +26,22 @@ from mmdino.engine.strategies.dino_fsdp_strategy import _refuse_partial_gradient
 )
 def test_wrapper_arguments_that_would_miss_the_teacher_are_refused(argument, message):
     with pytest.raises(ValueError, match=message):
-        STRATEGIES.build({"type": "mmdino.DINOFSDPStrategy", "model_wrapper": argument})
+        STRATEGIES.build({"type": "mmdino.StudentTeacherFSDPStrategy", "model_wrapper": argument})
 
 
 def test_a_single_process_is_refused(tmp_path):
-    cfg = tiny_run.config(tmp_path, strategy={"type": "mmdino.DINOFSDPStrategy"}, launcher="none")
+    cfg = tiny_run.config(
+        tmp_path, strategy={"type": "mmdino.StudentTeacherFSDPStrategy"}, launcher="none"
+    )
     with pytest.raises(ValueError, match=r"dist_train\.sh"):
         FlexibleRunner(**cfg).train()
 
 
 def test_a_compiled_model_is_refused(tmp_path, monkeypatch):
     model = {**tiny_run.vit_model(), "compile": {"backend": "eager"}}
-    strategy = {"type": "mmdino.DINOFSDPStrategy"}
+    strategy = {"type": "mmdino.StudentTeacherFSDPStrategy"}
     cfg = tiny_run.config(tmp_path, model=model, strategy=strategy, launcher="none")
-    monkeypatch.setattr(dino_fsdp_strategy, "is_distributed", lambda: True)
+    monkeypatch.setattr(student_teacher_fsdp_strategy, "is_distributed", lambda: True)
     with pytest.raises(ValueError, match=r"Leave out model\.compile"):
         FlexibleRunner(**cfg).train()
 
@@ -47,8 +49,8 @@ def test_a_compiled_model_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("wrapper", "error", "message"),
     [
-        (OptimWrapper, TypeError, "DINOOptimWrapper"),
-        (lambda o: DINOOptimWrapper(o, clip_grad={"max_norm": 3.0}), ValueError, "per_tensor"),
+        (OptimWrapper, TypeError, "StepOptimWrapper"),
+        (lambda o: StepOptimWrapper(o, clip_grad={"max_norm": 3.0}), ValueError, "per_tensor"),
         (lambda o: DINOAmpOptimWrapper(optimizer=o, dtype="float16"), ValueError, "bfloat16"),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import cv2
 import numpy as np
 
-from mmdino.datasets.transforms.view_ops import BGR_TO_GRAY, mean_level, scale_and_shift
+from mmdino.datasets.transforms.views.ops import BGR_TO_GRAY, mean_level, scale_and_shift
 
 _GRAY = tuple(BGR_TO_GRAY.tolist())
 LEVEL_CHANGES = ("brightness", "contrast")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Gives a path to write to, and renames it to the wanted one when the block ends well.
 
     If the block raises, what it wrote is removed and a file that was there before stays.

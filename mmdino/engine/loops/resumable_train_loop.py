@@ -9,14 +9,14 @@ from mmengine.dist import broadcast, get_world_size
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
-from mmdino.engine.optimizers import DINOOptimWrapper
+from mmdino.engine.optimizers import StepOptimWrapper
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import LOOPS
 from mmdino.weights.pretrained import pretrained_cfg
 
 
 @LOOPS.register_module()
-class DINOTrainLoop(EpochBasedTrainLoop):
+class ResumableTrainLoop(EpochBasedTrainLoop):
     """mmengine's ``EpochBasedTrainLoop`` whose resumed runs equal uninterrupted ones.
 
     mmengine repeats an epoch from its beginning if the checkpoint was written within it. This loop
@@ -32,7 +32,7 @@ class DINOTrainLoop(EpochBasedTrainLoop):
         **kwargs: Arguments of ``EpochBasedTrainLoop``.
 
     Example:
-        >>> train_cfg = dict(type="mmdino.DINOTrainLoop", max_epochs=100, val_at_start=True)
+        >>> train_cfg = dict(type="mmdino.ResumableTrainLoop", max_epochs=100, val_at_start=True)
     """
 
     def __init__(self, *args: Any, val_at_start: bool | None = None, **kwargs: Any) -> None:
@@ -99,7 +99,7 @@ class DINOTrainLoop(EpochBasedTrainLoop):
         Else a checkpoint between epochs would lose the gradients that wait for their step, and an
         epoch of small batches would not be one of large batches.
         """
-        if isinstance(self.runner.optim_wrapper, DINOOptimWrapper):
+        if isinstance(self.runner.optim_wrapper, StepOptimWrapper):
             self.runner.optim_wrapper.epoch_length = len(self.dataloader)
             for scheduler in self.runner.param_schedulers or []:
                 if isinstance(scheduler, StepScheduler):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmdino.whole_file import whole_file
+from mmdino.utils.atomic_write import atomic_write
 
 
 def test_no_half_written_file_stays(tmp_path):
@@ -12,7 +12,7 @@ def test_no_half_written_file_stays(tmp_path):
     path.write_bytes(b"before")
 
     def fail():
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_bytes(b"half")
             raise RuntimeError("disk full")
 
@@ -24,7 +24,7 @@ def test_no_half_written_file_stays(tmp_path):
 
 def test_the_folder_is_made_and_the_suffix_kept(tmp_path):
     path = tmp_path / "new" / "a.png"
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         assert partial.suffix == ".png"
         partial.write_bytes(b"whole")
     assert path.read_bytes() == b"whole"

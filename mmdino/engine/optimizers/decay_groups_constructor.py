@@ -21,7 +21,7 @@ FUSED_DEVICES = ("cpu", "cuda")
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class DINOOptimWrapperConstructor:
+class DecayGroupsConstructor:
     """Builds the optimiser with two groups: what weight decay acts on, and what it does not.
 
     Biases and one-dimensional parameters are not decayed. mmengine's own constructor makes a group
@@ -44,8 +44,8 @@ class DINOOptimWrapperConstructor:
 
     Example:
         >>> optim_wrapper = dict(
-        ...     type="mmdino.DINOOptimWrapper",
-        ...     constructor="mmdino.DINOOptimWrapperConstructor",
+        ...     type="mmdino.StepOptimWrapper",
+        ...     constructor="mmdino.DecayGroupsConstructor",
         ...     optimizer=dict(type="AdamW", lr=0.0005, weight_decay=0.04))
         >>> auto_scale_lr = dict(enable=True, base_batch_size=256)
     """
@@ -53,7 +53,7 @@ class DINOOptimWrapperConstructor:
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         if paramwise_cfg:
             raise ValueError(
-                f"DINOOptimWrapperConstructor got paramwise_cfg={paramwise_cfg}. It decides by the "
+                f"DecayGroupsConstructor got paramwise_cfg={paramwise_cfg}. It decides by the "
                 "shape of a parameter alone; for other rules take mmengine's constructor (leave "
                 "out optim_wrapper.constructor)."
             )

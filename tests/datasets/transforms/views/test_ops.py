@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 from torchvision import transforms
 from torchvision.transforms import functional as reference
 
-from mmdino.datasets.transforms import view_ops
+from mmdino.datasets.transforms.views import ops as view_ops
 
 
 def draw_photo(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from mmengine.runner import FlexibleRunner, Runner
 
-from mmdino.command_line import progress_bar, refuse_idle_options, require_mmseg, runner_class
+from mmdino.utils.command_line import progress_bar, refuse_idle_options, require_mmseg, runner_class
 
 
 def test_missing_mmsegmentation_is_explained(monkeypatch):

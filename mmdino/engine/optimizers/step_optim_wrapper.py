@@ -17,7 +17,7 @@ KERNEL_OPTIONS = ("fused", "foreach")
 
 
 @OPTIM_WRAPPERS.register_module()
-class DINOOptimWrapper(OptimWrapper):
+class StepOptimWrapper(OptimWrapper):
     """``OptimWrapper`` that can clip each tensor by itself and says when it took a step.
 
     Args:
@@ -30,8 +30,9 @@ class DINOOptimWrapper(OptimWrapper):
 
     Attributes:
         epoch_length: Micro-batches an epoch, where an accumulation ends with the epoch;
-            ``DINOTrainLoop`` sets it. None lets it run on into the next, as mmengine does.
-        shard_group: Ranks that each hold a part of every parameter; ``DINOFSDPStrategy`` sets it.
+            ``ResumableTrainLoop`` sets it. None lets it run on into the next, as mmengine does.
+        shard_group: Ranks that each hold a part of every parameter; ``StudentTeacherFSDPStrategy``
+            sets it.
         step_taken: Whether the last micro-batch made the optimiser move the weights.
 
     Raises:
@@ -39,7 +40,7 @@ class DINOOptimWrapper(OptimWrapper):
 
     Example:
         >>> optim_wrapper = dict(
-        ...     type="mmdino.DINOOptimWrapper",
+        ...     type="mmdino.StepOptimWrapper",
         ...     optimizer=dict(type="AdamW", lr=0.0005, weight_decay=0.04),
         ...     clip_grad=dict(type="per_tensor", max_norm=3.0))
     """

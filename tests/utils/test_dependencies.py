@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mmdino.dependencies import check_dependencies
+from mmdino.utils.dependencies import check_dependencies
 
 ONEDL = {
     "onedl-mmengine": "0.10.12",

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from mmdino.datasets import DrawnShapes
 from mmdino.datasets.samplers.seeded_index import SeededIndex
-from mmdino.datasets.shape_painter import (
+from mmdino.datasets.synthetic_shapes.shape_painter import (
     DARK_RANGE,
     KINDS,
     LIGHT_RANGE,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmdino.checkpoints import allow_checkpoint_classes, history_buffer_method
+from mmdino.utils.safe_pickle import allow_checkpoint_classes, history_buffer_method
 
 
 class Foreign:

@@ -97,7 +97,7 @@ def test_validation_before_the_first_iteration(tmp_path):
     """Only there: a resumed run has had it."""
     options = {
         **tiny_run.validation(),
-        "train_cfg": {"type": "mmdino.DINOTrainLoop", "max_epochs": 2, "val_at_start": True},
+        "train_cfg": {"type": "mmdino.ResumableTrainLoop", "max_epochs": 2, "val_at_start": True},
         "default_hooks": {
             "checkpoint": {
                 "type": "CheckpointHook",
@@ -124,7 +124,7 @@ def test_loaded_weights_are_validated_first_unless_told_otherwise(tmp_path, val_
         load_from=str(tmp_path / "first" / "iter_12.pth"),
         custom_hooks=[*tiny_run.hooks(), validations],
         train_cfg={
-            "type": "mmdino.DINOTrainLoop",
+            "type": "mmdino.ResumableTrainLoop",
             "max_epochs": 1,
             "val_at_start": val_at_start,
         },

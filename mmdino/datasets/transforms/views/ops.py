@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from mmdino.datasets.transforms.quick_draws import QuickDraws
+from mmdino.datasets.transforms.views.draws import QuickDraws
 
 CROP_TRIES = 10
 BGR_TO_GRAY = np.array([0.114, 0.587, 0.299])

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmdino.datasets.transforms.quick_draws import BATCH, QuickDraws
+from mmdino.datasets.transforms.views.draws import BATCH, QuickDraws
 
 DRAWS = 20 * BATCH + 7
 

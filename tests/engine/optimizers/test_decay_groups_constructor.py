@@ -21,8 +21,8 @@ def model():
 
 def build(model, **options):
     config = {
-        "type": "mmdino.DINOOptimWrapper",
-        "constructor": "mmdino.DINOOptimWrapperConstructor",
+        "type": "mmdino.StepOptimWrapper",
+        "constructor": "mmdino.DecayGroupsConstructor",
         "optimizer": OPTIMIZER,
         **options,
     }
@@ -53,8 +53,8 @@ def test_bad_configs_are_refused(model):
     with pytest.raises(ValueError, match=r"paramwise_cfg=\{'bias_lr_mult': 2\}"):
         build(model, paramwise_cfg={"bias_lr_mult": 2})
     config = {
-        "type": "mmdino.DINOOptimWrapper",
-        "constructor": "mmdino.DINOOptimWrapperConstructor",
+        "type": "mmdino.StepOptimWrapper",
+        "constructor": "mmdino.DecayGroupsConstructor",
     }
     with pytest.raises(ValueError, match="has no 'optimizer'"):
         build_optim_wrapper(model, config)

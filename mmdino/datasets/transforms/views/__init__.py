@@ -1,0 +1,1 @@
+"""How a view is made: its options, its draws, its pixels."""

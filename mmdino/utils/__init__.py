@@ -1,0 +1,1 @@
+"""What no one part of the package owns: files, the command line, the environment."""
