@@ -16,6 +16,7 @@ from mmdino.engine.model_access import bare_model
 
 ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48}
 VIEW_SIZES = (32, 32, 16, 16)
+SCRIPTS = Path(__file__).parent / "scripts"
 
 
 class RandomViews(Dataset):

@@ -39,7 +39,8 @@ class StudentTeacher(SelfSupervisedModel):
 
     Args:
         backbone: Config of a backbone, as in :class:`SelfSupervisedModel`.
-        head: Config of the projection head, which runs once on the features of all views.
+        head: Config of the projection head, which runs once on the features of all views: a module
+            from features (N, D) to outputs (N, .), or a neck of mmpretrain.
         loss: Config of the loss: a module that maps student outputs (V, B, .) and teacher outputs
             (G, B, .), the global views first, to a dict with ``loss`` and metrics.
         neck: Config of a neck.
@@ -110,6 +111,11 @@ class StudentTeacher(SelfSupervisedModel):
             self.teacher = build_networks(student)
         elif teacher == "frozen":
             self.teacher = build_networks(copy.deepcopy(teacher_cfg))
+        # Noted here, since a wrapper that shards the parts hides their classes.
+        parts = {"head": self.head, "predictor": self.predictor}
+        if self.teacher is not None and "head" in self.teacher:
+            parts["teacher_head"] = self.teacher["head"]
+        self._takes_tuple = {name: is_mmpretrain_neck(part) for name, part in parts.items()}
         if sync_bn:
             self.synchronise_batch_norms()
         self._prepare_teacher()
@@ -208,7 +214,7 @@ class StudentTeacher(SelfSupervisedModel):
         outputs = view_features(global_views, self.teacher["backbone"], self.teacher_neck)
         if "head" in self.teacher:
             check_feature(outputs, self.teacher["head"])
-            outputs = _last(self.teacher["head"](outputs))
+            outputs = self._project("teacher_head", self.teacher["head"], outputs)
         return outputs.unflatten(0, (len(global_views), -1))
 
     def _compare(
@@ -224,12 +230,16 @@ class StudentTeacher(SelfSupervisedModel):
         lazy = lazy and getattr(self.head, "gives_lazy_logits", False)
         if lazy and targets is not None and self.predictor is None:
             return self.head(features, use)
-        outputs = _last(self.head(features))
+        outputs = self._project("head", self.head, features)
         if targets is None:
             targets = outputs.unflatten(0, views)[: self.num_global_views]
         if self.predictor is not None:
-            outputs = _last(self.predictor(outputs))
+            outputs = self._project("predictor", self.predictor, outputs)
         return use(outputs)
+
+    def _project(self, name: str, module: nn.Module, x: Tensor) -> Tensor:
+        """Runs a head or a predictor on features (N, D)."""
+        return module((x,))[-1] if self._takes_tuple[name] else module(x)
 
     def extract_feat(
         self, inputs: Tensor, network: Literal["teacher", "student"] | None = None
@@ -257,6 +267,6 @@ class StudentTeacher(SelfSupervisedModel):
         return self.teacher["neck"] if "neck" in self.teacher else None
 
 
-def _last(outputs: Tensor | tuple[Tensor, ...] | list[Tensor]) -> Tensor:
-    """mmpretrain's necks return a tuple."""
-    return outputs[-1] if isinstance(outputs, (tuple, list)) else outputs
+def is_mmpretrain_neck(module: nn.Module | None) -> bool:
+    """Whether a module is one of mmpretrain's necks, which take and return a tuple."""
+    return type(module).__module__.startswith("mmpretrain.models.necks")
