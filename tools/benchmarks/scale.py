@@ -20,7 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
 from torch import nn
 
-from mmdino.benchmarking.report import draw_lines, print_table, write_json
+from common.report import draw_lines, print_table, write_json
 from mmdino.utils.command_line import existing_file
 
 IMAGENET_IMAGES = 1_281_167
