@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from mmdino.benchmarking.timing import Timing, compare, peak_bytes
+from common.timing import Timing, compare, peak_bytes
 
 
 def test_rounds_alternate_and_each_begins_with_another_case():

@@ -1,19 +1,18 @@
-"""Each benchmark runs on tiny sizes, and what it calls the baseline computes what ours does."""
+"""Each benchmark that times torch runs on tiny sizes."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import tiny_run
 import torch
 
-import mmdino
-from mmdino.benchmarking.dino_step import build_dino, dino_step
-from mmdino.benchmarking.plain_step import PlainStep
-
-FOLDER = Path(mmdino.__file__).parents[1] / "tools" / "benchmarks"
+FOLDER = Path(__file__).parents[3] / "tools" / "benchmarks"
 
 
 def load(name):
@@ -57,6 +56,15 @@ def test_a_benchmark_prints_a_table_and_writes_its_files(tmp_path, capsys, name,
     assert sorted(tmp_path.iterdir()) == sorted(files)
 
 
+def test_a_script_finds_the_common_code_from_any_directory(tmp_path):
+    command = [sys.executable, str(FOLDER / "views.py"), "--help"]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=tiny_run.script_env(), capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert "--images" in result.stdout
+
+
 def test_steps_of_several_batch_sizes_are_drawn_as_lines(tmp_path):
     step = load("step")
     argv = ["--smoke", "--no-memory", "--rounds", "1", "--figure", str(tmp_path / "figure.png")]
@@ -75,37 +83,3 @@ def test_products_of_a_step_are_all_of_the_networks():
     teacher = [product for product in products if not product.gradients]
     backbone = [product for product in teacher if product.k != 2048 and product.n < 2048]
     assert sum(product.flops for product in backbone) / 4 == pytest.approx(4.6e9, rel=0.02)
-
-
-def test_plain_step_computes_what_ours_does():
-    """Loss, gradient step, teacher and centre, so that the two times are of the same work."""
-    torch.manual_seed(0)
-    step = load("step")
-    args = step.parser().parse_args([])
-    vars(args).update(step.SMOKE)
-    model = build_dino(
-        args.arch, args.patch, args.global_size, args.prototypes, "cpu", drop_path_rate=0.0
-    ).double()
-    with torch.no_grad():
-        model.head.last_layer.weight_v.add_(torch.randn_like(model.head.last_layer.weight_v))
-    plain = PlainStep(model)
-    views = [torch.randint(256, (2, 3, side, side), dtype=torch.uint8) for side in (32, 32, 16, 16)]
-    ours = dino_step(model, None)
-    for _ in range(2):
-        ours(views)
-        plain(views)
-    backbone, head = plain.teacher
-    expected = dict(model.teacher["backbone"].named_parameters())
-    torch.testing.assert_close(backbone.cls_token, expected["cls_token"], rtol=0, atol=1e-9)
-    torch.testing.assert_close(
-        backbone.blocks[1]["fc1"].weight,
-        expected["layers.1.ffn.layers.0.0.weight"],
-        rtol=0,
-        atol=1e-9,
-    )
-    direction = head.last_layer.parametrizations.weight.original1
-    torch.testing.assert_close(
-        direction, model.teacher["head"].last_layer.weight_v, rtol=0, atol=1e-9
-    )
-    torch.testing.assert_close(plain.center, model.dino_loss.center, rtol=0, atol=1e-9)
-    assert not torch.equal(expected["cls_token"], model.backbone.cls_token)

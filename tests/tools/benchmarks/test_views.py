@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "benchmarks" / "views.py"
+TOOL = Path(__file__).parents[3] / "tools" / "benchmarks" / "views.py"
 main = runpy.run_path(str(TOOL))["main"]
 
 

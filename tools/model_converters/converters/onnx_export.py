@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from converters.checks import package
 from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
 from mmdino.utils.atomic_write import atomic_write
-from mmdino.weights.checks import package
 from mmdino.weights.networks import feature_of
 
 OPSET = 17

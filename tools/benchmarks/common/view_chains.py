@@ -16,7 +16,7 @@ from mmcv.transforms import Compose
 from PIL import Image, ImageFilter
 from torchvision import transforms
 
-from mmdino.benchmarking.options import use_threads
+from common.options import use_threads
 from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS, ViewGroup, parse_view_groups
 from mmdino.datasets.transforms.views.ops import draw_crop_box, resize_crop

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import mmdino
-from mmdino.benchmarking.feeding import Feeding
-from mmdino.benchmarking.view_chains import OURS, PILLOW, chains
-from mmdino.benchmarking.view_loader import draw_photographs
+from common.feeding import Feeding
+from common.view_chains import OURS, PILLOW, chains
+from common.view_loader import draw_photographs
 
-FILE = Path(mmdino.__file__).parents[1] / "tools" / "benchmarks" / "end_to_end.py"
+FILE = Path(__file__).parents[3] / "tools" / "benchmarks" / "end_to_end.py"
 CASES = [OURS, PILLOW, "step alone", f"views alone, {OURS}", f"views alone, {PILLOW}"]
 
 

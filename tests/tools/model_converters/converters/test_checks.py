@@ -10,8 +10,8 @@ import tiny_weights
 import torch
 import torchvision
 
-from mmdino.weights.checks import check_backbone, check_full, features_by, random_images
-from mmdino.weights.conversion import convert_backbone, full_weights, write_backbone
+from converters.checks import check_backbone, check_full, features_by, random_images
+from converters.conversion import convert_backbone, full_weights, write_backbone
 from mmdino.weights.files import write_tensors
 from mmdino.weights.networks import backbone_weights
 from mmdino.weights.specs import vit_config

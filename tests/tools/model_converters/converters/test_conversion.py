@@ -8,18 +8,21 @@ import torch
 import torchvision
 from mmengine.registry import MODELS
 
-from mmdino.weights.conversion import (
+from converters.conversion import (
     convert_backbone,
     full_checkpoint,
     full_weights,
     keep_expected,
     match_weights,
+    require_match,
     write_backbone,
     write_full,
 )
 from mmdino.weights.files import read_checkpoint, write_tensors
+from mmdino.weights.matching import compare
 from mmdino.weights.networks import backbone_weights
 
+EXPECTED = {"a": torch.zeros(2), "b": torch.zeros(3), "c": torch.zeros(1)}
 TARGETS = {
     "mmdino": "out.safetensors",
     "authors": "out.pth",
@@ -155,3 +158,28 @@ def test_only_the_authors_and_mmdino_have_full_files(tmp_path):
 def test_only_tensors_of_the_network_are_kept(weights):
     more = weights._replace(state_dict=weights.state_dict | {"dist_token": torch.zeros(1)})
     assert "dist_token" not in keep_expected(more.state_dict, match_weights(more))
+
+
+@pytest.mark.parametrize(
+    ("came", "allowed", "message"),
+    [
+        ({"a": EXPECTED["a"], "b": EXPECTED["b"]}, "allow_missing", "missing: c.*--allow-missing"),
+        (EXPECTED | {"d": torch.zeros(1)}, "allow_unexpected", "unexpected: d.*--allow-unexp"),
+    ],
+)
+def test_a_flag_lets_through_what_is_refused_without(came, allowed, message):
+    match = compare(came, EXPECTED)
+    with pytest.raises(ValueError, match=message):
+        require_match(match)
+    require_match(match, **{allowed: True})
+
+
+def test_no_flag_lets_another_shape_through():
+    match = compare(EXPECTED | {"a": torch.zeros(5)}, EXPECTED)
+    with pytest.raises(ValueError, match="A tensor of another shape cannot be converted"):
+        require_match(match, allow_missing=True, allow_unexpected=True)
+
+
+def test_part_of_a_network_cannot_be_checked():
+    with pytest.raises(ValueError, match="--check computes with the whole network"):
+        require_match(compare({}, EXPECTED), allow_missing=True, check=True)

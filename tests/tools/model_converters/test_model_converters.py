@@ -16,7 +16,7 @@ from transformers import ViTModel
 from mmdino.weights.files import read_checkpoint, write_tensors
 from mmdino.weights.networks import feature_of, load_backbone
 
-TOOLS = Path(__file__).parents[2] / "tools" / "model_converters"
+TOOLS = Path(__file__).parents[3] / "tools" / "model_converters"
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 

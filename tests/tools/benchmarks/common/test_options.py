@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmdino.benchmarking.options import benchmark_parser, use_threads
+from common.options import benchmark_parser, use_threads
 
 
 def test_options_all_benchmarks_have():

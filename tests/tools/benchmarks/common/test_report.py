@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from mmdino.benchmarking.report import draw_bars, draw_lines, print_table, timing_rows, write_json
-from mmdino.benchmarking.timing import Timing
+from common.report import draw_bars, draw_lines, print_table, timing_rows, write_json
+from common.timing import Timing
 
 
 def test_rows_have_ratios_to_baseline_and_limit(capsys):

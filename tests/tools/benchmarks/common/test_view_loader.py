@@ -7,9 +7,9 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 
-from mmdino.benchmarking import view_loader as module
-from mmdino.benchmarking.view_chains import OURS, PILLOW
-from mmdino.benchmarking.view_loader import draw_photographs, view_loader
+from common import view_loader as module
+from common.view_chains import OURS, PILLOW
+from common.view_loader import draw_photographs, view_loader
 
 VIEWS = [{"num": 2, "size": 32, "scale": (0.4, 1.0)}, {"num": 3, "size": 16, "scale": (0.1, 0.4)}]
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from mmdino.benchmarking.timing import Timing
+from common.timing import Timing
 from mmdino.utils.atomic_write import atomic_write
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmdino.weights.authors_forward import head_logits, vit_feature
+from converters.authors_forward import head_logits, vit_feature
 from mmdino.weights.specs import head_config
 
 

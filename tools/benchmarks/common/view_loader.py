@@ -12,7 +12,7 @@ from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader, Dataset
 
-from mmdino.benchmarking.view_chains import chains, one_thread
+from common.view_chains import chains, one_thread
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS
 
 ENDLESS = 1 << 30

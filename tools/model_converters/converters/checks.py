@@ -13,8 +13,8 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmdino.weights.authors_forward import head_logits, vit_feature
-from mmdino.weights.conversion import (
+from converters.authors_forward import head_logits, vit_feature
+from converters.conversion import (
     FullWeights,
     convert_backbone,
     full_checkpoint,

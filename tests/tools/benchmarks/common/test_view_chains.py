@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmdino.benchmarking.view_chains import chains
+from common.view_chains import chains
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmdino.benchmarking.view_statistics import FAR, deviates, view_statistics
+from common.view_statistics import FAR, deviates, view_statistics
 
 
 def noise(seed: int, brightness: int = 0) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mmdino.benchmarking.feeding import feed
+from common.feeding import feed
 
 SLOW = 0.03
 

@@ -6,7 +6,7 @@ import argparse
 
 import torch
 
-from mmdino.benchmarking.dino_step import DTYPES
+from common.dino_step import DTYPES
 
 SMOKE_MODEL = {
     "arch": {"embed_dims": 16, "num_layers": 2, "num_heads": 2, "feedforward_channels": 64},

@@ -11,7 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 import mmdino  # noqa: F401
-from mmdino.benchmarking.plain_step import CLIP_NORM, LR, MOMENTUM, WEIGHT_DECAY
+from common.plain_step import CLIP_NORM, LR, MOMENTUM, WEIGHT_DECAY
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
 from mmdino.engine.optimizers import DecayGroupsConstructor
 from mmdino.models import DINO
