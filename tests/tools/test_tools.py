@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 ROOT = Path(__file__).parents[2]
+TRAIN = runpy.run_path(str(ROOT / "tools" / "train.py"))
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,36 @@ def test_amp_trains(tmp_path, small):
         options=[*small, "train_cfg.max_epochs=1"],
     )
     assert "Mixed precision: torch.bfloat16" in output
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("auto", "auto"), ("float16", "float16"), ("off", "float32")]
+)
+def test_amp_sets_the_precision_of_the_wrapper(precision, expected):
+    cfg = Config({"optim_wrapper": {"type": "mmdino.StepOptimWrapper", "precision": "bfloat16"}})
+    TRAIN["set_precision"](cfg, precision)
+    assert cfg.optim_wrapper == {"type": "mmdino.StepOptimWrapper", "precision": expected}
+
+
+@pytest.mark.parametrize("start", [{}, {"type": "AmpOptimWrapper", "loss_scale": "dynamic"}])
+def test_amp_exchanges_mmengines_wrapper(monkeypatch, start):
+    set_precision = TRAIN["set_precision"]
+    cfg = Config({"optim_wrapper": {"accumulative_counts": 2, **start}})
+    with pytest.raises(ValueError, match="needs an accelerator"):
+        set_precision(cfg, "auto")
+    monkeypatch.setitem(set_precision.__globals__, "get_device", lambda: "npu")
+    set_precision(cfg, "auto")
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype) == ("AmpOptimWrapper", "bfloat16")
+    set_precision(cfg, "float16")
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype) == ("AmpOptimWrapper", "float16")
+    set_precision(cfg, "off")
+    assert cfg.optim_wrapper == {"accumulative_counts": 2, "type": "OptimWrapper"}
+
+
+def test_amp_refuses_other_wrappers():
+    cfg = Config({"optim_wrapper": {"type": "ApexOptimWrapper"}})
+    with pytest.raises(ValueError, match="the config has 'ApexOptimWrapper'"):
+        TRAIN["set_precision"](cfg, "auto")
 
 
 @pytest.mark.parametrize(
