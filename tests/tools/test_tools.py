@@ -129,6 +129,31 @@ def test_amp_trains(tmp_path, small):
     assert "Mixed precision: torch.bfloat16" in output
 
 
+def train(work_dir, *options):
+    """Trains in this process; runs of one name would share mmengine's message hub."""
+    arguments = [str(ROOT / "configs" / "dino_vitt4_cifar10.py"), "--work-dir", str(work_dir)]
+    here = ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
+    name = f"experiment_name={work_dir.name}"
+    TRAIN["main"]([*arguments, "--cfg-options", *options, *here, name])
+
+
+def test_a_hook_is_switched_off(tmp_path, trained, small):
+    work_dir, _ = trained
+    assert (work_dir / "training.png").is_file()
+    train(tmp_path, *small, "train_cfg.max_epochs=1", "default_hooks.training_figure=None")
+    assert (tmp_path / "epoch_1.pth").is_file()
+    assert not (tmp_path / "training.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("hook", "name"), [("ema_teacher", "EMATeacherHook"), ("center_update", "CenterUpdateHook")]
+)
+def test_a_hook_that_the_method_needs_is_missed_at_the_start(tmp_path, small, hook, name):
+    with pytest.raises(ValueError, match=rf"nothing updates .*{name}"):
+        train(tmp_path, *small, f"default_hooks.{hook}=None")
+    assert not list(tmp_path.glob("epoch_*.pth"))
+
+
 @pytest.mark.parametrize(
     ("precision", "expected"), [("auto", "auto"), ("float16", "float16"), ("off", "float32")]
 )
@@ -182,6 +207,11 @@ def test_amp_refuses_other_wrappers():
             ["configs/dino_vitt4_cifar10.py"],
             ["max_epochs=3"],
             "ValueError: --cfg-options max_epochs would change nothing",
+        ),
+        (
+            ["configs/dino_vitt4_cifar10.py"],
+            ["default_hooks.ema_techer=None"],
+            "default_hooks has no 'ema_techer'. It has center_update, ",
         ),
     ],
 )
