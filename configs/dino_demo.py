@@ -26,7 +26,6 @@ model = dict(
         use_bn=True,
     ),
     loss=dict(teacher_temp=0.03, center_momentum=0.8),
-    view_sizes=(global_size, local_size),
 )
 jitter = dict(brightness=0.2, contrast=0.2, blur_sigma=(0.1, 1.0))
 train_pipeline = [

@@ -26,7 +26,6 @@ model = dict(
         hidden_channels=512,
         bottleneck_channels=128,
     ),
-    view_sizes=(global_size, local_size),
 )
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),

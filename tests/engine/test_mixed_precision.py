@@ -7,7 +7,7 @@ import tiny_run
 import torch
 from mmengine.registry import init_default_scope
 
-STEPS = 30
+STEPS = 60
 
 
 def losses(work_dir, **wrapper):

@@ -15,7 +15,7 @@ from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
-from mmdino.engine.progress import dino_model
+from mmdino.engine.model_access import bare_model
 from mmdino.registry import HOOKS
 from mmdino.visualization import (
     TrainingCurves,
@@ -83,7 +83,6 @@ class TrainingFigureHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Checks the model, and takes up what the figure of an interrupted run has."""
-        dino_model(runner, self)
         if runner.iter and is_main_process():
             record = recover(self._curves(runner, runner.iter), self._path(runner), runner)
             runner.message_hub.update_info(RECORD, record)
@@ -92,7 +91,7 @@ class TrainingFigureHook(Hook):
         """Keeps the views of the first batch, before the model may change them in place."""
         if self._views or not self.num_images or not is_main_process():
             return
-        preprocessor = dino_model(runner, self).data_preprocessor
+        preprocessor = bare_model(runner).data_preprocessor
         bgr = getattr(preprocessor, "bgr_to_rgb", True)
         self._views = first_views(data_batch["inputs"], self.num_images, bgr)
 
@@ -150,7 +149,7 @@ class TrainingFigureHook(Hook):
             if f"train/{name}" in hub.log_scalars
         }
         return TrainingCurves(
-            num_prototypes=dino_model(runner, self).dino_loss.num_prototypes,
+            num_prototypes=bare_model(runner).dino_loss.num_prototypes,
             knn=tuple(tuple(point) for point in hub.get_info(RECORD, [])),
             iterations_per_epoch=None if by_iteration else len(runner.train_dataloader),
             **aligned(histories, done),
@@ -165,7 +164,7 @@ class TrainingFigureHook(Hook):
         curves = self._curves(runner, done)
         if not (curves.iteration.size or curves.knn or self._views):
             return False
-        views_seen = dino_model(runner, self).num_global_views
+        views_seen = bare_model(runner).num_global_views
         figure = draw_training_figure(curves, self._views, views_seen)
         try:
             write_training_figure(figure, curves_as_json(curves), self._path(runner))

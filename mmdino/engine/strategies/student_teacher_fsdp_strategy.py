@@ -1,4 +1,4 @@
-"""mmengine's FSDP strategy for DINO."""
+"""mmengine's FSDP strategy for a student and its teacher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
 from mmdino.engine.optimizers import StepOptimWrapper
 from mmdino.engine.sharding import filled_optimizer_state, sharding_units
-from mmdino.models import DINO
 from mmdino.registry import STRATEGIES
 
 SHARDING = "FULL_SHARD"
@@ -63,10 +62,10 @@ class StudentTeacherFSDPStrategy(FSDPStrategy):
                 "Start it with tools/dist_train.sh CONFIG GPUS or tools/slurm_train.sh, or leave "
                 "out runner_type and strategy."
             )
-        if not isinstance(model, DINO):
+        if not hasattr(model, "networks"):
             raise TypeError(
-                "StudentTeacherFSDPStrategy shards a model of type 'mmdino.DINO', but the run has "
-                f"a {type(model).__name__}. Use strategy=dict(type='FSDPStrategy')."
+                "StudentTeacherFSDPStrategy shards the networks of a method of mmdino, but the run "
+                f"has a {type(model).__name__}. Use strategy=dict(type='FSDPStrategy')."
             )
         if model.is_compiled:
             raise ValueError(
