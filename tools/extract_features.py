@@ -24,8 +24,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", help="file of weights, of this project or another")
     parser.add_argument("images", help="folder with a folder of images for each class")
     parser.add_argument("bank", help="folder to keep the features in")
-    parser.add_argument("--share", type=float, default=1.0, help="share of each class to take")
-    parser.add_argument("--share-seed", type=int, default=0, help="another seed, another share")
+    parser.add_argument("--fraction", type=float, default=1.0, help="fraction of each class")
+    parser.add_argument("--fraction-seed", type=int, default=0, help="seed of the fraction")
     add_extraction_options(parser)
     return parser
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     command = command_line("extract_features.py", argv)
     bank = bank_from(
-        args, network_from(args), args.images, args.bank, command, args.share, args.share_seed
+        args, network_from(args), args.images, args.bank, command, args.fraction, args.fraction_seed
     )
     print(
         f"{bank.folder}: {len(bank)} features of {bank.width} numbers, {len(bank.classes)} "

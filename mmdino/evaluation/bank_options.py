@@ -54,7 +54,7 @@ def bank_from(
 ) -> FeatureBank:
     """Makes a bank as the options say, or opens it if it is there."""
     dataset = labelled_images(
-        images, args.size, args.crop, every=args.every, share=share, share_seed=share_seed
+        images, args.size, args.crop, every=args.every, fraction=share, fraction_seed=share_seed
     )
     return make_bank(
         evaluated,

@@ -116,7 +116,7 @@ def labelled_images(
         folder: The folder.
         size: Length of the shorter side in pixels.
         crop: Side of the central square that is kept.
-        **options: ``every``, ``share`` and ``share_seed`` of :class:`ImageFolder`.
+        **options: ``every``, ``fraction`` and ``fraction_seed`` of :class:`ImageFolder`.
 
     Raises:
         FileNotFoundError: If the folder is missing or holds no images.

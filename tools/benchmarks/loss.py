@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmdino.benchmarking.dino_step import DTYPES
-from mmdino.benchmarking.options import benchmark_parser, use_machine
-from mmdino.benchmarking.plain_step import PlainHead, per_pair_loss
-from mmdino.benchmarking.report import draw_lines, print_table, timing_rows, write_json
-from mmdino.benchmarking.timing import compare, peak_bytes
+from common.dino_step import DTYPES
+from common.options import benchmark_parser, use_machine
+from common.plain_step import PlainHead, per_pair_loss
+from common.report import draw_lines, print_table, timing_rows, write_json
+from common.timing import compare, peak_bytes
 from mmdino.models import DINOHead, DINOLoss
 
 TARGET = 0.5
