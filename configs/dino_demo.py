@@ -4,7 +4,7 @@ _base_ = [
     "_base_/backbones/demo.py",
     "_base_/models/dino_vit.py",
     "_base_/schedules/adamw_100ep.py",
-    "_base_/default_runtime.py",
+    "_base_/hooks/dino.py",
 ]
 
 # So small a network on so few images wants a quick teacher, a sharp target and few prototypes. For

@@ -56,5 +56,5 @@ def took_step(optim_wrapper: OptimWrapper) -> bool:
     raise TypeError(
         f"The optim_wrapper is a {type(optim_wrapper).__name__}, which does not say when fp16 "
         "skips a step; teacher and centre must then stay. Use "
-        "optim_wrapper = dict(type='mmdino.DINOAmpOptimWrapper', ...), or OptimWrapper."
+        "optim_wrapper = dict(type='mmdino.StepOptimWrapper', precision='float16', ...)."
     )

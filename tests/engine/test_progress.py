@@ -45,7 +45,7 @@ def test_wrappers_that_do_not_tell_their_steps_are_refused(tmp_path, wrapper, ho
         wrapper={"type": wrapper, "clip_grad": None},
         custom_hooks=[{"type": f"mmdino.{hook}"}],
     )
-    with pytest.raises(TypeError, match=f"{wrapper.__name__}.*mmdino.DINOAmpOptimWrapper"):
+    with pytest.raises(TypeError, match=f"{wrapper.__name__}.*mmdino.StepOptimWrapper"):
         runner.train()
 
 

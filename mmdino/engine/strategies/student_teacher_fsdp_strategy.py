@@ -14,7 +14,7 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
-from mmdino.engine.optimizers import DINOAmpOptimWrapper, StepOptimWrapper
+from mmdino.engine.optimizers import StepOptimWrapper
 from mmdino.engine.sharding import filled_optimizer_state, sharding_units
 from mmdino.registry import STRATEGIES
 
@@ -127,15 +127,15 @@ def _refuse_partial_gradients(optim_wrapper: BaseOptimWrapper) -> None:
         raise TypeError(
             f"The optim_wrapper is a {type(optim_wrapper).__name__}, which takes each rank's part "
             "of a gradient for the whole. Use optim_wrapper = dict(type='mmdino.StepOptimWrapper', "
-            "...), or 'mmdino.DINOAmpOptimWrapper'."
+            "...)."
         )
     if optim_wrapper.clip_grad_kwargs:
         raise ValueError(
             f"clip_grad={optim_wrapper.clip_grad_kwargs} would clip by the norm of one rank's part "
             "of the gradients. Use clip_grad=dict(type='per_tensor', max_norm=3.0)."
         )
-    if isinstance(optim_wrapper, DINOAmpOptimWrapper) and optim_wrapper.loss_scaler.is_enabled():
+    if optim_wrapper.scales_loss:
         raise ValueError(
             "float16 with sharded gradients would have each rank decide by itself whether to skip "
-            "a step. Use optim_wrapper.dtype='bfloat16', which needs no loss scaling."
+            "a step. Use optim_wrapper.precision='bfloat16', which needs no loss scaling."
         )

@@ -83,13 +83,10 @@ def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
         model: What :func:`build_dino` returns.
         dtype: Precision of autocast; None for none.
     """
-    wrapper = {"type": "mmdino.StepOptimWrapper"}
-    if dtype is not None:
-        name = str(dtype).removeprefix("torch.")
-        wrapper = {"type": "mmdino.DINOAmpOptimWrapper", "dtype": name}
     optim_wrapper = DecayGroupsConstructor(
         {
-            **wrapper,
+            "type": "mmdino.StepOptimWrapper",
+            "precision": str(dtype or torch.float32).removeprefix("torch."),
             "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": WEIGHT_DECAY},
             "clip_grad": {"type": "per_tensor", "max_norm": CLIP_NORM},
         }
