@@ -83,19 +83,8 @@ val_evaluator = dict(type="mmdino.KNNMetric", k=20, temperature=0.07)
 
 optim_wrapper = dict(optimizer=dict(lr=lr))
 param_scheduler = [
-    dict(
-        type="mmdino.WarmupCosineLR",
-        warmup=1,
-        end_lr=1e-6,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmdino.CosineWeightDecay",
-        end_value=0.1,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
+    dict(_base_.lr_schedule, warmup=1),
+    dict(_base_.decay_schedule, end_value=0.1),
 ]
 default_hooks = dict(
     ema_teacher=dict(momentum=momentum),

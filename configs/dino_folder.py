@@ -41,7 +41,8 @@ train_dataloader = dict(
     collate_fn=dict(type="default_collate"),
     dataset=dict(type="mmdino.ImageFolder", data_root=data_root, pipeline=train_pipeline),
 )
-optim_wrapper = dict(optimizer=dict(lr=lr))
+# Mixed precision; --amp off computes in float32.
+optim_wrapper = dict(optimizer=dict(lr=lr), precision="auto")
 default_hooks = dict(
     ema_teacher=dict(momentum=momentum),
     checkpoint=dict(interval=10),

@@ -43,19 +43,8 @@ train_pipeline = [
 train_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=lr))
 param_scheduler = [
-    dict(
-        type="mmdino.WarmupCosineLR",
-        warmup=warmup_epochs,
-        end_lr=1e-6,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmdino.CosineWeightDecay",
-        end_value=0.1,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
+    dict(_base_.lr_schedule, warmup=warmup_epochs),
+    dict(_base_.decay_schedule, end_value=0.1),
 ]
 default_hooks = dict(ema_teacher=dict(momentum=momentum))
 train_cfg = dict(max_epochs=max_epochs, val_interval=2, val_at_start=True)

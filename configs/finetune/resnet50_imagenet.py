@@ -8,7 +8,7 @@ _base_ = [
 ]
 work_dir = "work_dirs/finetune_resnet50_imagenet"
 
-checkpoint = "work_dirs/dino_resnet50/epoch_800.pth"
+checkpoint = "work_dirs/dino_resnet50/epoch_100.pth"
 
 model = dict(backbone=dict(init_cfg=dict(checkpoint=checkpoint)))
 optim_wrapper = dict(
@@ -17,6 +17,7 @@ optim_wrapper = dict(
     constructor="mmdino.DecayGroupsConstructor",
     # lr is that of a batch of 256, a fifth of what training from scratch takes.
     optimizer=dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=1e-4),
+    precision="auto",
 )
 auto_scale_lr = dict(base_batch_size=256)
 train_cfg = dict(max_epochs=100)

@@ -93,8 +93,9 @@ def parameter_groups(model: nn.Module) -> list[dict]:
     """Splits the trainable parameters into those with and those without weight decay.
 
     Returns:
-        Two groups for a torch optimiser. The key ``decayed`` tells the weight-decay schedule which
-        of them it moves, also where the decay starts at 0.
+        Two groups for an optimiser. The key ``decayed`` tells the weight-decay schedule which of
+        them it moves, also where the decay starts at 0; ``lars_exclude`` tells mmpretrain's LARS
+        that the rate of the others does not adapt either.
     """
     groups: dict[bool, list] = {True: [], False: []}
     for name, parameter in model.named_parameters():
@@ -102,5 +103,5 @@ def parameter_groups(model: nn.Module) -> list[dict]:
             groups[parameter.ndim > 1 and not name.endswith(".bias")].append(parameter)
     return [
         {"params": groups[True], "decayed": True},
-        {"params": groups[False], "decayed": False, "weight_decay": 0.0},
+        {"params": groups[False], "decayed": False, "weight_decay": 0.0, "lars_exclude": True},
     ]
