@@ -176,7 +176,6 @@ def checkpoint(tmp_path_factory):
     model["backbone"] = {**cfg.model.backbone.backbone, "out_type": "cls_token"}
     model["backbone"].pop("out_indices")
     model["head"]["in_channels"] = tiny_segmentation.WIDTH
-    model["view_sizes"] = (32, 16)
     dino = MODELS.build(model)
     for parameter in dino.teacher.parameters():
         parameter.data += 1
@@ -220,54 +219,11 @@ def test_checkpoint_of_another_network_is_refused(data, checkpoint, tmp_path):
         Runner.from_cfg(cfg).train()
 
 
-RANKS = '''
-"""Two ranks train a segmentor that starts from a checkpoint."""
-import os
-import sys
-
-import tiny_segmentation
-import torch
-from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
-from torch.distributed import destroy_process_group, init_process_group
-
-path, data, checkpoint, folder = sys.argv[1:]
-Config.pretty_text = property(Config.text.fget)
-
-
-class Start(Hook):
-    def before_train(self, runner):
-        torch.save(runner.model.module.state_dict(), f"{folder}/{rank}.pth")
-
-
-other = os.fork()
-rank = 0 if other else 1
-os.environ["LOCAL_RANK"] = str(rank)
-init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-cfg = tiny_segmentation.shrunk(path, data, folder)
-cfg.model.backbone.init_cfg = {
-    "type": "Pretrained", "checkpoint": checkpoint, "prefix": "teacher.backbone."
-}
-cfg.launcher = "pytorch"
-cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None}
-# torch has synchronised batch norm for GPUs only.
-cfg.sync_bn = None
-runner = Runner.from_cfg(cfg)
-runner.register_hook(Start())
-runner.train()
-torch.save(runner.model.module.state_dict(), f"{folder}/end_{rank}.pth")
-destroy_process_group()
-if other:
-    assert os.waitpid(other, 0)[1] == 0, "rank 1 failed"
-'''
-
-
 def test_backbone_starts_from_the_checkpoint_on_every_rank(data, checkpoint, tmp_path):
-    (tmp_path / "train.py").write_text(RANKS)
-    arguments = (UPERNET, data["ade20k"], checkpoint, tmp_path)
+    script = Path(__file__).parents[1] / "scripts" / "segmentation_two_ranks.py"
+    arguments = (script, UPERNET, data["ade20k"], checkpoint, tmp_path)
     subprocess.run(
-        [sys.executable, str(tmp_path / "train.py"), *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
         stdout=subprocess.DEVNULL,
         timeout=120,
