@@ -10,7 +10,7 @@ work_dir = "work_dirs/finetune_demo"
 
 checkpoint = "work_dirs/dino_demo/epoch_12.pth"
 max_epochs = 10
-lr = 0.004  # of a batch of 512: 0.001 at 128
+lr = 0.004  # for a batch of 512: 0.001 at 128
 
 model = dict(
     data_preprocessor=dict(num_classes=10),

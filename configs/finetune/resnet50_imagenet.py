@@ -1,5 +1,5 @@
 # Fine-tuning of ResNet-50 on ImageNet. DeiT's augmentation and AdamW are for transformers; this is
-# SGD with crop, flip and label smoothing. No published figure.
+# SGD with crop, flip and label smoothing. No published accuracy.
 _base_ = [
     "../_base_/models/finetune_resnet50.py",
     "../_base_/datasets/imagenet_cls.py",
@@ -15,7 +15,7 @@ optim_wrapper = dict(
     _delete_=True,
     type="mmdino.StepOptimWrapper",
     constructor="mmdino.DecayGroupsConstructor",
-    # lr is that of a batch of 256, a fifth of what training from scratch takes.
+    # lr is for a batch of 256, a fifth of that of training from scratch.
     optimizer=dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=1e-4),
     precision="auto",
 )

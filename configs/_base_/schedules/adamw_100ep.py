@@ -2,7 +2,7 @@
 optim_wrapper = dict(
     type="mmdino.StepOptimWrapper",
     constructor="mmdino.DecayGroupsConstructor",
-    # lr is that of a batch of 256; auto_scale_lr and the constructor scale it to the real one.
+    # lr is for a batch of 256; auto_scale_lr and the constructor scale it to the real one.
     optimizer=dict(type="AdamW", lr=0.0005, weight_decay=0.04),
     clip_grad=dict(type="per_tensor", max_norm=3.0),
 )

@@ -1,9 +1,9 @@
 # DeiT's optimisation, which DINO's authors fine-tuned with. The layer-wise decay of the rate is not
-# theirs; layer_decay_rate=1 does without.
+# theirs; layer_decay_rate=1 turns it off.
 optim_wrapper = dict(
     type="mmdino.StepOptimWrapper",
     constructor="mmdino.LayerDecayConstructor",
-    # lr is that of a batch of 512; auto_scale_lr and the constructor scale it to the real one.
+    # lr is for a batch of 512; auto_scale_lr and the constructor scale it to the real one.
     optimizer=dict(type="AdamW", lr=0.0005, weight_decay=0.05),
     paramwise_cfg=dict(
         layer_decay_rate=0.75,

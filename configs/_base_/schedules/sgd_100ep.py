@@ -2,7 +2,7 @@
 optim_wrapper = dict(
     type="mmdino.StepOptimWrapper",
     constructor="mmdino.DecayGroupsConstructor",
-    # lr is that of a batch of 256; auto_scale_lr and the constructor scale it to the real one.
+    # lr is for a batch of 256; auto_scale_lr and the constructor scale it to the real one.
     optimizer=dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=1e-4),
     clip_grad=dict(type="per_tensor", max_norm=3.0),
 )

@@ -1,4 +1,4 @@
-"""Two groups of parameters, and the learning rate's share of accumulation."""
+"""Two groups of parameters, and a learning rate that follows accumulation."""
 
 from __future__ import annotations
 
