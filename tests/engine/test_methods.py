@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -41,8 +42,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_validation_figures_and_speed_work_as_for_dino(tmp_path, name):
-    runner = build(tmp_path, name, log_level="INFO", **tiny_run.validation())
+    figure = {"type": "mmdino.TrainingFigureHook"}
+    options = {"log_level": "INFO", **tiny_run.validation()}
+    runner = build(tmp_path, name, hooks=[figure], **options)
     runner.train()
+    curves = json.loads((tmp_path / "training.json").read_text())
+    assert curves["entropy_bound"] is None
+    assert len(curves["train"]["feature_std"]) == len(curves["train"]["loss"]) == 8
+    assert curves["knn"]["iteration"] == [4, 8]
+    assert (tmp_path / "training.png").stat().st_size > 10_000
     scalars = runner.message_hub.log_scalars
     assert 0 <= scalars["val/knn/top1"].current() <= 100
     for metric in ("feature_std", "images_per_s"):
