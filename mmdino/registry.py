@@ -1,8 +1,8 @@
-"""Registry nodes of the scope ``mmdino``.
+"""Registries of the scope ``mmdino``.
 
-Each node hangs from mmengine's root registry, not from mmpretrain's, so that ``mmdino.X`` is found
-from a run of any OpenMMLab project. mmengine imports this module by itself when it meets the scope,
-and the modules in ``locations`` when it first looks something up.
+Their parents are mmengine's root registries, not mmpretrain's, so that ``mmdino.X`` works in any
+OpenMMLab project. mmengine imports this module when it first encounters the scope, and the modules
+in ``locations`` on the first lookup.
 """
 
 from mmengine.registry import DATA_SAMPLERS as ROOT_DATA_SAMPLERS
@@ -20,7 +20,7 @@ from mmengine.registry import Registry
 
 from mmdino.utils.safe_pickle import allow_checkpoint_classes
 
-# Whatever of this package a run uses, it imports this module first, and may load a checkpoint next.
+# Every use of the package imports this module, and may load a checkpoint afterwards.
 allow_checkpoint_classes()
 
 

@@ -146,7 +146,7 @@ def features_by(
         return model(images).last_hidden_state[:, 0]
     network = _resnet(project, config) if config["type"] == RESNET else _timm_vit(config)
     match = compare(tensors, network.state_dict())
-    if not match.whole or match.unexpected:
+    if not match.complete or match.unexpected:
         raise ValueError(f"The tensors do not fit the network of {project}: {match}.")
     network.load_state_dict(dict(tensors))
     return network.double().eval()(images)

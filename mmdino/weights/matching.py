@@ -28,7 +28,7 @@ class Match(NamedTuple):
         return self.num_expected - len(self.missing) - len(self.different)
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether every tensor that the network expects is there with its shape."""
         return self.num_matched == self.num_expected
 

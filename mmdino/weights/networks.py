@@ -202,7 +202,7 @@ def build_backbone(
     """
     backbone = MODELS.build(copy.deepcopy(dict(config)))
     match = compare(state_dict, backbone.state_dict())
-    if not match.whole or match.unexpected:
+    if not match.complete or match.unexpected:
         raise ValueError(f"{source} does not fit the {config['type']} it looks like: {match}.")
     backbone.load_state_dict(dict(state_dict))
     return _frozen(backbone)

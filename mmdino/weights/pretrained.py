@@ -76,7 +76,7 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     if not any(name.startswith(FINAL_NORM) for name in expected):
         came = {name: tensor for name, tensor in came.items() if not name.startswith(FINAL_NORM)}
     match = compare(came, allow_pos_embed_resize(expected, came))
-    if not match.whole or match.unexpected:
+    if not match.complete or match.unexpected:
         raise ValueError(
             f"{path} ({weights.layout}) does not fit {kind}: {match}. Set arch and patch_size, or "
             "the depth of a ResNet, to those of the pretraining; mmpretrain's name for DINO's "

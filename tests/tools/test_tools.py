@@ -166,5 +166,5 @@ def test_a_checkpoint_of_another_architecture_is_refused(trained, small):
         options=[option for option in small if "num_layers" not in option],
         check=False,
     )
-    assert "ValueError: The checkpoint does not fit the model" in output
+    assert "ValueError: The checkpoint does not match the model" in output
     assert "layers.1" in output
