@@ -4,7 +4,7 @@ _base_ = [
     "_base_/backbones/demo.py",
     "_base_/models/dino_vit.py",
     "_base_/schedules/adamw_100ep.py",
-    "_base_/default_runtime.py",
+    "_base_/hooks/dino.py",
 ]
 
 # So small a network on so few images wants a quick teacher, a sharp target and few prototypes. For
@@ -26,7 +26,6 @@ model = dict(
         use_bn=True,
     ),
     loss=dict(teacher_temp=0.03, center_momentum=0.8),
-    view_sizes=(global_size, local_size),
 )
 jitter = dict(brightness=0.2, contrast=0.2, blur_sigma=(0.1, 1.0))
 train_pipeline = [

@@ -3,7 +3,7 @@ _base_ = [
     "_base_/models/dino_resnet50.py",
     "_base_/datasets/imagenet.py",
     "_base_/schedules/sgd_100ep.py",
-    "_base_/default_runtime.py",
+    "_base_/hooks/dino.py",
 ]
 
 train_pipeline = [

@@ -4,5 +4,5 @@ _base_ = [
     "_base_/models/dino_vit.py",
     "_base_/datasets/imagenet.py",
     "_base_/schedules/adamw_100ep.py",
-    "_base_/default_runtime.py",
+    "_base_/hooks/dino.py",
 ]

@@ -6,7 +6,7 @@ _base_ = [
     "_base_/models/dino_vit.py",
     "_base_/datasets/cifar10.py",
     "_base_/schedules/adamw_100ep.py",
-    "_base_/default_runtime.py",
+    "_base_/hooks/dino.py",
 ]
 
 # The knobs; the network's size is in _base_/backbones/vitt4_cifar10.py.
@@ -26,7 +26,6 @@ model = dict(
         hidden_channels=512,
         bottleneck_channels=128,
     ),
-    view_sizes=(global_size, local_size),
 )
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),

@@ -31,18 +31,10 @@ def cfg(request):
     return Config.fromfile(request.param)
 
 
-def test_model_builds_and_takes_the_views_of_its_pipeline(cfg):
+def test_model_builds(cfg):
     # What is sharded is gigabytes: shapes without storage. (mmpretrain's ResNet cannot do without.)
     with torch.device("meta" if "strategy" in cfg else "cpu"):
         model = MODELS.build(cfg.model)
-    pipeline = cfg.train_dataloader.dataset.pipeline
-    (crops,) = [step for step in pipeline if step["type"] == "mmdino.MultiCropTransform"]
-    sizes = {group.size for group in TRANSFORMS.build(crops).groups}
-    sides = {(size, size) if isinstance(size, int) else tuple(size) for size in sizes}
-    checked = {
-        (size, size) if isinstance(size, int) else tuple(size) for size in cfg.model.view_sizes
-    }
-    assert checked == sides
     assert model.dino_loss.num_prototypes == model.head.out_channels
 
 

@@ -10,22 +10,18 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import Optimizer
 
-from mmdino.models import DINO
+from mmdino.models import SelfSupervisedModel
 
 
-def sharding_units(model: DINO) -> set[nn.Module]:
+def sharding_units(model: SelfSupervisedModel) -> set[nn.Module]:
     """Returns the modules whose parameters are gathered and freed together.
 
-    Each block of a backbone, the rest of the backbone, and the head are a unit, of the student and
-    of the teacher alike. So the two are cut at the same places, and the teacher's update, which
-    goes element by element, works on each rank's part.
+    Each block of a backbone, the rest of the backbone, and each other part are a unit, of the
+    student and of the teacher alike. So the two are cut at the same places, and the teacher's
+    update, which goes element by element, works on each rank's part.
     """
-    networks = [
-        {"backbone": model.backbone, "neck": model.neck, "head": model.head},
-        dict(model.teacher.items()),
-    ]
     units: set[nn.Module] = set()
-    for network in networks:
+    for network in model.networks():
         units.update(module for module in network.values() if _has_parameters(module))
         for module in network["backbone"].children():
             if isinstance(module, nn.ModuleList):

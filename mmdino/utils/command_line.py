@@ -25,6 +25,15 @@ READ_FROM_CFG = (
     "sync_bn",
 )
 """Keys that mmengine's ordinary runner reads from the config and not from its arguments."""
+MMENGINE_HOOKS = (
+    "runtime_info",
+    "timer",
+    "sampler_seed",
+    "logger",
+    "param_scheduler",
+    "checkpoint",
+)
+"""Entries of ``default_hooks`` that mmengine has by itself, and leaves out where they are None."""
 
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
@@ -52,13 +61,16 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: If the config does not exist.
+        ValueError: If an option changes nothing.
     """
     existing_file(args.config, "config", "The shipped ones are in configs/.")
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:
         refuse_idle_options(args.cfg_options, runner_class({**cfg, **args.cfg_options}))
+        refuse_unknown_hooks(args.cfg_options, cfg)
         cfg.merge_from_dict(args.cfg_options)
+    drop_hooks(cfg)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if cfg.get("default_scope") == "mmseg":
         require_mmseg()
@@ -125,6 +137,37 @@ def refuse_idle_options(options: dict, runner: type = Runner) -> None:
             " model.head.out_channels or default_hooks.ema_teacher.momentum, or change the variable"
             " in the config itself."
         )
+
+
+def refuse_unknown_hooks(options: dict, cfg: Config) -> None:
+    """Refuses options that switch off a hook which the config does not have.
+
+    Args:
+        options: Options by their dotted names.
+        cfg: The config before they are merged.
+
+    Raises:
+        ValueError: If there is such an option.
+    """
+    known = {*MMENGINE_HOOKS, *cfg.get("default_hooks", {})}
+    for key, value in options.items():
+        section, _, name = key.partition(".")
+        if section == "default_hooks" and value is None and name not in known:
+            raise ValueError(
+                f"--cfg-options {key}=None would change nothing: default_hooks has no {name!r}. "
+                f"It has {', '.join(sorted(known))}."
+            )
+
+
+def drop_hooks(cfg: Config) -> None:
+    """Takes the hooks that are None out of ``default_hooks``.
+
+    mmengine does so for its own hooks only, and fails an assertion on others.
+    """
+    hooks = cfg.get("default_hooks", {})
+    for name in [name for name, hook in hooks.items() if hook is None]:
+        if name not in MMENGINE_HOOKS:
+            del hooks[name]
 
 
 def existing_file(path: str, kind: str, advice: str = "") -> str:

@@ -104,7 +104,7 @@ seen["bfloat16"] = train(
     "bfloat16",
     model,
     2,
-    wrapper={"type": "mmdino.DINOAmpOptimWrapper", "dtype": "bfloat16"},
+    wrapper={"precision": "bfloat16"},
 )
 torch.save(seen, f"{folder}/{rank}.pth")
 destroy_process_group()

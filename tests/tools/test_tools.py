@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 ROOT = Path(__file__).parents[2]
+TRAIN = runpy.run_path(str(ROOT / "tools" / "train.py"))
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +129,61 @@ def test_amp_trains(tmp_path, small):
     assert "Mixed precision: torch.bfloat16" in output
 
 
+def train(work_dir, *options):
+    """Trains in this process; runs of one name would share mmengine's message hub."""
+    arguments = [str(ROOT / "configs" / "dino_vitt4_cifar10.py"), "--work-dir", str(work_dir)]
+    here = ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
+    name = f"experiment_name={work_dir.name}"
+    TRAIN["main"]([*arguments, "--cfg-options", *options, *here, name])
+
+
+def test_a_hook_is_switched_off(tmp_path, trained, small):
+    work_dir, _ = trained
+    assert (work_dir / "training.png").is_file()
+    train(tmp_path, *small, "train_cfg.max_epochs=1", "default_hooks.training_figure=None")
+    assert (tmp_path / "epoch_1.pth").is_file()
+    assert not (tmp_path / "training.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("hook", "name"), [("ema_teacher", "EMATeacherHook"), ("center_update", "CenterUpdateHook")]
+)
+def test_a_hook_that_the_method_needs_is_missed_at_the_start(tmp_path, small, hook, name):
+    with pytest.raises(ValueError, match=rf"nothing updates .*{name}"):
+        train(tmp_path, *small, f"default_hooks.{hook}=None")
+    assert not list(tmp_path.glob("epoch_*.pth"))
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("auto", "auto"), ("float16", "float16"), ("off", "float32")]
+)
+def test_amp_sets_the_precision_of_the_wrapper(precision, expected):
+    cfg = Config({"optim_wrapper": {"type": "mmdino.StepOptimWrapper", "precision": "bfloat16"}})
+    TRAIN["set_precision"](cfg, precision)
+    assert cfg.optim_wrapper == {"type": "mmdino.StepOptimWrapper", "precision": expected}
+
+
+@pytest.mark.parametrize("start", [{}, {"type": "AmpOptimWrapper", "loss_scale": "dynamic"}])
+def test_amp_exchanges_mmengines_wrapper(monkeypatch, start):
+    set_precision = TRAIN["set_precision"]
+    cfg = Config({"optim_wrapper": {"accumulative_counts": 2, **start}})
+    with pytest.raises(ValueError, match="needs an accelerator"):
+        set_precision(cfg, "auto")
+    monkeypatch.setitem(set_precision.__globals__, "get_device", lambda: "npu")
+    set_precision(cfg, "auto")
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype) == ("AmpOptimWrapper", "bfloat16")
+    set_precision(cfg, "float16")
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype) == ("AmpOptimWrapper", "float16")
+    set_precision(cfg, "off")
+    assert cfg.optim_wrapper == {"accumulative_counts": 2, "type": "OptimWrapper"}
+
+
+def test_amp_refuses_other_wrappers():
+    cfg = Config({"optim_wrapper": {"type": "ApexOptimWrapper"}})
+    with pytest.raises(ValueError, match="the config has 'ApexOptimWrapper'"):
+        TRAIN["set_precision"](cfg, "auto")
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
@@ -149,6 +207,11 @@ def test_amp_trains(tmp_path, small):
             ["configs/dino_vitt4_cifar10.py"],
             ["max_epochs=3"],
             "ValueError: --cfg-options max_epochs would change nothing",
+        ),
+        (
+            ["configs/dino_vitt4_cifar10.py"],
+            ["default_hooks.ema_techer=None"],
+            "default_hooks has no 'ema_techer'. It has center_update, ",
         ),
     ],
 )

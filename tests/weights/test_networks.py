@@ -9,7 +9,7 @@ import torch
 import torchvision
 from mmengine.registry import MODELS
 
-from mmdino.weights.conversion import convert_backbone, write_backbone
+from converters.conversion import convert_backbone, write_backbone
 from mmdino.weights.files import write_tensors
 from mmdino.weights.networks import (
     backbone_weights,

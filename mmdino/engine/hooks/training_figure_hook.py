@@ -15,7 +15,7 @@ from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
-from mmdino.engine.progress import dino_model
+from mmdino.engine.model_access import bare_model
 from mmdino.registry import HOOKS
 from mmdino.visualization import (
     TrainingCurves,
@@ -24,23 +24,23 @@ from mmdino.visualization import (
     draw_training_figure,
     write_training_figure,
 )
-from mmdino.visualization.training_figure import FORMATS
+from mmdino.visualization.training_figure import CURVES, FORMATS
 
 RECORD = "knn_curve"
-CURVES = ("loss", "teacher_entropy", "kl")
 
 
 @HOOKS.register_module()
 class TrainingFigureHook(Hook):
-    """Writes a picture of the run so far: loss, k-NN accuracy, entropies, and some images' views.
+    """Draws the run so far: loss, k-NN accuracy, signs of collapse, and the views of some images.
 
-    It is written after each validation and after training, as ``<work_dir>/<filename>``, and beside
-    it the numbers, as ``.json``. With ``val_at_start=True`` in ``train_cfg`` it shows what the
-    untrained network scores. The k-NN curve is in the checkpoint (``knn_curve`` of the message
-    hub), and so are the others, so a resumed run goes on drawing them.
+    The figure is written after each validation and after training, as ``<work_dir>/<filename>``,
+    with its data beside it, as ``.json``. It shows what the model logs: the teacher's entropy where
+    there is one, else the spread of the features; a model of mmpretrain has its loss and k-NN
+    accuracy. With ``val_at_start=True`` in ``train_cfg`` it shows the untrained network's accuracy
+    too. The curves are in the checkpoint, so a resumed run continues them.
 
     A validation that follows a checkpoint of the same iteration is not in that checkpoint. A run
-    that resumes from it takes the figure of that validation from the ``.json`` file, if the losses
+    that resumes from it takes the metrics of that validation from the ``.json`` file, if the losses
     there are those of the checkpoint.
 
     Args:
@@ -50,11 +50,11 @@ class TrainingFigureHook(Hook):
         num_images: Number of images of the first batch whose views are shown; 0 for none.
 
     Raises:
-        TypeError: If an argument has the wrong type, or the model is not DINO.
+        TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of range.
 
     Example:
-        >>> custom_hooks = [dict(type="mmdino.TrainingFigureHook")]
+        >>> default_hooks = dict(training_figure=dict(type="mmdino.TrainingFigureHook"))
         >>> train_cfg = dict(type="mmdino.ResumableTrainLoop", max_epochs=100, val_at_start=True)
     """
 
@@ -82,8 +82,7 @@ class TrainingFigureHook(Hook):
         self._said_no_knn = False
 
     def before_train(self, runner: Runner) -> None:
-        """Checks the model, and takes up what the figure of an interrupted run has."""
-        dino_model(runner, self)
+        """Takes over what the figure of an interrupted run has."""
         if runner.iter and is_main_process():
             record = recover(self._curves(runner, runner.iter), self._path(runner), runner)
             runner.message_hub.update_info(RECORD, record)
@@ -92,7 +91,7 @@ class TrainingFigureHook(Hook):
         """Keeps the views of the first batch, before the model may change them in place."""
         if self._views or not self.num_images or not is_main_process():
             return
-        preprocessor = dino_model(runner, self).data_preprocessor
+        preprocessor = bare_model(runner).data_preprocessor
         bgr = getattr(preprocessor, "bgr_to_rgb", True)
         self._views = first_views(data_batch["inputs"], self.num_images, bgr)
 
@@ -144,13 +143,14 @@ class TrainingFigureHook(Hook):
     def _curves(self, runner: Runner, done: int) -> TrainingCurves:
         by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
         hub = runner.message_hub
+        bound = hub.log_scalars.get("train/entropy_bound")
         histories = {
             name: hub.log_scalars[f"train/{name}"].data[0]
             for name in CURVES
             if f"train/{name}" in hub.log_scalars
         }
         return TrainingCurves(
-            num_prototypes=dino_model(runner, self).dino_loss.num_prototypes,
+            entropy_bound=float(bound.current()) if bound else None,
             knn=tuple(tuple(point) for point in hub.get_info(RECORD, [])),
             iterations_per_epoch=None if by_iteration else len(runner.train_dataloader),
             **aligned(histories, done),
@@ -165,7 +165,8 @@ class TrainingFigureHook(Hook):
         curves = self._curves(runner, done)
         if not (curves.iteration.size or curves.knn or self._views):
             return False
-        views_seen = dino_model(runner, self).num_global_views
+        all_views = len(self._views[0]) if self._views else 0
+        views_seen = getattr(bare_model(runner), "num_global_views", all_views)
         figure = draw_training_figure(curves, self._views, views_seen)
         try:
             write_training_figure(figure, curves_as_json(curves), self._path(runner))
@@ -199,18 +200,21 @@ def aligned(histories: Mapping[str, np.ndarray], done: int) -> dict[str, np.ndar
 
 
 def first_views(
-    inputs: Sequence[Tensor | Sequence[Tensor]], num_images: int, bgr: bool
+    inputs: Tensor | Sequence[Tensor | Sequence[Tensor]], num_images: int, bgr: bool
 ) -> list[list[np.ndarray]]:
     """Returns the views of a batch's first images, ready to be shown.
 
     Args:
-        inputs: V views, each a tensor (B, C, H, W) or a list of B tensors (C, H, W).
-        num_images: Number of images, at most.
+        inputs: V views, each a tensor (B, C, H, W) or a list of B tensors (C, H, W); or one tensor
+            (B, C, H, W), of methods with a single view.
+        num_images: Largest number of images.
         bgr: Whether three channels are in the order blue, green, red.
 
     Returns:
-        For each image its V views; nothing where the batch has no list of views.
+        For each image its V views; nothing if the batch has none.
     """
+    if isinstance(inputs, Tensor) and inputs.dim() == 4:
+        inputs = [inputs]
     # The model or its preprocessor says what is wrong with such a batch.
     if not isinstance(inputs, (list, tuple)) or not inputs:
         return []

@@ -1,4 +1,4 @@
-"""mmengine's FSDP strategy for DINO."""
+"""mmengine's FSDP strategy for a student and its teacher."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
-from mmdino.engine.optimizers import DINOAmpOptimWrapper, StepOptimWrapper
+from mmdino.engine.optimizers import StepOptimWrapper
 from mmdino.engine.sharding import filled_optimizer_state, sharding_units
-from mmdino.models import DINO
 from mmdino.registry import STRATEGIES
 
 SHARDING = "FULL_SHARD"
@@ -63,10 +62,10 @@ class StudentTeacherFSDPStrategy(FSDPStrategy):
                 "Start it with tools/dist_train.sh CONFIG GPUS or tools/slurm_train.sh, or leave "
                 "out runner_type and strategy."
             )
-        if not isinstance(model, DINO):
+        if not hasattr(model, "networks"):
             raise TypeError(
-                "StudentTeacherFSDPStrategy shards a model of type 'mmdino.DINO', but the run has "
-                f"a {type(model).__name__}. Use strategy=dict(type='FSDPStrategy')."
+                "StudentTeacherFSDPStrategy shards the networks of a method of mmdino, but the run "
+                f"has a {type(model).__name__}. Use strategy=dict(type='FSDPStrategy')."
             )
         if model.is_compiled:
             raise ValueError(
@@ -128,15 +127,15 @@ def _refuse_partial_gradients(optim_wrapper: BaseOptimWrapper) -> None:
         raise TypeError(
             f"The optim_wrapper is a {type(optim_wrapper).__name__}, which takes each rank's part "
             "of a gradient for the whole. Use optim_wrapper = dict(type='mmdino.StepOptimWrapper', "
-            "...), or 'mmdino.DINOAmpOptimWrapper'."
+            "...)."
         )
     if optim_wrapper.clip_grad_kwargs:
         raise ValueError(
             f"clip_grad={optim_wrapper.clip_grad_kwargs} would clip by the norm of one rank's part "
             "of the gradients. Use clip_grad=dict(type='per_tensor', max_norm=3.0)."
         )
-    if isinstance(optim_wrapper, DINOAmpOptimWrapper) and optim_wrapper.loss_scaler.is_enabled():
+    if optim_wrapper.scales_loss:
         raise ValueError(
             "float16 with sharded gradients would have each rank decide by itself whether to skip "
-            "a step. Use optim_wrapper.dtype='bfloat16', which needs no loss scaling."
+            "a step. Use optim_wrapper.precision='bfloat16', which needs no loss scaling."
         )

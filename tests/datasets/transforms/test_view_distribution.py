@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision import transforms
 
-from mmdino.benchmarking.view_statistics import FAR, deviates, view_statistics
+from common.view_statistics import FAR, deviates, view_statistics
 from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.datasets.transforms import MultiCropTransform
 
