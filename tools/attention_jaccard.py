@@ -16,9 +16,9 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmdino.evaluation.attention import (
-    SHARE,
+    FRACTION,
     attention_maps,
-    check_share,
+    check_fraction,
     reference_size,
     require_attention,
 )
@@ -71,7 +71,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "network of 224, and in proportion for others; drawn images keep their own",
     )
     parser.add_argument(
-        "--share", type=float, default=SHARE, help="share of attention that a mask holds"
+        "--fraction", type=float, default=FRACTION, help="fraction of attention that a mask holds"
     )
     parser.add_argument("--num-heads", type=int, help="heads of the ViT, if the file does not tell")
     args = parser.parse_args(argv)
@@ -119,7 +119,7 @@ def image_of(sample: dict) -> np.ndarray:
 
 
 def compare(
-    dataset: Dataset, networks: Mapping[str, nn.Module], size: int | None, share: float
+    dataset: Dataset, networks: Mapping[str, nn.Module], size: int | None, fraction: float
 ) -> dict[str, JaccardSummary]:
     """Computes the indices of networks, and of masks that know nothing of the image.
 
@@ -127,13 +127,13 @@ def compare(
         dataset: Samples with ``gt_seg_map``.
         networks: Backbones by name.
         size: Shorter side at which images enter the networks; None for their own.
-        share: Share of the attention that a mask holds.
+        fraction: Fraction of the attention that a mask holds.
 
     Returns:
         Summaries by name.
     """
     metrics = {
-        name: METRICS.build({"type": "mmdino.AttentionJaccardMetric", "share": share})
+        name: METRICS.build({"type": "mmdino.AttentionJaccardMetric", "fraction": fraction})
         for name in networks
     }
     baselines: dict[str, list[np.ndarray]] = {kind: [] for kind in BASELINES}
@@ -149,7 +149,7 @@ def compare(
                 raise ValueError(f"{sample['img_path']}: {error}") from error
             metrics[name].process(None, [sample])
         for kind, indices in baselines.items():
-            masks = baseline_masks(kind, sample["attention"].shape, share, rng)
+            masks = baseline_masks(kind, sample["attention"].shape, fraction, rng)
             indices.append(object_jaccards(masks, sample["gt_seg_map"]))
         bar.update()
     bar.file.write("\n")
@@ -165,7 +165,7 @@ def compare(
 def main(argv: Sequence[str] | None = None) -> None:
     """Computes and prints."""
     args = parse_args(argv)
-    check_share(args.share)
+    check_fraction(args.fraction)
     init_default_scope("mmpretrain")
     dataset = build_dataset(args)
     trained = load_backbone(args.checkpoint, args.network, args.num_heads)
@@ -180,18 +180,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     if size is None and args.voc:
         size = reference_size(trained)
     print(f"{args.network} of {args.checkpoint}, shorter side {size or 'as it is'}")
-    summaries = compare(dataset, networks, size, args.share)
-    for line in table(summaries, args.share):
+    summaries = compare(dataset, networks, size, args.fraction)
+    for line in table(summaries, args.fraction):
         print(line)
 
 
-def table(summaries: Mapping[str, JaccardSummary], share: float) -> list[str]:
+def table(summaries: Mapping[str, JaccardSummary], fraction: float) -> list[str]:
     """Lays summaries out in lines."""
     counts = next(iter(summaries.values()))
     lines = [
         f"{counts.num_images} images with {counts.num_objects} objects; "
         f"{counts.num_without_object} images without an object are left out.",
-        f"Jaccard index in %, masks of {100 * share:g} % of the attention:",
+        f"Jaccard index in %, masks of {100 * fraction:g} % of the attention:",
         f"  {'':20} {'best head':>10} {'best single head':>18} {'mean of heads':>14}",
     ]
     for name, found in summaries.items():

@@ -20,9 +20,9 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmdino.evaluation.attention import (
-    SHARE,
+    FRACTION,
     attention_maps,
-    check_share,
+    check_fraction,
     require_attention,
     viewing_size,
 )
@@ -96,7 +96,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "at most 480 for a network of 224, and in proportion for others",
     )
     parser.add_argument(
-        "--share", type=float, default=SHARE, help="share of attention that a mask holds"
+        "--fraction", type=float, default=FRACTION, help="fraction of attention that a mask holds"
     )
     parser.add_argument(
         "--heads",
@@ -226,7 +226,7 @@ def write_figures(
                 notes = [name, f"{args.network} of {Path(args.checkpoint).name}"]
                 if network != "trained":
                     notes[1] = f"{network}, built like {notes[1]}"
-                figure = draw_attention_figure(image, maps, args.share, args.heads, notes, mode)
+                figure = draw_attention_figure(image, maps, args.fraction, args.heads, notes, mode)
                 write_figure(figure, path)
                 if args.maps:
                     with atomic_write(path.with_suffix(".npz")) as temporary:
@@ -269,7 +269,7 @@ def write_animations(
             frames = (image for _, image in source.read())
             write_animation(
                 path,
-                attention_frames(frames, torch.stack(maps), args.share, mode),
+                attention_frames(frames, torch.stack(maps), args.fraction, mode),
                 args.fps or source.fps,
             )
             if args.maps:
@@ -292,13 +292,13 @@ def write_grid(
     heads = args.heads or range(min(most, num_heads(networks["trained"])))
     mode = "bilinear" if args.smooth else "nearest"
     images = [image for _, image in named]
-    write_figure(draw_attention_grid(images, maps, args.share, heads, mode), args.figure)
+    write_figure(draw_attention_grid(images, maps, args.fraction, heads, mode), args.figure)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws."""
     args = parse_args(argv)
-    check_share(args.share)
+    check_fraction(args.fraction)
     init_default_scope("mmpretrain")
     sources = [source_of(Path(path), args.every) for path in args.input]
     networks = load_networks(args)

@@ -155,7 +155,7 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, checkpoint):
         (["small.png", "--out", "o"], ValueError, "small: The image of 5 x 6 .* of 5, less than"),
         (["cat.png", "--out", "o", "--size", "0"], ValueError, "cat: .* shorter side of 0"),
         (["cat.png", "--out", "o", "--size", "4"], ValueError, "cat: .* shorter side of 4"),
-        (["cat.png", "--out", "o", "--share", "60"], ValueError, "share=60"),
+        (["cat.png", "--out", "o", "--fraction", "60"], ValueError, "fraction=60"),
         (["cat.png", "--out", "o", "--heads", "2"], ValueError, "no head 2: the network has 2"),
         (["cat.png", "--out", "o", "--format", "gif"], ValueError, "one image, and an animation"),
         (["mixed", "--out", "o", "--format", "gif"], ValueError, "b has another shape"),
