@@ -181,11 +181,7 @@ def num_heads(backbone: nn.Module) -> int:
 def compute_attention(
     backbone: nn.Module, image: np.ndarray, name: str, size: int | None
 ) -> Tensor:
-    """Computes the attention (heads, h, w) of an image.
-
-    Raises:
-        ValueError: If the image or the size is too small, with the name of the image.
-    """
+    """Computes the attention (heads, h, w) of an image, with its name in errors."""
     try:
         size = viewing_size(backbone, image) if size is None else size
         return attention_maps(backbone, image, size)

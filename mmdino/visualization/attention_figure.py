@@ -76,15 +76,9 @@ def draw_outline(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, heat: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Blends the colours of an attention map with the greyscale image.
+    """Blends the colours of attention (H, W) from 0 to 1 with the image (H, W, 3) in greyscale.
 
-    Args:
-        image: (H, W, 3) uint8, RGB.
-        heat: Attention (H, W) from 0 to 1.
-        mask: Mask (H, W) to outline, bool.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
+    The mask (H, W), if given, is outlined.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     mixed = HEAT_WEIGHT * colorize(heat) + (1 - HEAT_WEIGHT) * grey
@@ -129,11 +123,7 @@ def draw_panels(
 
 
 def with_mean(maps: Tensor, heads: Sequence[int]) -> tuple[list[str], Tensor]:
-    """Returns names and maps (1 + selected, h, w) of the mean over heads and of selected heads.
-
-    Args:
-        maps: Attention (heads, h, w).
-        heads: The selected heads, from 0.
+    """Returns names and maps of the mean over heads and of selected heads, (1 + selected, h, w).
 
     Raises:
         ValueError: If there is no such head.
@@ -351,12 +341,8 @@ class Sheet:
 def write_figure(figure: Figure, path: Path) -> None:
     """Writes a figure atomically.
 
-    Args:
-        figure: The figure.
-        path: Path with a suffix of ``FIGURE_SUFFIXES``.
-
     Raises:
-        ValueError: If the suffix is unknown.
+        ValueError: If the suffix of the path is not in ``FIGURE_SUFFIXES``.
         OSError: If the file cannot be written.
     """
     if path.suffix not in FIGURE_SUFFIXES:

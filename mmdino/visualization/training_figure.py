@@ -325,9 +325,7 @@ class Mosaic:
 def mosaic(views: Sequence[Sequence[np.ndarray]], num_global_views: int) -> Mosaic:
     """Lays out views in blocks of one size side by side, small views stacked to equal height.
 
-    Args:
-        views: The V views of each image, (H, W) or (H, W, 3), of the same sizes for all images.
-        num_global_views: Number of leading views that are global.
+    Views have the same sizes for all images; the first ``num_global_views`` are global.
     """
     kinds = [
         ("global" if index < num_global_views else "local", *view.shape[:2])

@@ -45,12 +45,7 @@ class Match(NamedTuple):
 
 
 def compare(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Match:
-    """Compares names and shapes.
-
-    Args:
-        tensors: Tensors of a file.
-        expected: State dict of the network.
-    """
+    """Compares names and shapes of a file's tensors with those of a network."""
     return Match(
         num_expected=len(expected),
         missing=[name for name in expected if name not in tensors],

@@ -76,12 +76,7 @@ class BackboneWeights(NamedTuple):
 
 
 def describe(config: Mapping[str, Any], heads_from: str) -> str:
-    """Describes the network of a backbone config in one line.
-
-    Args:
-        config: Config of a ``mmdino.VisionTransformer`` or a ``mmdino.ResNet``.
-        heads_from: Description of the source of the number of heads.
-    """
+    """Describes the network of a backbone config in one line."""
     if config["type"] == RESNET:
         return f"ResNet-{config['depth']}"
     arch = config["arch"]
@@ -166,15 +161,7 @@ def backbone_weights(
 def load_backbone(
     path: str | Path, network: Network = "teacher", num_heads: int | None = None
 ) -> nn.Module:
-    """Builds and loads the backbone in a weight file.
-
-    Args:
-        path: A path or URL for :func:`backbone_weights`.
-        network: Which network to use if the file has both.
-        num_heads: Number of heads of a ViT, if it cannot be inferred.
-
-    Returns:
-        A ``VisionTransformer`` or ``ResNet`` in eval mode, without gradients.
+    """Builds and loads the backbone that :func:`backbone_weights` finds, for inference.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -96,10 +96,7 @@ def vit_config(
 
 
 def resnet_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Returns the config of a ``ResNet`` with the given tensors.
-
-    Args:
-        state_dict: Tensors in mmpretrain's names, which are torchvision's.
+    """Returns the config of a ``ResNet`` with the given tensors, in torchvision's names.
 
     Raises:
         ValueError: If there is no ResNet of a supported depth with them.
@@ -129,10 +126,7 @@ def norm_eps(config: Mapping[str, Any]) -> float:
 
 
 def head_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Returns the config of a ``DINOHead`` with the given tensors.
-
-    Args:
-        state_dict: Tensors in the authors' names, which are mmdino's (``mlp.0.weight``).
+    """Returns the config of a ``DINOHead`` with the given tensors (``mlp.0.weight``, ...).
 
     Raises:
         ValueError: If a required tensor is missing.

@@ -50,12 +50,7 @@ class ClassCountHook(Hook):
 
 
 def check(runner: Runner, mode: str, dataset: Dataset) -> None:
-    """Compares a data set with the heads of the runner's model.
-
-    Args:
-        runner: The runner; its logger gets a warning if the data set has no class names.
-        mode: ``"train"``, ``"val"`` or ``"test"``, as in the config key of the data loader.
-        dataset: The data set.
+    """Compares a data set of ``{mode}_dataloader`` with the heads of the runner's model.
 
     Raises:
         ValueError: If the numbers differ, or the model has no head with ``num_classes``.

@@ -116,13 +116,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Returns ``(images - mean) / std`` in the dtype of ``mean``.
-
-    Args:
-        images: Images (B, C, H, W), not modified.
-        mean: Mean of each channel (C, 1, 1).
-        std: Standard deviation of each channel (C, 1, 1).
-    """
+    """Returns ``(images - mean) / std`` for images (B, C, H, W), in the dtype of ``mean``."""
     return images.to(mean.dtype, copy=True).sub_(mean).div_(std)
 
 

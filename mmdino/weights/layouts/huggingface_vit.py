@@ -79,10 +79,7 @@ def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the ``mmdino.VisionTransformer`` config of a ``ViTConfig``.
-
-    Args:
-        config: Content of ``config.json``.
+    """Returns the ``mmdino.VisionTransformer`` config of a ``config.json``.
 
     Raises:
         ValueError: If it is not the config of a ``ViTModel`` with GELU.
