@@ -1,4 +1,4 @@
-"""Where a run stands, counted in optimiser steps and epochs.
+"""The position of a run, counted in optimiser steps and epochs.
 
 mmengine's runner counts micro-batches: with gradient accumulation, several of its iterations make
 one optimiser step. The method's schedules and updates go by optimiser steps, so that 4
@@ -55,6 +55,6 @@ def took_step(optim_wrapper: OptimWrapper) -> bool:
         return optim_wrapper.should_update()
     raise TypeError(
         f"The optim_wrapper is a {type(optim_wrapper).__name__}, which does not say when fp16 "
-        "skips a step; teacher and centre must then stay. Use "
+        "skips a step, after which teacher and centre must not move. Use "
         "optim_wrapper = dict(type='mmdino.StepOptimWrapper', precision='float16', ...)."
     )

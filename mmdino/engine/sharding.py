@@ -32,9 +32,9 @@ def sharding_units(model: SelfSupervisedModel) -> set[nn.Module]:
 def filled_optimizer_state(optimizer: Optimizer) -> dict:
     """Returns an optimiser's state with zeros where a parameter has not been stepped yet.
 
-    PyTorch saves the state of whole units only, and the prototypes have none while they are frozen.
-    Adam makes its moments and its count zero at a parameter's first step, so that this is the state
-    which that step would begin with.
+    PyTorch saves the state of complete units only, and the prototypes have none while they are
+    frozen. Adam's moments and count are zero at a parameter's first step, so this is the state that
+    the step would start from.
 
     Args:
         optimizer: The optimiser of a rank's part of the parameters.
@@ -61,7 +61,7 @@ def _has_parameters(module: nn.Module | None) -> bool:
 
 
 def state_shapes(model: nn.Module) -> dict[str, torch.Size]:
-    """Returns the shapes of a model's state, whole also where the model is sharded.
+    """Returns the unsharded shapes of a model's state.
 
     The names are those without a wrapper. All ranks must call this together.
 

@@ -22,11 +22,11 @@ class EMATeacherHook(Hook):
 
     m rises from ``momentum`` to ``end_momentum`` on half a cosine over all steps (Caron et al.
     2021, section 3.1). Parameters only: the teacher's batch-norm statistics come from its own
-    forward passes. A step that the gradient scaler skips leaves the teacher where it is.
+    forward passes. A step that the gradient scaler skips does not move the teacher.
 
     Args:
-        momentum: m at the first step, the paper's sense (mmengine's "momentum" is 1 - m). 0.996 is
-            the paper's for a batch of 1024; small batches want more, 0.9995 at 256.
+        momentum: m at the first step, as the paper defines it (mmengine's "momentum" is 1 - m).
+            The paper has 0.996 for a batch of 1024; small batches need more, 0.9995 at 256.
         end_momentum: m after the last step.
 
     Raises:

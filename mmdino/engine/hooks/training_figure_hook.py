@@ -46,7 +46,7 @@ class TrainingFigureHook(Hook):
     Args:
         filename: Name of the figure within ``work_dir``; PNG, PDF or SVG.
         interval: Iterations between two further times of writing it; None for none. Each takes
-            about a second of the main process.
+            about a second in the main process.
         num_images: Number of images of the first batch whose views are shown; 0 for none.
 
     Raises:
@@ -108,7 +108,7 @@ class TrainingFigureHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Adds a point to the k-NN curve and writes the figure."""
-        # A validation by itself is no part of a training, and must not overwrite its figure.
+        # A validation outside of training must not overwrite the figure of the training.
         if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
             return
         metrics = metrics or {}
@@ -123,7 +123,7 @@ class TrainingFigureHook(Hook):
         self._write(runner, runner.iter)
 
     def after_train(self, runner: Runner) -> None:
-        """Writes the figure and says where it is."""
+        """Writes the figure and logs its path."""
         curves = self._curves(runner, runner.iter)
         written = self._write(runner, runner.iter)
         parts = [f"k-NN top-1: {summary(curves, self._best_k)}."] if curves.knn else []
@@ -133,7 +133,7 @@ class TrainingFigureHook(Hook):
 
     def _add_point(self, runner: Runner, metrics: Mapping[str, float]) -> None:
         hub, now = runner.message_hub, runner.iter
-        # A second validation of one iteration replaces the first.
+        # A second validation of the same iteration replaces the first.
         record = [point for point in hub.get_info(RECORD, []) if point[0] < now]
         top5 = metrics.get("knn/top5")
         point = (now, float(metrics["knn/top1"]), None if top5 is None else float(top5))
@@ -171,9 +171,9 @@ class TrainingFigureHook(Hook):
         try:
             write_training_figure(figure, curves_as_json(curves), self._path(runner))
         except OSError as error:
-            # Days of training are worth more than a picture of them.
+            # Not worth losing days of training for.
             runner.logger.warning(
-                f"The training figure could not be written: {error}. The training goes on."
+                f"The training figure could not be written: {error}. Training continues."
             )
             return False
         return True
@@ -278,7 +278,7 @@ def best_k(metrics: Mapping[str, float]) -> int | None:
 
 
 def summary(curves: TrainingCurves, k: int | None) -> str:
-    """Says what the k-NN curve says: the untrained, the last and, if another, the best figure."""
+    """Returns the untrained, the last and, if it differs, the best accuracy in words."""
     untrained = [top1 for done, top1, _ in curves.knn if done == 0]
     trained = [(done, top1) for done, top1, _ in curves.knn if done > 0]
     parts = [f"{untrained[0]:.1f} % untrained"] if untrained else []

@@ -25,10 +25,10 @@ SHARDING = "FULL_SHARD"
 class StudentTeacherFSDPStrategy(FSDPStrategy):
     """Spreads parameters, gradients and optimiser state of student and teacher over the ranks.
 
-    It is mmengine's ``FSDPStrategy``, for its ``FlexibleRunner``, with what DINO needs: student and
-    teacher cut at the same places, parameter groups by the shapes of whole parameters, per-tensor
-    clipping by the norms of whole gradients. Checkpoints are whole and have the names of any other
-    run's, so that every tool reads them and a run without sharding loads their weights.
+    mmengine's ``FSDPStrategy``, for its ``FlexibleRunner``, with student and teacher cut at the
+    same places, parameter groups by unsharded shapes, and per-tensor clipping by the norms of
+    unsharded gradients. Checkpoints are unsharded and have the names of any other run's, so that
+    every tool reads them and a run without sharding loads their weights.
 
     Args:
         model_wrapper: Arguments of ``MMFullyShardedDataParallel``, such as ``limit_all_gathers``.
@@ -39,7 +39,7 @@ class StudentTeacherFSDPStrategy(FSDPStrategy):
         ValueError: If ``model_wrapper`` has an argument that does not work with a teacher, the run
             has one process only, the model is compiled, or the optimiser wrapper cannot work on
             parts of gradients.
-        TypeError: If the model is not DINO or the optimiser wrapper not of this project.
+        TypeError: If the model or the optimiser wrapper is not of this project.
 
     Example:
         >>> runner_type = "FlexibleRunner"
@@ -91,7 +91,7 @@ class StudentTeacherFSDPStrategy(FSDPStrategy):
         return built
 
     def optim_state_dict(self) -> dict:
-        """Returns the whole optimiser state, by names, on rank 0; an empty dict elsewhere."""
+        """Returns the unsharded optimiser state, by names, on rank 0; an empty dict elsewhere."""
         optimizer = self.optim_wrapper.optimizer
         return FullyShardedDataParallel.optim_state_dict(
             self.model, optimizer, filled_optimizer_state(optimizer)
@@ -125,9 +125,9 @@ def _refuse_unusable(model_wrapper: dict) -> None:
 def _refuse_partial_gradients(optim_wrapper: BaseOptimWrapper) -> None:
     if not isinstance(optim_wrapper, StepOptimWrapper):
         raise TypeError(
-            f"The optim_wrapper is a {type(optim_wrapper).__name__}, which takes each rank's part "
-            "of a gradient for the whole. Use optim_wrapper = dict(type='mmdino.StepOptimWrapper', "
-            "...)."
+            f"The optim_wrapper is a {type(optim_wrapper).__name__}, which would treat a rank's "
+            "shard of a gradient as the gradient. Use optim_wrapper = "
+            "dict(type='mmdino.StepOptimWrapper', ...)."
         )
     if optim_wrapper.clip_grad_kwargs:
         raise ValueError(
@@ -136,6 +136,6 @@ def _refuse_partial_gradients(optim_wrapper: BaseOptimWrapper) -> None:
         )
     if optim_wrapper.scales_loss:
         raise ValueError(
-            "float16 with sharded gradients would have each rank decide by itself whether to skip "
+            "float16 with sharded gradients would have each rank decide alone whether to skip "
             "a step. Use optim_wrapper.precision='bfloat16', which needs no loss scaling."
         )

@@ -47,7 +47,7 @@ def test_smoke_run_writes_and_draws_what_it_prints(tool, tmp_path, capsys, monke
             assert all(0 <= share <= 1 for share in shares)
         for row in rows[:2]:
             assert row["x limit"] > 0
-            assert 0.5 < row["busy"] + row["waiting"] <= 1
+            assert 0 < row["busy"] + row["waiting"] <= 1
     assert files[1].read_bytes().startswith(b"\x89PNG")
     assert sorted(tmp_path.iterdir()) == sorted(files)
 
