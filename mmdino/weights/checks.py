@@ -13,6 +13,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmdino.evaluation.features import feature_of
 from mmdino.weights.authors_forward import head_logits, vit_feature
 from mmdino.weights.conversion import (
     FullWeights,
@@ -23,7 +24,7 @@ from mmdino.weights.conversion import (
 from mmdino.weights.layouts.authors_full import UNUSED
 from mmdino.weights.layouts.renaming import below
 from mmdino.weights.matching import compare
-from mmdino.weights.networks import BackboneWeights, build_backbone, feature_of
+from mmdino.weights.networks import BackboneWeights, build_backbone
 from mmdino.weights.specs import NORM_EPS, RESNET, norm_eps
 
 TOLERANCE = 1e-5

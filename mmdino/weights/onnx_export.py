@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mmdino.evaluation.features import feature_of
 from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.weights.checks import package
-from mmdino.weights.networks import feature_of
 
 OPSET = 17
 """Version of the operators: the first with LayerNormalization, and what onnxruntime 1.12 reads."""

@@ -8,7 +8,7 @@ import tiny_weights
 import torch
 from mmengine.registry import MODELS
 
-from mmdino.weights.networks import feature_of
+from mmdino.evaluation.features import feature_of
 from mmdino.weights.onnx_export import export_onnx
 
 RESNET = {"type": "mmdino.ResNet", "depth": 18, "base_channels": 8, "stem_channels": 8}
