@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmdino.datasets.balanced_share import balanced_share
+from mmdino.datasets.balanced_subset import balanced_subset
 from mmdino.evaluation.bank_options import add_bank_pair, bank_pair_from, command_line, describe
 from mmdino.evaluation.logistic_regression import (
     FOLDS,
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     test_features, found = test[:], []
     # All labels leave nothing to draw.
     for seed in args.fraction_seed if args.fraction != 1 else args.fraction_seed[:1]:
-        chosen = balanced_share(train.labels, args.fraction, seed)
+        chosen = balanced_subset(train.labels, args.fraction, seed)
         result = few_label_accuracy(
             train[chosen],
             train.labels[chosen],

@@ -12,14 +12,16 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from mmdino.models.backbones.features import Features
 
-def pool_features(output: Tensor | Sequence[Tensor]) -> Tensor:
+
+def pool_features(output: Tensor | Features | Sequence[Tensor | Features]) -> Tensor:
     """Reduces the output of a backbone to one feature an image.
 
     Args:
-        output: A tensor, or several, of which the last counts: a class token (B, D) is returned as
-            it is, of tokens (B, N, D) the first is taken, which is the class token, and a map
-            (B, D, H, W) is averaged over its positions.
+        output: An output, or several, of which the last counts: a class token (B, D) is returned
+            as it is; of :class:`Features`, and of tokens (B, N, D), whose first it is, the class
+            token is taken; a map (B, D, H, W) is averaged over its positions.
 
     Returns:
         Features (B, D).
@@ -27,7 +29,9 @@ def pool_features(output: Tensor | Sequence[Tensor]) -> Tensor:
     Raises:
         ValueError: If the output is none of these.
     """
-    last = output[-1] if isinstance(output, (tuple, list)) and output else output
+    several = isinstance(output, (tuple, list)) and not isinstance(output, Features)
+    last = output[-1] if several and output else output
+    last = last.cls if isinstance(last, Features) else last
     dims = last.dim() if isinstance(last, Tensor) else None
     if dims == 2:
         return last

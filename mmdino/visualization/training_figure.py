@@ -73,17 +73,22 @@ LEAST_KNN_SPAN = 5  # percent
 ROUND_STEPS = [1, 2, 2.5, 5, 10]
 
 
+CURVES = ("loss", "teacher_entropy", "kl", "feature_std")
+"""Names of the curves, as they are logged."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingCurves:
     """What a run has logged so far. Lists become float64 arrays.
 
     Attributes:
-        num_prototypes: Number K of prototypes; ln K is the loss of a network that says the same of
-            every image, and the largest entropy.
-        iteration: (I,) Number of iterations done, from 1, for each value of the three below.
-        loss: (I,) Loss in nats. Empty where it is not known, as are the next two.
+        entropy_bound: Largest entropy ln K of a teacher with K prototypes, in nats, which is also
+            the loss when the output ignores the image; None for methods without prototypes.
+        iteration: (I,) Number of iterations done, from 1, for each value of the four below.
+        loss: (I,) Loss. Empty where it is not logged, as are the next three.
         teacher_entropy: (I,) Entropy of the teacher in nats.
         kl: (I,) KL(teacher || student) in nats.
+        feature_std: (I,) Spread of the features over the batch, 0 in a collapse.
         knn: Of each validation, in order, the iterations done, and the top-1 and top-5 accuracy in
             percent; top-5 may be None. At 0 iterations the network is untrained.
         iterations_per_epoch: Length of an epoch, None where there are none.
@@ -92,16 +97,17 @@ class TrainingCurves:
         ValueError: If a curve's length is neither 0 nor that of ``iteration``.
     """
 
-    num_prototypes: int
+    entropy_bound: float | None = None
     iteration: ArrayLike = ()
     loss: ArrayLike = ()
     teacher_entropy: ArrayLike = ()
     kl: ArrayLike = ()
+    feature_std: ArrayLike = ()
     knn: Sequence[tuple[int, float, float | None]] = ()
     iterations_per_epoch: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("iteration", "loss", "teacher_entropy", "kl"):
+        for name in ("iteration", *CURVES):
             values = np.asarray(getattr(self, name), dtype=np.float64)
             object.__setattr__(self, name, values)
             if len(values) not in (0, len(self.iteration)):
@@ -109,11 +115,6 @@ class TrainingCurves:
                     f"TrainingCurves got {len(self.iteration)} iterations, but {len(values)} "
                     f"values of {name}. Give one an iteration (NaN where it is unknown) or none."
                 )
-
-    @property
-    def bound(self) -> float:
-        """ln K in nats."""
-        return math.log(self.num_prototypes)
 
     @property
     def last_iteration(self) -> int:
@@ -150,8 +151,10 @@ def draw_training_figure(
         panels.append(draw_loss)
     if curves.knn:
         panels.append(draw_knn)
-    if curves.teacher_entropy.size or curves.kl.size:
+    if curves.teacher_entropy.size and curves.entropy_bound is not None:
         panels.append(draw_entropy)
+    elif curves.feature_std.size:
+        panels.append(draw_spread)
     if not panels and not views:
         raise ValueError(
             "There is nothing to draw: no iteration, no validation and no views. Draw the figure "
@@ -193,13 +196,14 @@ def _draw(
 
 
 def draw_loss(ax: Axes, letter: str, curves: TrainingCurves) -> None:
-    """Draws the loss, its running mean, and ln K."""
+    """Draws the loss, its running mean, and ln K if the method has prototypes."""
     _title(ax, letter, "Loss")
     _draw_curve(ax, curves, curves.loss, BLUE, "loss", "mean of {window:,}")
-    _draw_bound(ax, curves, "constant network")
+    if curves.entropy_bound is not None:
+        _draw_bound(ax, curves.entropy_bound, "image ignored")
+        _widen(ax, LEAST_LOSS_SPAN * curves.entropy_bound)
     _mark_not_finite(ax, curves, curves.loss)
-    _widen(ax, LEAST_LOSS_SPAN * curves.bound)
-    ax.set_ylabel("loss (nats)")
+    ax.set_ylabel("loss" if curves.entropy_bound is None else "loss (nats)")
     _legend(ax)
 
 
@@ -209,7 +213,7 @@ def draw_knn(ax: Axes, letter: str, curves: TrainingCurves) -> None:
     iteration, top1 = np.array([point[:2] for point in curves.knn], dtype=np.float64).T
     _, unit = curves.axis_unit
     trained = iteration > 0
-    label = f"teacher, last {top1[-1]:.1f} %" if trained.any() else None
+    label = f"last {top1[-1]:.1f} %" if trained.any() else None
     marker = "o" if len(top1) <= MAX_VALIDATION_MARKERS else None
     ax.plot(
         iteration / unit, top1, marker=marker, color=GREEN, label=label, clip_on=False, zorder=3
@@ -234,15 +238,16 @@ def draw_entropy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
     _title(ax, letter, "Entropy")
     _draw_curve(ax, curves, curves.teacher_entropy, BLUE, "teacher entropy")
     _draw_curve(ax, curves, curves.kl, VERMILION, "KL(teacher \u2016 student)")
-    _draw_bound(ax, curves, "")
+    bound = curves.entropy_bound
+    _draw_bound(ax, bound, "")
     # A single prototype has a bound of 0.
-    span = curves.bound or 1.0
+    span = bound or 1.0
     low, high = -MARGIN_BEYOND_BOUNDS * span, (1 + MARGIN_BEYOND_BOUNDS) * span
     finite = curves.kl[np.isfinite(curves.kl)]
     top = max(high, 1.05 * finite.max(initial=0))
     zone = {"color": VERMILION, "alpha": 0.1, "linewidth": 0, "zorder": 0.5}
     ax.axhspan(low, COLLAPSE_MARGIN * span, **zone)
-    ax.axhspan(curves.bound - COLLAPSE_MARGIN * span, high, **zone)
+    ax.axhspan(bound - COLLAPSE_MARGIN * span, high, **zone)
     # Between the bounds and the limits, where no entropy can come.
     text = {
         "transform": ax.get_yaxis_transform(),
@@ -251,12 +256,22 @@ def draw_entropy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
         "fontsize": 7,
         "color": "#8C3B00",
     }
-    ax.text(0.99, (curves.bound + high) / 2, "collapse to uniform: entropy ln K, KL 0", **text)
+    ax.text(0.99, (bound + high) / 2, "collapse to uniform: entropy ln K, KL 0", **text)
     ax.text(0.99, low / 2, "collapse to one prototype: entropy 0, KL 0", **text)
     ax.set_ylim(low, top)
     locator = MaxNLocator(5, steps=ROUND_STEPS)
     ax.set_yticks([tick for tick in locator.tick_values(0, top) if 0 <= tick <= top])
     ax.set_ylabel("nats")
+    _legend(ax)
+
+
+def draw_spread(ax: Axes, letter: str, curves: TrainingCurves) -> None:
+    """Draws the spread of the features, which goes to 0 in a collapse."""
+    _title(ax, letter, "Feature spread")
+    _draw_curve(ax, curves, curves.feature_std, BLUE, "feature_std", "mean of {window:,}")
+    ax.axhspan(-1, COLLAPSE_MARGIN, color=VERMILION, alpha=0.1, linewidth=0, zorder=0.5)
+    ax.set_ylim(0, max(1.0, ax.get_ylim()[1]))
+    ax.set_ylabel("feature_std")
     _legend(ax)
 
 
@@ -447,21 +462,17 @@ def curves_as_json(curves: TrainingCurves) -> dict[str, Any]:
     """Turns curves into what JSON can hold: all values, to six digits, null for NaN and infinity.
 
     Returns:
-        ``num_prototypes``, ``ln_k`` and ``iterations_per_epoch``; ``train``, with lists
-        ``iteration``, ``loss``, ``teacher_entropy`` and ``kl`` (nats); ``knn``, with lists
+        ``entropy_bound`` (nats) and ``iterations_per_epoch``; ``train``, with lists ``iteration``,
+        ``loss``, ``teacher_entropy``, ``kl`` (nats) and ``feature_std``; ``knn``, with lists
         ``iteration``, ``top1`` and ``top5`` (percent).
     """
     columns = list(zip(*curves.knn, strict=True)) or [(), (), ()]
     return {
-        "num_prototypes": curves.num_prototypes,
-        "ln_k": curves.bound,
+        "entropy_bound": curves.entropy_bound,
         "iterations_per_epoch": curves.iterations_per_epoch,
         "train": {
             "iteration": curves.iteration.astype(int).tolist(),
-            **{
-                name: _rounded(getattr(curves, name).tolist())
-                for name in ("loss", "teacher_entropy", "kl")
-            },
+            **{name: _rounded(getattr(curves, name).tolist()) for name in CURVES},
         },
         "knn": {
             "iteration": [int(value) for value in columns[0]],
@@ -522,9 +533,9 @@ def _draw_curve(
     ax.plot(*thin_out(x, running_mean(values, window)), color=color, label=mean_label)
 
 
-def _draw_bound(ax: Axes, curves: TrainingCurves, meaning: str) -> None:
-    label = f"ln K = {curves.bound:.2f}" + (f", {meaning}" if meaning else "")
-    ax.axhline(curves.bound, color=GRAY, linestyle="--", linewidth=1, label=label)
+def _draw_bound(ax: Axes, bound: float, meaning: str) -> None:
+    label = f"ln K = {bound:.2f}" + (f", {meaning}" if meaning else "")
+    ax.axhline(bound, color=GRAY, linestyle="--", linewidth=1, label=label)
 
 
 def _mark_not_finite(ax: Axes, curves: TrainingCurves, values: np.ndarray) -> None:

@@ -63,41 +63,6 @@ def compare(came: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Match
     )
 
 
-def require_match(
-    match: Match,
-    allow_missing: bool = False,
-    allow_unexpected: bool = False,
-    check: bool = False,
-) -> None:
-    """Refuses a file whose tensors are not those that the network expects.
-
-    Args:
-        match: What :func:`compare` returns.
-        allow_missing: Whether expected tensors may be missing.
-        allow_unexpected: Whether there may be tensors that the network has not.
-        check: Whether the network is to be computed with, which takes all of it.
-
-    Raises:
-        ValueError: If that is so and not allowed, or a tensor has another shape.
-    """
-    refused = []
-    if match.different:
-        refused.append("A tensor of another shape cannot be converted")
-    if match.missing and not allow_missing:
-        refused.append(
-            "--allow-missing writes what is there; whoever loads it starts the rest at random"
-        )
-    elif match.missing and check:
-        refused.append("--check computes with the whole network; leave it out")
-    if match.unexpected and not allow_unexpected:
-        refused.append(
-            "--allow-unexpected leaves out what DINO's network has not; if the file's network uses "
-            "it, the features will be others"
-        )
-    if refused:
-        raise ValueError(f"Nothing was written: {match}. {'. '.join(refused)}.")
-
-
 def allow_pos_embed_resize(
     expected: Mapping[str, Tensor], came: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:

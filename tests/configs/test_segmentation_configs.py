@@ -25,6 +25,7 @@ ADE20K = sorted((ROOT / "ade20k").glob("*.py"))
 CAMVID = sorted((ROOT / "camvid").glob("*.py"))
 LINEAR = ROOT / "ade20k" / "vits16_linear_ade20k.py"
 UPERNET = ROOT / "ade20k" / "vits16_upernet_ade20k.py"
+SCRIPT = Path(__file__).parents[1] / "scripts" / "segment_on_two_ranks.py"
 
 
 @pytest.fixture(autouse=True)
@@ -220,54 +221,10 @@ def test_checkpoint_of_another_network_is_refused(data, checkpoint, tmp_path):
         Runner.from_cfg(cfg).train()
 
 
-RANKS = '''
-"""Two ranks train a segmentor that starts from a checkpoint."""
-import os
-import sys
-
-import tiny_segmentation
-import torch
-from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
-from torch.distributed import destroy_process_group, init_process_group
-
-path, data, checkpoint, folder = sys.argv[1:]
-Config.pretty_text = property(Config.text.fget)
-
-
-class Start(Hook):
-    def before_train(self, runner):
-        torch.save(runner.model.module.state_dict(), f"{folder}/{rank}.pth")
-
-
-other = os.fork()
-rank = 0 if other else 1
-os.environ["LOCAL_RANK"] = str(rank)
-init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-cfg = tiny_segmentation.shrunk(path, data, folder)
-cfg.model.backbone.init_cfg = {
-    "type": "Pretrained", "checkpoint": checkpoint, "prefix": "teacher.backbone."
-}
-cfg.launcher = "pytorch"
-cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None}
-# torch has synchronised batch norm for GPUs only.
-cfg.sync_bn = None
-runner = Runner.from_cfg(cfg)
-runner.register_hook(Start())
-runner.train()
-torch.save(runner.model.module.state_dict(), f"{folder}/end_{rank}.pth")
-destroy_process_group()
-if other:
-    assert os.waitpid(other, 0)[1] == 0, "rank 1 failed"
-'''
-
-
 def test_backbone_starts_from_the_checkpoint_on_every_rank(data, checkpoint, tmp_path):
-    (tmp_path / "train.py").write_text(RANKS)
     arguments = (UPERNET, data["ade20k"], checkpoint, tmp_path)
     subprocess.run(
-        [sys.executable, str(tmp_path / "train.py"), *map(str, arguments)],
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
         env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
         stdout=subprocess.DEVNULL,
         timeout=120,

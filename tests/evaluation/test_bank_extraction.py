@@ -161,7 +161,7 @@ def test_classes_without_images_are_named(tmp_path, folder):
     (tmp_path / "ant").mkdir()
     (tmp_path / "bee").mkdir()
     (tmp_path / "bee" / "1.png").write_bytes((folder / "bee" / "1.png").read_bytes())
-    with pytest.raises(ValueError, match="hold no image: ant"):
+    with pytest.raises(ValueError, match="contain no image: ant"):
         labelled_images(tmp_path, ExtractionOptions(**SIZES))
     with pytest.raises(ValueError, match=r"2 of 3 classes .* have no image: bee, cow.*--every"):
         labelled_images(folder, ExtractionOptions(**SIZES, every=20))

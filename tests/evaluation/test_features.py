@@ -36,9 +36,10 @@ def test_the_class_token_is_the_same_of_each_output_type():
     vit = tiny_weights.vit()
     token = vit.intermediate_tokens(IMAGES, 1)[0][:, 0]
     assert torch.equal(feature_of(vit, IMAGES), token)
-    raw = tiny_weights.vit(out_type="raw")
-    raw.load_state_dict(vit.state_dict())
-    assert torch.equal(feature_of(raw, IMAGES), token)
+    for out_type in ("raw", "features"):
+        other = tiny_weights.vit(out_type=out_type)
+        other.load_state_dict(vit.state_dict())
+        assert torch.equal(feature_of(other, IMAGES), token)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mmdino.utils.dependencies import check_dependencies
 
+SCRIPT = Path(__file__).parents[1] / "scripts" / "import_without_mmpretrain.py"
 ONEDL = {
     "onedl-mmengine": "0.10.12",
     "onedl-mmcv": "2.3.6",
@@ -42,17 +44,7 @@ def test_both_distributions_at_once_are_refused():
 
 def test_import_without_mmpretrain_gives_the_one_error():
     """In a fresh interpreter whose metadata has no mmpretrain, nothing else fails first."""
-    script = (
-        "from importlib import metadata\n"
-        "real = metadata.version\n"
-        "def version(name):\n"
-        "    if 'mmpretrain' in name:\n"
-        "        raise metadata.PackageNotFoundError(name)\n"
-        "    return real(name)\n"
-        "metadata.version = version\n"
-        "import mmdino\n"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1].startswith("ImportError: mmdino needs mmpretrain")
 

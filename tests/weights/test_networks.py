@@ -9,8 +9,8 @@ import torch
 import torchvision
 from mmengine.registry import MODELS
 
+from converters.conversion import convert_backbone, write_backbone
 from mmdino.evaluation.features import feature_of
-from mmdino.weights.conversion import convert_backbone, write_backbone
 from mmdino.weights.files import write_tensors
 from mmdino.weights.networks import (
     backbone_weights,

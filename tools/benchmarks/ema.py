@@ -15,10 +15,10 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmdino.benchmarking.options import SMOKE_MODEL, benchmark_parser, use_machine
-from mmdino.benchmarking.plain_step import MOMENTUM, move_one_by_one
-from mmdino.benchmarking.report import draw_bars, print_table, timing_rows, write_json
-from mmdino.benchmarking.timing import compare
+from common.options import SMOKE_MODEL, benchmark_parser, use_machine
+from common.plain_step import MOMENTUM, move_one_by_one
+from common.report import draw_bars, print_table, timing_rows, write_json
+from common.timing import compare
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
 from mmdino.models import DINOHead, VisionTransformer
 

@@ -25,18 +25,18 @@ import cv2
 import torch
 from mmengine.registry import init_default_scope
 
-from mmdino.benchmarking.dino_step import DTYPES, build_dino, dino_step
-from mmdino.benchmarking.feeding import Feeding, feed
-from mmdino.benchmarking.options import (
+from common.dino_step import DTYPES, build_dino, dino_step
+from common.feeding import Feeding, feed
+from common.options import (
     SMOKE_MODEL,
     add_model_options,
     benchmark_parser,
     use_machine,
 )
-from mmdino.benchmarking.report import draw_lines, print_table, write_json
-from mmdino.benchmarking.timing import Timing, turns
-from mmdino.benchmarking.view_chains import OURS, PILLOW
-from mmdino.benchmarking.view_loader import draw_photographs, view_loader
+from common.report import draw_lines, print_table, write_json
+from common.timing import Timing, turns
+from common.view_chains import OURS, PILLOW
+from common.view_loader import draw_photographs, view_loader
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS, parse_view_groups
 from mmdino.models import DINO
 from mmdino.visualization.media import list_images

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmdino.benchmarking.options import benchmark_parser, use_machine
-from mmdino.benchmarking.report import draw_bars, print_table, timing_rows, write_json
-from mmdino.benchmarking.timing import Timing, compare, peak_bytes
+from common.options import benchmark_parser, use_machine
+from common.report import draw_bars, print_table, timing_rows, write_json
+from common.timing import Timing, compare, peak_bytes
 from mmdino.evaluation.knn import (
     QUERY_CHUNK,
     columns_at_once,

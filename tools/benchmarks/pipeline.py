@@ -16,10 +16,10 @@ from typing import Any
 
 from mmengine.registry import init_default_scope
 
-from mmdino.benchmarking.options import benchmark_parser
-from mmdino.benchmarking.report import draw_bars, draw_lines, print_table, timing_rows, write_json
-from mmdino.benchmarking.timing import Timing, compare
-from mmdino.benchmarking.view_chains import (
+from common.options import benchmark_parser
+from common.report import draw_bars, draw_lines, print_table, timing_rows, write_json
+from common.timing import Timing, compare
+from common.view_chains import (
     ALBUMENTATIONS,
     LIMIT,
     OURS,
@@ -28,7 +28,7 @@ from mmdino.benchmarking.view_chains import (
     chains,
     one_thread,
 )
-from mmdino.benchmarking.view_loader import draw_photographs, view_loader
+from common.view_loader import draw_photographs, view_loader
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS
 from mmdino.visualization.media import list_images
 

@@ -16,21 +16,21 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.registry import init_default_scope
 
-from mmdino.benchmarking.dino_step import (
+from common.dino_step import (
     DTYPES,
     architecture,
     build_dino,
     dino_step,
 )
-from mmdino.benchmarking.options import (
+from common.options import (
     SMOKE_MODEL,
     add_model_options,
     benchmark_parser,
     use_machine,
 )
-from mmdino.benchmarking.plain_step import PlainStep
-from mmdino.benchmarking.report import draw_bars, draw_lines, print_table, timing_rows, write_json
-from mmdino.benchmarking.timing import compare, peak_bytes
+from common.plain_step import PlainStep
+from common.report import draw_bars, draw_lines, print_table, timing_rows, write_json
+from common.timing import compare, peak_bytes
 
 TARGETS = {"fp32": 0.96, "bf16": 0.75}
 GPU_TARGET = 0.7

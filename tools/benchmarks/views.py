@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmdino.benchmarking.report import print_table, write_json
-from mmdino.benchmarking.view_chains import one_thread, pillow_view
-from mmdino.benchmarking.view_loader import draw_photographs
-from mmdino.benchmarking.view_statistics import FAR, deviates, view_statistics
+from common.report import print_table, write_json
+from common.view_chains import one_thread, pillow_view
+from common.view_loader import draw_photographs
+from common.view_statistics import FAR, deviates, view_statistics
 from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.datasets.transforms import MultiCropTransform
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS, ViewGroup, parse_view_groups

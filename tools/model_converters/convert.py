@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmdino.weights.checks import check_backbone, check_full
-from mmdino.weights.conversion import (
+from converters.checks import check_backbone, check_full
+from converters.conversion import (
     SUFFIXES,
     check_target,
     convert_backbone,
@@ -21,10 +21,10 @@ from mmdino.weights.conversion import (
     full_weights,
     keep_expected,
     match_weights,
+    require_match,
     write_backbone,
     write_full,
 )
-from mmdino.weights.matching import require_match
 from mmdino.weights.networks import backbone_weights
 
 

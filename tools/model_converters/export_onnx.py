@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import torch
 
+from converters.onnx_export import export_onnx
 from mmdino.weights.networks import backbone_weights, build_backbone
-from mmdino.weights.onnx_export import export_onnx
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

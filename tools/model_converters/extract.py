@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmdino.weights.checks import check_backbone
-from mmdino.weights.conversion import check_target, match_weights, write_backbone
-from mmdino.weights.matching import require_match
+from converters.checks import check_backbone
+from converters.conversion import check_target, match_weights, require_match, write_backbone
 from mmdino.weights.networks import backbone_weights
 
 

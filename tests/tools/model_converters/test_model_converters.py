@@ -1,0 +1,229 @@
+"""The converters' command lines: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_weights
+import torch
+from transformers import ViTModel
+
+from mmdino.evaluation.features import feature_of
+from mmdino.weights.files import read_checkpoint, write_tensors
+from mmdino.weights.networks import load_backbone
+
+TOOLS = Path(__file__).parents[3] / "tools" / "model_converters"
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def convert():
+    return runpy.run_path(str(TOOLS / "convert.py"))["main"]
+
+
+@pytest.fixture(scope="module")
+def extract():
+    return runpy.run_path(str(TOOLS / "extract.py"))["main"]
+
+
+@pytest.fixture(scope="module")
+def export_onnx():
+    return runpy.run_path(str(TOOLS / "export_onnx.py"))["main"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_weights.dino(use_bn=True)
+
+
+@pytest.fixture
+def checkpoint(tmp_path, model):
+    path = tmp_path / "epoch_2.pth"
+    cfg = tiny_weights.tiny_run.vit_model()
+    cfg["head"]["use_bn"] = True
+    return str(tiny_weights.save_training_checkpoint(path, model, cfg))
+
+
+@pytest.fixture
+def vit_file(tmp_path):
+    """A tensor file of a ViT that does not say its heads, and a way to spoil it."""
+
+    def write(missing=(), **more):
+        state = tiny_weights.vit().state_dict() | more
+        for name in missing:
+            del state[name]
+        write_tensors(tmp_path / "vit.pth", state)
+        return str(tmp_path / "vit.pth")
+
+    return write
+
+
+@pytest.mark.parametrize("network", ["teacher", "student"])
+def test_extract(tmp_path, capsys, extract, model, checkpoint, network):
+    target = str(tmp_path / "out.safetensors")
+    extract([checkpoint, target, "--network", network, "--check"])
+    printed = capsys.readouterr().out
+    assert f"the {network} in a checkpoint of mmdino" in printed
+    assert "2 heads (from the file)" in printed
+    assert "30 of 30 tensors matched\n" in printed
+    assert "features differ by" in printed
+    features = feature_of(load_backbone(target, network), IMAGES)
+    torch.testing.assert_close(features, model.extract_feat(IMAGES, network))
+
+
+def test_extract_as_a_user_runs_it(tmp_path, checkpoint):
+    target = tmp_path / "teacher.pth"
+    result = subprocess.run(
+        [sys.executable, str(TOOLS / "extract.py"), checkpoint, str(target)],
+        capture_output=True,
+        text=True,
+        cwd=TOOLS.parents[1],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert "30 of 30 tensors matched" in result.stdout
+    assert load_backbone(target).embed_dims == 12
+
+
+def test_convert_there_and_back(tmp_path, capsys, convert, model, checkpoint):
+    """mmdino to the authors to timm to Hugging Face to mmdino, each checked on the way."""
+    stations = [
+        ("authors", tmp_path / "authors.pth"),
+        ("timm", tmp_path / "timm.safetensors"),
+        ("huggingface", tmp_path / "hf"),
+        ("mmdino", tmp_path / "mmdino.pth"),
+    ]
+    source = checkpoint
+    for project, target in stations:
+        convert([source, str(target), "--to", project, "--check", "--num-heads", "2"])
+        printed = capsys.readouterr().out
+        assert "30 of 30 tensors matched\n" in printed
+        assert "checked on a random input" in printed
+        source = str(target)
+    features = feature_of(load_backbone(source), IMAGES)
+    torch.testing.assert_close(features, model.extract_feat(IMAGES))
+    huggingface = ViTModel.from_pretrained(tmp_path / "hf", add_pooling_layer=False)
+    with torch.no_grad():
+        token = huggingface(IMAGES).last_hidden_state[:, 0]
+    torch.testing.assert_close(token, features, rtol=0, atol=1e-5)
+
+
+def test_convert_full_files(tmp_path, capsys, convert, model, checkpoint):
+    full, back = str(tmp_path / "full.pth"), str(tmp_path / "back.pth")
+    convert([checkpoint, full, "--to", "authors", "--full", "--check"])
+    convert([full, back, "--to", "mmdino", "--full", "--check", "--num-heads", "2"])
+    printed = capsys.readouterr().out
+    assert printed.count(f"{len(model.state_dict())} of {len(model.state_dict())} tensors") == 2
+    assert printed.count("features, logits and centre differ by") == 2
+    state = read_checkpoint(back)["state_dict"]
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+
+
+def test_tensors_beside_the_backbone_are_named_and_left_out(tmp_path, capsys, convert, vit_file):
+    source = vit_file(**{"head.weight": torch.zeros(3, 12)})
+    convert([source, str(tmp_path / "out.pth"), "--to", "authors", "--num-heads", "2"])
+    assert "left out: head.weight" in capsys.readouterr().out
+    assert "head.weight" not in read_checkpoint(tmp_path / "out.pth")
+
+
+@pytest.mark.parametrize("tool", ["convert", "extract"])
+def test_missing_tensors(tmp_path, capsys, request, vit_file, tool):
+    main = request.getfixturevalue(tool)
+    target = tmp_path / "out.pth"
+    arguments = [vit_file(["ln1.bias"]), str(target), "--num-heads", "2"]
+    arguments += ["--to", "mmdino"] if tool == "convert" else []
+    with pytest.raises(ValueError, match=r"29 of 30 tensors matched; 1 missing: ln1\.bias"):
+        main(arguments)
+    with pytest.raises(ValueError, match="--check computes with the whole network"):
+        main([*arguments, "--allow-missing", "--check"])
+    assert not target.exists()
+    main([*arguments, "--allow-missing"])
+    assert "1 missing: ln1.bias" in capsys.readouterr().out
+    assert len(read_checkpoint(target)["state_dict"]) == 29
+
+
+def test_unexpected_tensors(tmp_path, capsys, convert, vit_file):
+    source, target = vit_file(gamma=torch.zeros(12)), tmp_path / "out.pth"
+    arguments = [source, str(target), "--to", "authors", "--num-heads", "2"]
+    with pytest.raises(ValueError, match=r"1 unexpected: gamma.*--allow-unexpected leaves out"):
+        convert(arguments)
+    assert not target.exists()
+    convert([*arguments, "--allow-unexpected", "--check"])
+    assert "1 unexpected: gamma" in capsys.readouterr().out
+    assert "gamma" not in read_checkpoint(target)
+
+
+def test_a_failed_check_writes_nothing(tmp_path, convert, vit_file):
+    source = vit_file(**{"ln1.bias": torch.full((12,), float("nan"))})
+    with pytest.raises(ValueError, match="The check failed, nothing was written"):
+        convert(
+            [source, str(tmp_path / "out.pth"), "--to", "authors", "--num-heads", "2", "--check"]
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["vit.pth"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["vit.pth", "--to", "mmdino"], "is the source too"),
+        (["out.txt", "--to", "mmdino"], r"ends in \.pth or \.safetensors"),
+        (["out.pth", "--to", "huggingface"], "must be a folder"),
+        (["out.pth", "--to", "authors", "--full"], "holds no student and teacher"),
+        (["out.pth", "--to", "authors", "--full", "--network", "student"], "leave out --network"),
+        (["out.pth", "--to", "mmdino", "--prefix", "encoder."], "No tensor of .* begins with"),
+        (["out.pth", "--to", "mmdino", "--network", "student"], "no student"),
+    ],
+)
+def test_what_cannot_be_done_is_said(tmp_path, monkeypatch, convert, vit_file, arguments, message):
+    vit_file()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        convert(["vit.pth", *arguments, "--num-heads", "2"])
+    assert [path.name for path in tmp_path.iterdir()] == ["vit.pth"]
+
+
+def test_a_source_that_is_not_there(tmp_path, convert, extract, export_onnx):
+    absent = str(tmp_path / "absent.pth")
+    for main, arguments in (
+        (convert, ["out.pth", "--to", "mmdino"]),
+        (extract, ["out.pth"]),
+        (export_onnx, ["out.onnx"]),
+    ):
+        with pytest.raises(FileNotFoundError, match=r"absent\.pth"):
+            main([absent, *arguments])
+
+
+def test_extract_does_not_overwrite_its_checkpoint(extract, checkpoint):
+    with pytest.raises(ValueError, match="is the source too"):
+        extract([checkpoint, checkpoint])
+
+
+def test_export_onnx(tmp_path, capsys, export_onnx, checkpoint):
+    target = tmp_path / "out.onnx"
+    export_onnx([checkpoint, str(target), "--size", "16", "32", "--batch", "2"])
+    printed = capsys.readouterr().out
+    assert "all 30 tensors matched" in printed
+    assert "onnxruntime's features differ by" in printed
+    assert "images (2, 3, 16, 32)" in printed
+    assert target.is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["out.pth"], r"must end in \.onnx"),
+        (["out.onnx", "--size", "0"], "one or two positive numbers"),
+        (["out.onnx", "--size", "8", "8", "8"], "one or two positive numbers"),
+        (["out.onnx", "--size", "20"], "multiples of the patch"),
+        (["out.onnx", "--size", "32", "--tolerance", "-1"], "Nothing was written"),
+    ],
+)
+def test_export_onnx_says_what_is_wrong(tmp_path, export_onnx, checkpoint, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        export_onnx([checkpoint, str(tmp_path / arguments[0]), *arguments[1:]])
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch_2.pth"]

@@ -1,0 +1,1 @@
+"""What the benchmarks share; no part of it is used in training."""

@@ -1,0 +1,104 @@
+"""DINO's training step as Runner and hooks make it, without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+import mmdino  # noqa: F401
+from common.plain_step import CLIP_NORM, LR, MOMENTUM, WEIGHT_DECAY
+from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
+from mmdino.engine.optimizers import DecayGroupsConstructor
+from mmdino.models import DINO
+from mmdino.models.backbones.vision_transformer import ARCHS
+
+DTYPES = {"fp32": None, "bf16": torch.bfloat16}
+
+
+def build_dino(
+    arch: str | dict,
+    patch_size: int,
+    img_size: int,
+    prototypes: int,
+    device: str | torch.device,
+    compile: dict | None = None,
+    data_preprocessor: dict | None = None,
+    **backbone: Any,
+) -> DINO:
+    """Builds DINO as the configs have it, ready for :func:`dino_step`.
+
+    Args:
+        arch: mmpretrain's name of the ViT, or its sizes.
+        patch_size: Side of a patch in pixels.
+        img_size: Side of the global views.
+        prototypes: Number K of prototypes.
+        device: Where it computes.
+        compile: The model's option of this name.
+        data_preprocessor: Likewise.
+        **backbone: Other options of the backbone.
+    """
+    backbone = {
+        "type": "mmdino.VisionTransformer",
+        "arch": arch,
+        "img_size": img_size,
+        "patch_size": patch_size,
+        "drop_path_rate": 0.1,
+        **backbone,
+    }
+    head = {
+        "type": "mmdino.DINOHead",
+        "in_channels": architecture(arch)["embed_dims"],
+        "out_channels": prototypes,
+    }
+    model = MODELS.build(
+        {
+            "type": "mmdino.DINO",
+            "backbone": backbone,
+            "head": head,
+            "compile": compile,
+            "data_preprocessor": data_preprocessor,
+        }
+    )
+    for need in model.needs:
+        model.mark_met(need)
+    return model.to(device).train()
+
+
+def architecture(arch: str | dict) -> dict[str, int]:
+    """Returns the sizes of a ViT by mmpretrain's name."""
+    return arch if isinstance(arch, dict) else ARCHS[arch]
+
+
+def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
+    """Returns a call that trains on views: preprocessing, optimiser, teacher, centre.
+
+    It takes ``inputs`` and, as a loader delivers them too, ``data_samples``.
+
+    Args:
+        model: What :func:`build_dino` returns.
+        dtype: Precision of autocast; None for none.
+    """
+    optim_wrapper = DecayGroupsConstructor(
+        {
+            "type": "mmdino.StepOptimWrapper",
+            "precision": str(dtype or torch.float32).removeprefix("torch."),
+            "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": WEIGHT_DECAY},
+            "clip_grad": {"type": "per_tensor", "max_norm": CLIP_NORM},
+        }
+    )(model)
+    teacher, student = model.teacher_pairs()
+
+    def step(
+        inputs: Sequence[Tensor] | Sequence[Sequence[Tensor]],
+        data_samples: Sequence[DataSample] | None = None,
+    ) -> None:
+        model.train_step({"inputs": inputs, "data_samples": data_samples}, optim_wrapper)
+        move_teacher_(teacher, student, MOMENTUM)
+        model.dino_loss.update_center()
+
+    return step

@@ -1,0 +1,91 @@
+"""A data loader as the pretraining configs have it, over photographs and without an end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.dataset import default_collate
+from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader, Dataset
+
+from common.view_chains import chains, one_thread
+from mmdino.datasets.transforms.views.group import PAPER_VIEWS
+
+ENDLESS = 1 << 30
+"""Samples of a data set that no benchmark comes to the end of."""
+
+
+class Photographs(Dataset):
+    """Views of photographs, over and over.
+
+    Args:
+        paths: Files.
+        chain: Name of the chain that makes the views.
+        views: View groups.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], chain: str, views: Sequence[Mapping] = PAPER_VIEWS
+    ) -> None:
+        self.paths = paths
+        self.chain = chain
+        self.views = views
+        self._make: Callable[[str], Any] | None = None
+
+    def __len__(self) -> int:
+        """Returns a number that is not reached."""
+        return ENDLESS
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Returns ``inputs``, a list of V views, and ``data_samples`` if the chain makes them."""
+        # Built by the worker, since a chain need not survive the way there.
+        if self._make is None:
+            init_default_scope("mmpretrain")
+            one_thread()
+            self._make = chains(self.views, [self.chain])[self.chain]
+        sample = self._make(self.paths[index % len(self.paths)])
+        return sample if isinstance(sample, dict) else {"inputs": sample}
+
+
+def view_loader(
+    paths: Sequence[str],
+    chain: str,
+    batch_size: int,
+    workers: int,
+    views: Sequence[Mapping] = PAPER_VIEWS,
+    pin_memory: bool = False,
+) -> DataLoader:
+    """Makes a loader of batches: ``inputs``, V views (B, C, H, W), and ``data_samples``.
+
+    Collated, pinned and kept alive as in the configs. The order is that of the files, which the
+    time does not depend on.
+
+    Args:
+        paths: Files.
+        chain: Name of the chain that makes the views.
+        batch_size: Number B of images.
+        workers: Processes, at least 1, each on one thread.
+        views: View groups.
+        pin_memory: Whether batches are moved to pinned memory.
+    """
+    return DataLoader(
+        Photographs(paths, chain, views),
+        batch_size,
+        num_workers=workers,
+        persistent_workers=True,
+        pin_memory=pin_memory,
+        drop_last=True,
+        collate_fn=default_collate,
+    )
+
+
+def draw_photographs(folder: Path) -> None:
+    """Writes four small pictures, for a trial without photographs."""
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{index}.jpg"), cv2.resize(coarse, (160, 120)))

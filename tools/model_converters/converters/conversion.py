@@ -1,0 +1,273 @@
+"""From the names of one project to those of another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from mmdino.weights.files import read_checkpoint, write_bytes, write_pickle, write_tensors
+from mmdino.weights.layouts import authors_vit, huggingface_vit
+from mmdino.weights.layouts.authors_full import authors_checkpoint, dino_state_dict
+from mmdino.weights.layouts.renaming import below
+from mmdino.weights.matching import Match, compare
+from mmdino.weights.networks import BackboneWeights, describe
+from mmdino.weights.specs import (
+    RESNET,
+    config_in_meta,
+    head_config,
+    resnet_config,
+    vit_config,
+)
+
+SUFFIXES = {
+    "mmdino": (".pth", ".safetensors"),
+    "authors": (".pth",),
+    "timm": (".pth", ".safetensors"),
+    "huggingface": ("",),
+}
+"""What a file of each project's ends in; Hugging Face's is a folder."""
+OWN_OPTIONS = {"final_norm": True, "pre_norm": False, "layer_scale_init_value": 0.0}
+"""Options of mmpretrain's ViT that the other projects' networks of DINO have not, where they say
+anything but this."""
+
+
+class FullWeights(NamedTuple):
+    """Student and teacher with their heads, and the centre."""
+
+    state_dict: dict[str, Tensor]
+    """State dict of ``mmdino.DINO``."""
+    config: dict[str, Any]
+    """Config of the ``mmdino.DINO`` that has it."""
+    heads_from: str
+    """Where the number of attention heads comes from, in words; empty for a ResNet."""
+    epoch: int | None
+    """Epochs that were trained, if the file says."""
+    source: dict[str, Any] | None
+    """What was read, where it is in the authors' names."""
+
+    def __str__(self) -> str:
+        text = "student and teacher with heads, and the centre, in "
+        text += "mmdino's names" if self.source is None else "the authors' names"
+        return f"{text}; {describe(self.config['backbone'], self.heads_from)}"
+
+
+def match_weights(weights: BackboneWeights | FullWeights) -> Match:
+    """Compares the tensors with the network that their config builds."""
+    return compare(weights.state_dict, _expected(weights.config))
+
+
+def require_match(
+    match: Match,
+    allow_missing: bool = False,
+    allow_unexpected: bool = False,
+    check: bool = False,
+) -> None:
+    """Refuses a file whose tensors are not those that the network expects.
+
+    Args:
+        match: What :func:`match_weights` returns.
+        allow_missing: Whether expected tensors may be missing.
+        allow_unexpected: Whether there may be tensors that the network has not.
+        check: Whether the network is to be computed with, which takes all of it.
+
+    Raises:
+        ValueError: If that is so and not allowed, or a tensor has another shape.
+    """
+    refused = []
+    if match.different:
+        refused.append("A tensor of another shape cannot be converted")
+    if match.missing and not allow_missing:
+        refused.append(
+            "--allow-missing writes what is there; whoever loads it starts the rest at random"
+        )
+    elif match.missing and check:
+        refused.append("--check computes with the whole network; leave it out")
+    if match.unexpected and not allow_unexpected:
+        refused.append(
+            "--allow-unexpected leaves out what DINO's network has not; if the file's network uses "
+            "it, the features will be others"
+        )
+    if refused:
+        raise ValueError(f"Nothing was written: {match}. {'. '.join(refused)}.")
+
+
+def keep_expected(state_dict: Mapping[str, Tensor], match: Match) -> dict[str, Tensor]:
+    """Returns the tensors that the network has."""
+    return {name: tensor for name, tensor in state_dict.items() if name not in match.unexpected}
+
+
+def convert_backbone(weights: BackboneWeights, project: str) -> dict[str, Tensor]:
+    """Names a backbone's tensors as a project does.
+
+    Args:
+        weights: What :func:`backbone_weights` returns.
+        project: ``"mmdino"``, ``"authors"``, ``"timm"`` or ``"huggingface"``.
+
+    Raises:
+        ValueError: If the project has no such network.
+    """
+    if project not in SUFFIXES:
+        raise ValueError(f"The project {project!r} is unknown; known are {', '.join(SUFFIXES)}.")
+    if project == "mmdino":
+        return dict(weights.state_dict)
+    if weights.kind == "resnet":
+        if project == "huggingface":
+            raise ValueError(
+                "Hugging Face's ViTModel is a ViT and this is a ResNet. Convert it to timm, which "
+                "has the same ResNet."
+            )
+        return dict(weights.state_dict)
+    for name, value in OWN_OPTIONS.items():
+        if weights.config.get(name, value) != value:
+            raise ValueError(
+                f"The backbone has {name}={weights.config[name]!r}, which only mmpretrain's ViT "
+                f"has. What can be converted has {name}={value!r}."
+            )
+    layout = huggingface_vit if project == "huggingface" else authors_vit
+    return layout.from_mmdino(weights.state_dict)
+
+
+def write_backbone(
+    path: str | Path, project: str, weights: BackboneWeights, tensors: Mapping[str, Tensor]
+) -> None:
+    """Writes a backbone as a project reads it.
+
+    Args:
+        path: A folder for Hugging Face, else a file.
+        project: Whose names the tensors have.
+        weights: What the backbone is.
+        tensors: What :func:`convert_backbone` returns.
+
+    Raises:
+        ValueError: If the path does not end as the project's files do.
+    """
+    check_suffix(path, project)
+    if project == "huggingface":
+        write_huggingface_folder(path, tensors, weights.config)
+    elif project == "mmdino":
+        about = {"backbone": json.dumps(weights.config), "network": weights.network}
+        write_tensors(path, tensors, about)
+    else:
+        write_tensors(path, tensors)
+
+
+def write_huggingface_folder(
+    folder: str | Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> None:
+    """Writes what ``ViTModel.from_pretrained(folder, add_pooling_layer=False)`` loads.
+
+    Args:
+        folder: Folder to write to; it is made.
+        tensors: Tensors in Hugging Face's names.
+        config: Config of the ``mmdino.VisionTransformer``.
+    """
+    settings = json.dumps(huggingface_vit.huggingface_config(config), indent=2)
+    write_bytes(Path(folder) / "config.json", settings.encode())
+    write_tensors(Path(folder) / "model.safetensors", tensors)
+
+
+def full_weights(path: str | Path, num_heads: int | None = None) -> FullWeights:
+    """Reads student, teacher, heads and centre from the authors' full file or mmdino's checkpoint.
+
+    Args:
+        path: The file.
+        num_heads: Number of attention heads of a ViT, where neither the file nor the width tells.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds no student and teacher.
+    """
+    checkpoint = read_checkpoint(path)
+    meta = checkpoint.get("meta") or {}
+    state = dino_state_dict(checkpoint)
+    source, epoch = checkpoint, checkpoint.get("epoch")
+    if state is None:
+        source, state, epoch = None, checkpoint.get("state_dict", {}), meta.get("epoch")
+    if not any(name.startswith("teacher.backbone.") for name in state):
+        raise ValueError(
+            f"{path} holds no student and teacher with heads; a checkpoint of a training run or "
+            "the authors' full file does. Leave out --full to convert a backbone alone."
+        )
+    backbone = below(state, "backbone.")
+    if "layer1.0.conv1.weight" in backbone:
+        config, heads_from = resnet_config(backbone), ""
+    else:
+        config, heads_from = vit_config(backbone, config_in_meta(meta), num_heads)
+    model = {
+        "type": "mmdino.DINO",
+        "backbone": config,
+        "head": head_config(below(state, "head.")),
+    }
+    if config["type"] == RESNET:
+        model["neck"] = {"type": "mmpretrain.GlobalAveragePooling"}
+    return FullWeights(dict(state), model, heads_from, epoch, source)
+
+
+def full_checkpoint(weights: FullWeights, project: str) -> dict[str, Any]:
+    """Returns the dict of a full file as a project reads it.
+
+    Args:
+        weights: What :func:`full_weights` returns.
+        project: ``"mmdino"``, for ``load_from``, or ``"authors"``.
+
+    Raises:
+        ValueError: If the project has no such files.
+    """
+    if project == "authors":
+        return authors_checkpoint(weights.state_dict, weights.epoch)
+    if project == "mmdino":
+        about = {"backbone": json.dumps(weights.config["backbone"])}
+        return {"state_dict": weights.state_dict, "meta": about}
+    raise ValueError(
+        f"Only mmdino and the authors have full files, with heads and centre; {project!r} takes a "
+        "backbone. Leave out --full."
+    )
+
+
+def write_full(path: str | Path, checkpoint: Mapping[str, Any]) -> None:
+    """Writes a full file.
+
+    Raises:
+        ValueError: If the path does not end in ``.pth``: a full file is nested.
+    """
+    check_suffix(path, "authors")
+    write_pickle(path, checkpoint)
+
+
+def check_target(path: str | Path, project: str, source: str | Path) -> None:
+    """Refuses to write where the source is, and a path that ends as the project's files do not.
+
+    Args:
+        path: Where to write.
+        project: Whose names will be written.
+        source: What is read.
+
+    Raises:
+        ValueError: If it is the source's path or has another ending.
+    """
+    check_suffix(path, project)
+    if Path(path).exists() and Path(source).exists() and Path(path).samefile(source):
+        raise ValueError(f"{path} is the source too; give another path to write to.")
+
+
+def check_suffix(path: str | Path, project: str) -> None:
+    """Refuses a path that does not end as the project's files do.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    suffixes = SUFFIXES[project]
+    if Path(path).suffix not in suffixes:
+        kind = "a folder" if suffixes == ("",) else f"a file that ends in {' or '.join(suffixes)}"
+        raise ValueError(f"{path} was given to write to; here that must be {kind}.")
+
+
+def _expected(config: Mapping[str, Any]) -> dict[str, Tensor]:
+    with torch.random.fork_rng():
+        return MODELS.build(dict(config)).state_dict()

@@ -1,0 +1,122 @@
+"""Export of a backbone to ONNX, for one input size."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from converters.checks import package
+from mmdino.evaluation.features import feature_of
+from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
+from mmdino.utils.atomic_write import atomic_write
+
+OPSET = 17
+"""Version of the operators: the first with LayerNormalization, and what onnxruntime 1.12 reads."""
+
+
+class FixedSizeFeature(nn.Module):
+    """Maps images (B, C, H, W) of one size to features (B, D).
+
+    The position embeddings of a ViT are resized once, here: left in the graph, the resizing would
+    be done by each runtime in its own way.
+
+    Args:
+        backbone: The backbone; it stays as it is.
+        size: Height and width of the images.
+
+    Raises:
+        ValueError: If a side is no multiple of the patch.
+    """
+
+    def __init__(self, backbone: nn.Module, size: Sequence[int]) -> None:
+        super().__init__()
+        self.backbone = copy.deepcopy(backbone)
+        if hasattr(self.backbone, "pos_embed"):
+            self._resize_positions(size)
+
+    def _resize_positions(self, size: Sequence[int]) -> None:
+        vit = self.backbone
+        patch = vit.patch_embed.projection.kernel_size
+        if any(side < step or side % step for side, step in zip(size, patch, strict=True)):
+            raise ValueError(
+                f"The size {tuple(size)} must be in multiples of the patch, {tuple(patch)} pixels."
+            )
+        grid = tuple(side // step for side, step in zip(size, patch, strict=True))
+        resized = interpolate_pos_embed(
+            vit.pos_embed.detach(),
+            vit.patch_resolution,
+            grid,
+            vit.num_extra_tokens,
+            vit.interpolate_mode,
+            vit.pos_embed_offset,
+        )
+        vit.pos_embed = nn.Parameter(resized, requires_grad=False)
+        vit.patch_resolution = grid
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Computes the features."""
+        return feature_of(self.backbone, images)
+
+
+def export_onnx(backbone: nn.Module, path: str | Path, images: Tensor, tolerance: float) -> float:
+    """Writes a backbone as ONNX, if onnxruntime computes the same with it.
+
+    Args:
+        backbone: A backbone in eval mode.
+        path: File to write; nothing is written if the comparison fails.
+        images: Images (B, C, H, W) to compare on; the file takes this shape only. Its input is
+            called ``images``, its output ``features`` (B, D).
+        tolerance: Allowed difference, over the largest feature.
+
+    Returns:
+        The largest difference, over the largest feature.
+
+    Raises:
+        ValueError: If it is above the tolerance, or the size does not fit.
+        ModuleNotFoundError: If onnx or onnxruntime is not installed.
+    """
+    package("onnx")
+    runtime = package("onnxruntime")
+    model = FixedSizeFeature(backbone, images.shape[-2:]).eval()
+    with atomic_write(path) as partial:
+        _write_graph(model, partial, images)
+        session = runtime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
+        found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+        # The backbone itself, which resizes position embeddings as it always does.
+        with torch.no_grad():
+            expected = feature_of(backbone, images)
+        difference = ((found - expected).abs().max() / expected.abs().max()).item()
+        # Written so that NaN fails too.
+        if not difference <= tolerance:
+            raise ValueError(
+                f"onnxruntime computes other features: they differ by {difference:.3g} of the "
+                f"largest, allowed is {tolerance:g}. Nothing was written. Another version of torch "
+                "or onnxruntime may do; --tolerance sets what is allowed."
+            )
+    return difference
+
+
+def _write_graph(model: nn.Module, path: Path, images: Tensor) -> None:
+    # The exporter that traces: it needs no package but onnx, all torch from 2.4 on have it, and for
+    # a fixed size it loses nothing to the newer one. Older ones do not know the switch.
+    known = inspect.signature(torch.onnx.export).parameters
+    tracing = {"dynamo": False} if "dynamo" in known else {}
+    with warnings.catch_warnings(), torch.no_grad():
+        # That it is not the newer one, and that shapes become constants, as they are meant to.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        torch.onnx.export(
+            model,
+            (images,),
+            str(path),
+            input_names=["images"],
+            output_names=["features"],
+            opset_version=OPSET,
+            **tracing,
+        )
