@@ -130,17 +130,10 @@ class VOCObjects(BaseDataset):
 
 
 def read_seg_map(path: str, largest: int) -> np.ndarray:
-    """Reads the ids of a mask.
-
-    Args:
-        path: Path of a palette or greyscale PNG.
-        largest: Largest valid id of an object.
-
-    Returns:
-        Ids (H, W), uint8.
+    """Reads the ids (H, W) uint8 of a palette or greyscale PNG.
 
     Raises:
-        ValueError: If the file is in colour or has unknown ids.
+        ValueError: If the file is in colour, or has an id other than 0 to ``largest`` and void.
     """
     with Image.open(path) as image:
         if image.mode not in ("P", "L"):

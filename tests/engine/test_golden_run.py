@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from mmdino.engine.optimizers.decay_groups_constructor import parameter_groups
 from mmdino.weights.layouts import authors_vit
-from mmdino.weights.layouts.renaming import below
+from mmdino.weights.layouts.renaming import strip_prefix
 
 NUM_VIEWS = 5
 
@@ -148,7 +148,7 @@ def test_weight_decay_groups_are_the_references(reference):
     names = {parameter: name for name, parameter in model.named_parameters()}
     for group, expected in ((decayed, "decayed"), (others, "not_decayed")):
         ours = {names[parameter]: parameter for parameter in group["params"]}
-        backbone = authors_vit.from_mmdino(below(ours, "backbone."))
+        backbone = authors_vit.from_mmdino(strip_prefix(ours, "backbone."))
         found = {f"backbone.{name}" for name in backbone}
         found |= {name for name in ours if not name.startswith("backbone.")}
         assert found == set(reference[expected])

@@ -1,4 +1,4 @@
-"""The command line compares attention with the objects of VOC-like and of drawn images."""
+"""The command line compares attention with object masks of VOC and of drawn images."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_first_images_of_voc_at_a_size(capsys, checkpoint, voc):
 
 def test_an_image_of_another_size_than_its_mask_is_named(capsys, checkpoint, voc):
     Image.fromarray(picture(0, 20, 20)).save(voc / "JPEGImages" / "0.jpg")
-    with pytest.raises(ValueError, match=r"0\.jpg has 20 rows and 20 columns.*\(40, 56\)"):
+    with pytest.raises(ValueError, match=r"0\.jpg has size \(20, 20\) .*\(40, 56\)"):
         run(capsys, checkpoint, "--voc", voc)
 
 

@@ -220,5 +220,5 @@ def test_a_checkpoint_of_another_architecture_is_refused(trained, small, tmp_pat
     options = [option for option in small if "num_layers" not in option]
     arguments = [str(ROOT / "configs" / NAME), str(work_dir / "epoch_2.pth")]
     arguments += ["--work-dir", str(tmp_path)]
-    with pytest.raises(ValueError, match=r"(?s)The checkpoint does not fit the model.*layers\.1"):
+    with pytest.raises(ValueError, match=r"(?s)The checkpoint does not match the model.*layers\.1"):
         TEST["main"]([*arguments, "--cfg-options", *options, "experiment_name=another"])

@@ -1,4 +1,4 @@
-"""The figure shows the curves and views it is given, whatever is missing from them."""
+"""The figure shows the given curves and views, whichever are missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KNN = ((0, 31.25, 70.0), (50, 60.0, 90.0), (100, 78.4, None))
 
 
 def make_curves(iterations=100, knn=KNN, **changes):
-    """Curves of a run with 64 prototypes and epochs of 10 iterations."""
+    """Returns the curves of a run with 64 prototypes and epochs of 10 iterations."""
     rng = np.random.default_rng(0)
     values = {
         "iteration": np.arange(iterations) + 1,
@@ -54,7 +54,7 @@ def make_views(num_images=2, sizes=(32, 32, 16, 16, 16)):
 
 
 def line(ax, label):
-    """The line that the legend calls so."""
+    """Returns the line with this label."""
     return next(line for line in ax.lines if line.get_label().startswith(label))
 
 
@@ -264,7 +264,7 @@ def test_curves_of_different_lengths_are_refused():
 
 
 def overlaps(figure):
-    """Pairs of texts that lie over each other, and texts that leave the figure."""
+    """Returns pairs of overlapping texts, and texts outside of the figure."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     boxes = {}
@@ -299,7 +299,7 @@ def test_no_text_covers_another_or_is_clipped(num_images, sizes):
     assert overlaps(draw_training_figure(curves, make_views(num_images, sizes))) == []
 
 
-def test_files_are_whole_and_nothing_else_is_left(tmp_path):
+def test_files_are_complete_and_no_temporary_file_is_left(tmp_path):
     curves = make_curves()
     path = tmp_path / "figures" / "run.png"
     for _ in range(2):
@@ -341,7 +341,7 @@ def test_the_json_file_has_every_value(tmp_path):
     }
 
 
-def test_the_style_of_others_is_left_alone(tmp_path):
+def test_the_global_style_is_not_modified(tmp_path):
     matplotlib.get_backend()  # Chosen when first asked for.
     before = matplotlib.rcParams.copy()
     curves = make_curves()

@@ -113,16 +113,7 @@ def draw_labels(key: tuple[int, ...], num_images: int, num_classes: int) -> np.n
 
 
 def draw_image(key: tuple[int, ...], label: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws an image of a class.
-
-    Args:
-        key: Seed of the draw.
-        label: Index of the class.
-        size: Side S of the image, in pixels.
-
-    Returns:
-        The image, (S, S, 3) uint8 in BGR, and the mask of the shape, (S, S) bool.
-    """
+    """Draws an image of a class, seeded by ``key``; see :func:`paint_shape` for the result."""
     seeds = np.random.SeedSequence(key).spawn(3)
     pose_rng, object_rng, background_rng = (np.random.default_rng(seed) for seed in seeds)
     pose = draw_pose(pose_rng, size)

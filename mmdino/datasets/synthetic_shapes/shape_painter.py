@@ -188,13 +188,7 @@ def shape_coordinates(pose: Pose, size: int) -> tuple[np.ndarray, np.ndarray]:
 def draw_color_field(
     rng: np.random.Generator, size: int, value_range: tuple[float, float]
 ) -> np.ndarray:
-    """Draws a smooth colour field (S, S, 3): 4 x 4 independent colours, interpolated linearly.
-
-    Args:
-        rng: Source of the draws.
-        size: Side S of the field, in pixels.
-        value_range: Minimum and maximum of a channel.
-    """
+    """Draws a smooth colour field (size, size, 3): 4 x 4 colours, interpolated linearly."""
     weights = _interpolation_weights(size, 4)
     knots = rng.uniform(*value_range, size=(4, 4 * 3))
     return weights @ (weights @ knots).reshape(size, 4, 3)

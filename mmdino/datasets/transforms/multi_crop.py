@@ -118,16 +118,7 @@ class MultiCropTransform(BaseTransform):
 
 
 def finish_fused(view: np.ndarray, plan: ViewPlan, group: ViewGroup) -> np.ndarray:
-    """Augments a resized crop, with its colour changes composed.
-
-    Args:
-        view: Contiguous uint8 array of shape (h, w, C).
-        plan: The random choices of the view.
-        group: The group of the view.
-
-    Returns:
-        Contiguous uint8 array of the same shape.
-    """
+    """Augments a resized crop (h, w, C), with its colour changes composed."""
     view = map_colors(view, plan.jitter, plan.gray)
     if plan.flip:
         view = flip(view)
@@ -139,7 +130,7 @@ def finish_fused(view: np.ndarray, plan: ViewPlan, group: ViewGroup) -> np.ndarr
 
 
 def finish_sequential(view: np.ndarray, plan: ViewPlan, group: ViewGroup) -> np.ndarray:
-    """Augments a resized crop, with one colour change after the other."""
+    """Augments a resized crop (h, w, C), with one colour change after the other."""
     if plan.flip:
         view = flip(view)
     view = jitter_color(view, plan.jitter)

@@ -25,14 +25,7 @@ class PackViews(PackInputs):
 
     @staticmethod
     def format_input(input_: object) -> object:
-        """Converts views to tensors.
-
-        Args:
-            input_: A uint8 array (H, W, C) or a list of them; ``PackInputs`` handles anything else.
-
-        Returns:
-            A contiguous tensor (C, H, W), or a list of them.
-        """
+        """Converts a uint8 array (H, W, C), or a list of them, to contiguous tensors (C, H, W)."""
         if isinstance(input_, list):
             return [PackViews.format_input(item) for item in input_]
         if isinstance(input_, np.ndarray) and input_.ndim == 3 and input_.dtype == np.uint8:

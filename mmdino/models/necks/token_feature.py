@@ -1,4 +1,4 @@
-"""The feature that a linear classifier sees."""
+"""The feature of the linear evaluation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class TokenFeature(BaseModule):
-    """Joins the class tokens of several blocks and, if wanted, the mean patch token of the last.
+    """Concatenates the class tokens of several blocks and optionally the last mean patch token.
 
-    The authors' linear evaluation takes the class tokens of the last four blocks of ViT-S, and of
-    ViT-B the class token and the mean patch token of the last block.
+    The authors' linear evaluation uses the class tokens of the last four blocks for ViT-S, and the
+    class token and mean patch token of the last block for ViT-B (``eval_linear.py``).
 
     Args:
-        mean_patch: Whether the mean of the last block's patch tokens is appended.
+        mean_patch: Whether to append the mean of the last block's patch tokens.
 
     Example:
         >>> backbone = dict(
@@ -33,25 +33,25 @@ class TokenFeature(BaseModule):
         self.mean_patch = mean_patch
 
     def forward(self, outputs: Sequence[Tensor]) -> tuple[Tensor]:
-        """Joins tokens.
+        """Concatenates tokens.
 
         Args:
-            outputs: All tokens (B, N, D) of each block, the class token first; a backbone gives
-                them with ``out_type="raw"``.
+            outputs: All tokens (B, N, D) of each block, the class token first: the output of a
+                backbone with ``out_type="raw"``.
 
         Returns:
-            One feature (B, blocks * D), or (B, (blocks + 1) * D) with ``mean_patch``, in a tuple,
-            as mmpretrain's heads take it.
+            A tuple, as mmpretrain's heads expect, of one feature (B, blocks * D), or
+            (B, (blocks + 1) * D) with ``mean_patch``.
 
         Raises:
-            ValueError: If the outputs are no tokens.
+            ValueError: If an output does not have three axes.
         """
         shapes = [tuple(tokens.shape) for tokens in outputs]
         if any(len(shape) != 3 for shape in shapes):
             raise ValueError(
-                f"TokenFeature got outputs of shapes {shapes}; it needs all tokens (B, N, D) of "
-                "each block. Set the backbone's out_type='raw'; for a ResNet take "
-                "dict(type='GlobalAveragePooling') as neck."
+                f"TokenFeature got outputs of shapes {shapes}: expected all tokens (B, N, D) of "
+                "each block. Set the backbone's out_type='raw'; for a ResNet use the neck "
+                "dict(type='GlobalAveragePooling')."
             )
         parts = [tokens[:, 0] for tokens in outputs]
         if self.mean_patch:

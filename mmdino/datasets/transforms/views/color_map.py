@@ -38,12 +38,9 @@ def map_colors(image: np.ndarray, jitter: Iterable[tuple[str, float]], gray: boo
 
 
 def split_at_clipping(jitter: Iterable[tuple[str, float]]) -> Iterator[list[tuple[str, float]]]:
-    """Yields groups of consecutive changes that can be composed; the last may be empty.
+    """Yields groups of consecutive changes (name, amount) to compose; the last may be empty.
 
     A factor of at most 1 clips nothing, and more saturation clips only the few vivid colours.
-
-    Args:
-        jitter: Changes as (name, amount), in order.
     """
     group: list[tuple[str, float]] = []
     for change in jitter:
@@ -112,12 +109,8 @@ def color_map(
 def level_map(jitter: Iterable[tuple[str, float]], mean: float) -> tuple[float, float]:
     """Composes brightness and contrast changes of images whose channels are not colours.
 
-    Args:
-        jitter: Changes as (name, amount), in order.
-        mean: Mean over all levels and channels before the changes.
-
-    Returns:
-        Scale and shift: a level x becomes ``scale * x + shift``.
+    Returns scale and shift, which map a level x to ``scale * x + shift``, for an image whose mean
+    over all levels and channels is ``mean``.
     """
     gain, shift = 1.0, 0.0
     for name, amount in jitter:
@@ -127,12 +120,9 @@ def level_map(jitter: Iterable[tuple[str, float]], mean: float) -> tuple[float, 
 
 
 def hue_rotation(shift: float) -> tuple[float, float, float]:
-    """Returns the first row of the matrix that rotates colours B, G, R about the grey axis.
+    """Returns the first row of the (circulant) matrix that rotates B, G, R about the grey axis.
 
-    The matrix is circulant: each row is the one above, shifted right by one.
-
-    Args:
-        shift: Angle as a fraction of the hue circle, positive from red to yellow.
+    ``shift`` is the angle as a fraction of the hue circle, positive from red to yellow.
     """
     cos, sin = math.cos(2 * math.pi * shift), math.sin(2 * math.pi * shift)
     third, across = (1.0 - cos) / 3, sin / math.sqrt(3)

@@ -138,11 +138,9 @@ def draw_jitter(
 
 
 def jitter_color(image: np.ndarray, jitter: Iterable[tuple[str, float]]) -> np.ndarray:
-    """Applies colour changes one after the other, rounded and clipped after each.
+    """Applies the changes of :func:`draw_jitter` in order, rounded and clipped after each.
 
-    Args:
-        image: Image of shape (H, W, C).
-        jitter: Changes from :func:`draw_jitter`; only brightness and contrast if C is not 3.
+    Only brightness and contrast are defined if the image (H, W, C) does not have three channels.
     """
     adjust = {
         "brightness": adjust_brightness,
@@ -161,11 +159,9 @@ def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blends an image with its mean grey level: 0 gives that level everywhere, 1 the image.
+    """Blends an image of shape (H, W, C) with its mean grey level: 0 gives that, 1 the image.
 
-    Args:
-        image: Image of shape (H, W, C). If C is not 3, the mean is over all channels.
-        factor: Weight of the image, at least 0.
+    If C is not 3, the mean is over all channels.
     """
     colors = image.shape[2] == 3
     mean = float(BGR_TO_GRAY @ cv2.mean(image)[:3]) if colors else mean_level(image)
@@ -179,11 +175,9 @@ def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
-    """Shifts the hue of an image in HSV space, quantised to 256 hues.
+    """Shifts the hue of an image of shape (H, W, 3) in HSV space, quantised to 256 hues.
 
-    Args:
-        image: Image of shape (H, W, 3).
-        shift: Fraction of the hue circle, -0.5 to 0.5.
+    ``shift`` is a fraction of the hue circle, -0.5 to 0.5.
     """
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV_FULL)
     # With 256 hues the overflow of a byte wraps around the circle. Adding to full rows takes a

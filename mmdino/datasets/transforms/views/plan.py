@@ -34,14 +34,7 @@ class ViewPlan(NamedTuple):
 def draw_view_plan(
     rng: np.random.Generator | BatchedDraws, height: int, width: int, group: ViewGroup
 ) -> ViewPlan:
-    """Draws the choices of one view of an image of ``height`` x ``width`` pixels.
-
-    Args:
-        rng: Source of the draws.
-        height: Height of the image, pixels.
-        width: Width of the image, pixels.
-        group: Probabilities and ranges.
-    """
+    """Draws the choices of one view of ``group`` of an image of ``height`` x ``width`` pixels."""
     box = draw_crop_box(rng, height, width, group.scale, group.ratio)
     flip = rng.random() < group.flip_prob
     jitter: list[tuple[str, float]] = []
