@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from mmdino.models.backbones.features import Features
+from mmdino.models.backbones.features import Features, last_output
 
 
 def pool_features(output: Tensor | Features | Sequence[Tensor | Features]) -> Tensor:
@@ -29,9 +29,7 @@ def pool_features(output: Tensor | Features | Sequence[Tensor | Features]) -> Te
     Raises:
         ValueError: If the output is none of these.
     """
-    several = isinstance(output, (tuple, list)) and not isinstance(output, Features)
-    last = output[-1] if several and output else output
-    last = last.cls if isinstance(last, Features) else last
+    last = last_output(output)
     dims = last.dim() if isinstance(last, Tensor) else None
     if dims == 2:
         return last

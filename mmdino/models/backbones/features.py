@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -21,3 +22,10 @@ class Features(NamedTuple):
     """Patch tokens (B, h * w, D), row by row."""
     grid: tuple[int, int]
     """Rows h and columns w of patches."""
+
+
+def last_output(outputs: Tensor | Features | Sequence[Tensor | Features]) -> Tensor:
+    """Returns the last of a backbone's outputs; of :class:`Features` that is the class token."""
+    if isinstance(outputs, (tuple, list)) and not isinstance(outputs, Features) and outputs:
+        outputs = outputs[-1]
+    return outputs.cls if isinstance(outputs, Features) else outputs

@@ -16,7 +16,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmdino.models.backbones.features import Features
+from mmdino.models.backbones.features import last_output
 from mmdino.models.layers import SYNCHRONISED, synchronise_batch_norm
 
 HOOK_FOR_NEED = {"teacher": "mmdino.EMATeacherHook", "center": "mmdino.CenterUpdateHook"}
@@ -221,9 +221,7 @@ def feature(images: Tensor, backbone: nn.Module, neck: nn.Module | None = None) 
     outputs = backbone(images)
     if neck is not None:
         outputs = neck(outputs)
-    if isinstance(outputs, (tuple, list)) and not isinstance(outputs, Features):
-        outputs = outputs[-1]
-    return outputs.cls if isinstance(outputs, Features) else outputs
+    return last_output(outputs)
 
 
 def view_features(
