@@ -1,4 +1,4 @@
-"""The schedules equal the reference's, from the first value to the last."""
+"""The schedules equal the reference's at every step."""
 
 from __future__ import annotations
 

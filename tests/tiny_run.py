@@ -12,10 +12,11 @@ from mmpretrain.structures import DataSample
 from torch.utils.data import Dataset
 
 import mmdino
-from mmdino.engine.progress import dino_model
+from mmdino.engine.model_access import bare_model
 
 ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48}
 VIEW_SIZES = (32, 32, 16, 16)
+SCRIPTS = Path(__file__).parent / "scripts"
 
 
 class RandomViews(Dataset):
@@ -118,7 +119,6 @@ def vit_model(**options):
             "bottleneck_channels": 8,
         },
         "data_preprocessor": {"mean": [0.0] * 3, "std": [1.0] * 3, "bgr_to_rgb": False},
-        "view_sizes": (32, 16),
         **options,
     }
 
@@ -238,7 +238,7 @@ class Recorder(Hook):
         self.rows.append({"lr": group["lr"], "weight_decay": group["weight_decay"]})
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        model = dino_model(runner, self)
+        model = bare_model(runner)
         momentum = runner.message_hub.log_scalars.get("train/teacher_momentum")
         teacher, student = (flat(tensors) for tensors in model.teacher_pairs())
         self.rows[-1] |= {

@@ -1,4 +1,4 @@
-"""Compares attention with object masks: the Jaccard index of heads (Caron et al., figure 4).
+"""Reports the Jaccard index of attention and object masks (Caron et al. 2021, figure 4).
 
 python tools/attention_jaccard.py CHECKPOINT --drawn
 python tools/attention_jaccard.py CHECKPOINT --voc data/VOCdevkit/VOC2012
@@ -16,9 +16,9 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmdino.evaluation.attention import (
-    SHARE,
+    FRACTION,
     attention_maps,
-    check_share,
+    check_fraction,
     reference_size,
     require_attention,
 )
@@ -50,30 +50,35 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         const=DRAWN_IMAGES,
         metavar="NUM",
-        help=f"the demo's test images, by default {DRAWN_IMAGES}",
+        help=f"number of the demo's test images, by default {DRAWN_IMAGES}",
     )
-    parser.add_argument("--split", default="val", help="list of images of --voc")
+    parser.add_argument("--split", default="val", help="name of the list of images of --voc")
     parser.add_argument(
         "--objects",
         choices=("class", "instance", "foreground"),
         default="class",
-        help="what an object of --voc is",
+        help="what counts as one object of --voc",
     )
-    parser.add_argument("--limit", type=int, help="take the first images of --voc only")
+    parser.add_argument("--limit", type=int, help="use only the first images of --voc")
     parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
     parser.add_argument(
-        "--untrained", type=int, nargs="?", const=0, metavar="SEED", help="this network too"
+        "--untrained",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="SEED",
+        help="also evaluate the same network untrained",
     )
     parser.add_argument(
         "--size",
         type=int,
-        help="shorter side in pixels at which images enter the network; by default 480 for a "
-        "network of 224, and in proportion for others; drawn images keep their own",
+        help="shorter side of the network's input in pixels; by default 480 for a network trained "
+        "at 224, and in proportion for others; drawn images are not resized",
     )
     parser.add_argument(
-        "--share", type=float, default=SHARE, help="share of attention that a mask holds"
+        "--fraction", type=float, default=FRACTION, help="fraction of attention that a mask holds"
     )
-    parser.add_argument("--num-heads", type=int, help="heads of the ViT, if the file does not tell")
+    parser.add_argument("--num-heads", type=int, help="number of heads, if not in the file")
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
         parser.error("--limit must be at least 1")
@@ -83,57 +88,49 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def build_dataset(args: argparse.Namespace) -> Dataset:
     """Builds the data set of the command line."""
     if args.drawn is not None:
-        return DATASETS.build(
-            {
-                "type": "mmdino.DrawnShapes",
-                "num_images": args.drawn,
-                "split": "test",
-                "pipeline": [],
-            }
-        )
-    return DATASETS.build(
-        {
+        config = {"type": "mmdino.DrawnShapes", "num_images": args.drawn, "split": "test"}
+    else:
+        config = {
             "type": "mmdino.VOCObjects",
             "data_root": args.voc,
             "split": args.split,
             "objects": args.objects,
             "indices": args.limit,
-            "pipeline": [],
         }
-    )
+    return DATASETS.build({**config, "pipeline": []})
 
 
 def image_of(sample: dict) -> np.ndarray:
     """Returns the image (H, W, 3) uint8, RGB, of a sample.
 
     Raises:
-        ValueError: If it has not the shape of the mask.
+        ValueError: If its size differs from that of the mask.
     """
     image = sample["img"][..., ::-1] if "img" in sample else read_image(sample["img_path"])
     if image.shape[:2] != sample["gt_seg_map"].shape:
         raise ValueError(
-            f"{sample['img_path']} has {image.shape[0]} rows and {image.shape[1]} columns of "
-            f"pixels, but its mask {sample['gt_seg_map'].shape}. They must be of one size."
+            f"{sample['img_path']} has size {image.shape[:2]} (height, width), but its mask "
+            f"{sample['gt_seg_map'].shape}. They must be equal."
         )
     return image
 
 
 def compare(
-    dataset: Dataset, networks: Mapping[str, nn.Module], size: int | None, share: float
+    dataset: Dataset, networks: Mapping[str, nn.Module], size: int | None, fraction: float
 ) -> dict[str, JaccardSummary]:
-    """Computes the indices of networks, and of masks that know nothing of the image.
+    """Computes the indices of networks, and of baselines that do not depend on the image.
 
     Args:
         dataset: Samples with ``gt_seg_map``.
         networks: Backbones by name.
-        size: Shorter side at which images enter the networks; None for their own.
-        share: Share of the attention that a mask holds.
+        size: Shorter side of the networks' input in pixels; None for that of each image.
+        fraction: Fraction of the attention that a mask holds.
 
     Returns:
         Summaries by name.
     """
     metrics = {
-        name: METRICS.build({"type": "mmdino.AttentionJaccardMetric", "share": share})
+        name: METRICS.build({"type": "mmdino.AttentionJaccardMetric", "fraction": fraction})
         for name in networks
     }
     baselines: dict[str, list[np.ndarray]] = {kind: [] for kind in BASELINES}
@@ -149,7 +146,7 @@ def compare(
                 raise ValueError(f"{sample['img_path']}: {error}") from error
             metrics[name].process(None, [sample])
         for kind, indices in baselines.items():
-            masks = baseline_masks(kind, sample["attention"].shape, share, rng)
+            masks = baseline_masks(kind, sample["attention"].shape, fraction, rng)
             indices.append(object_jaccards(masks, sample["gt_seg_map"]))
         bar.update()
     bar.file.write("\n")
@@ -163,9 +160,9 @@ def compare(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Computes and prints."""
+    """Computes and prints the table."""
     args = parse_args(argv)
-    check_share(args.share)
+    check_fraction(args.fraction)
     init_default_scope("mmpretrain")
     dataset = build_dataset(args)
     trained = load_backbone(args.checkpoint, args.network, args.num_heads)
@@ -180,18 +177,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     if size is None and args.voc:
         size = reference_size(trained)
     print(f"{args.network} of {args.checkpoint}, shorter side {size or 'as it is'}")
-    summaries = compare(dataset, networks, size, args.share)
-    for line in table(summaries, args.share):
+    summaries = compare(dataset, networks, size, args.fraction)
+    for line in table(summaries, args.fraction):
         print(line)
 
 
-def table(summaries: Mapping[str, JaccardSummary], share: float) -> list[str]:
-    """Lays summaries out in lines."""
+def table(summaries: Mapping[str, JaccardSummary], fraction: float) -> list[str]:
+    """Formats summaries as the lines of a table."""
     counts = next(iter(summaries.values()))
     lines = [
         f"{counts.num_images} images with {counts.num_objects} objects; "
         f"{counts.num_without_object} images without an object are left out.",
-        f"Jaccard index in %, masks of {100 * share:g} % of the attention:",
+        f"Jaccard index in %, masks of {100 * fraction:g} % of the attention:",
         f"  {'':20} {'best head':>10} {'best single head':>18} {'mean of heads':>14}",
     ]
     for name, found in summaries.items():

@@ -1,7 +1,7 @@
 """Reports logistic regression on the frozen features of few labelled images.
 
-python tools/logistic_regression.py TRAIN_BANK TEST_BANK --share 0.01. With --checkpoint, --train
-and --test it makes the banks first, or what an interruption left of them.
+python tools/logistic_regression.py TRAIN_BANK TEST_BANK --fraction 0.01. With --checkpoint, --train
+and --test it makes the banks first, or resumes an interrupted run of that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmdino.datasets.balanced_share import balanced_share
+from mmdino.datasets.balanced_subset import balanced_subset
 from mmdino.evaluation.bank_options import add_bank_pair, bank_pair_from, command_line, describe
 from mmdino.evaluation.logistic_regression import (
     FOLDS,
@@ -27,19 +27,19 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add_bank_pair(parser)
     parser.add_argument(
-        "--share", type=float, default=1.0, help="share of the images of each class to learn from"
+        "--fraction", type=float, default=1.0, help="fraction of each class to train on"
     )
     parser.add_argument(
-        "--share-seed", type=int, nargs="+", default=[0, 1, 2], help="a draw of images for each"
+        "--fraction-seed", type=int, nargs="+", default=[0, 1, 2], help="one draw for each seed"
     )
     parser.add_argument(
         "--c",
         type=float,
         nargs="+",
         default=list(STRENGTHS),
-        help="inverse strengths of the regularisation to choose from; one is taken as it is",
+        help="inverse regularisation strengths to choose from; a single one is used as given",
     )
-    parser.add_argument("--folds", type=int, default=FOLDS, help="of the cross-validation of C")
+    parser.add_argument("--folds", type=int, default=FOLDS, help="folds of the cross-validation")
     return parser
 
 
@@ -49,11 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     train, test = bank_pair_from(args, command_line("logistic_regression.py", argv))
     print(describe(train, test))
-    print(f"logistic regression on {args.share:.4g} of the labels of each class")
+    print(f"logistic regression on {args.fraction:.4g} of the labels of each class")
     test_features, found = test[:], []
-    # Of all labels there is but one draw.
-    for seed in args.share_seed if args.share != 1 else args.share_seed[:1]:
-        chosen = balanced_share(train.labels, args.share, seed)
+    # All labels leave nothing to draw.
+    for seed in args.fraction_seed if args.fraction != 1 else args.fraction_seed[:1]:
+        chosen = balanced_subset(train.labels, args.fraction, seed)
         result = few_label_accuracy(
             train[chosen],
             train.labels[chosen],

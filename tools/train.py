@@ -1,4 +1,4 @@
-"""Trains from a config, be it pretraining, an evaluation or segmentation.
+"""Trains from a config: pretraining, linear evaluation, fine-tuning or segmentation.
 
 python tools/train.py configs/dino_demo.py
 """
@@ -8,17 +8,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
 from mmdino.utils.command_line import existing_file, load_config, runner_class, tool_parser
 from mmdino.weights.files import restrict_loading
 
-AMP_WRAPPERS = {
-    "mmdino.StepOptimWrapper": "mmdino.DINOAmpOptimWrapper",
-    "OptimWrapper": "AmpOptimWrapper",
-}
+OURS, PLAIN, AMP = "mmdino.StepOptimWrapper", "OptimWrapper", "AmpOptimWrapper"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,52 +26,54 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="go on from this checkpoint, or from the last one of the work dir if none is named",
+        help="resume from this checkpoint, or from the last one in the work dir if none is named",
     )
     parser.add_argument(
         "--amp",
         nargs="?",
         const="auto",
-        choices=("auto", "bfloat16", "float16"),
-        help="mixed precision; auto takes bfloat16 where the device has it, else float16",
+        choices=("auto", "bfloat16", "float16", "off"),
+        help="mixed precision in place of the config's; auto is bfloat16 where the device computes "
+        "with it, else float16, off is float32",
     )
     return parser.parse_args(argv)
 
 
-def turn_on_amp(cfg: Config, dtype: str) -> None:
-    """Changes the optimiser wrapper to its mixed-precision kind.
+def set_precision(cfg: Config, precision: str) -> None:
+    """Changes the precision that a config trains in.
+
+    Args:
+        cfg: The config.
+        precision: What ``--amp`` takes.
 
     Raises:
-        ValueError: If there is no such kind.
+        ValueError: If the optimiser wrapper is of a type whose precision is not known, or
+            mmengine's mixed precision is asked for without an accelerator.
     """
-    kind = cfg.optim_wrapper.get("type", "OptimWrapper")
-    if kind not in {*AMP_WRAPPERS, *AMP_WRAPPERS.values()}:
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get("type", PLAIN)
+    if kind == OURS:
+        wrapper.precision = "float32" if precision == "off" else precision
+    elif kind not in (PLAIN, AMP):
         raise ValueError(
-            f"--amp knows the optim_wrapper types {', '.join(map(repr, AMP_WRAPPERS))}, but the "
-            f"config has {kind!r}. Change the type, or leave out --amp and choose the precision in "
-            "the config."
+            f"--amp knows the optim_wrapper types {OURS!r}, {PLAIN!r} and {AMP!r}, but the config "
+            f"has {kind!r}. Change the type, or leave out --amp and choose the precision in the "
+            "config."
         )
-    cfg.optim_wrapper.type = AMP_WRAPPERS.get(kind, kind)
-    if cfg.optim_wrapper.type == "AmpOptimWrapper":
-        refuse_amp_on_cpu()
-    if dtype == "auto" and cfg.optim_wrapper.type == "AmpOptimWrapper":
-        # Left alone it takes float16.
-        dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    if dtype != "auto":
-        cfg.optim_wrapper.dtype = dtype
-
-
-def refuse_amp_on_cpu() -> None:
-    """Refuses mmengine's mixed precision where there is no accelerator.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    if get_device() == "cpu":
+    elif precision == "off":
+        wrapper.type = PLAIN
+        for option in ("dtype", "loss_scale"):
+            wrapper.pop(option, None)
+    elif get_device() == "cpu":
         raise ValueError(
-            "--amp of an evaluation or of segmentation is mmengine's AmpOptimWrapper, which needs "
-            "an accelerator, and none was found. Leave out --amp."
+            f"--amp of this config is mmengine's {AMP}, which needs an accelerator, and none was "
+            "found. Leave out --amp."
         )
+    else:
+        wrapper.type = AMP
+        # mmengine's own default is float16.
+        dtype = autocast_dtype(precision, get_device())
+        wrapper.dtype = str(dtype).removeprefix("torch.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     restrict_loading()
     cfg = load_config(args)
     if args.amp:
-        turn_on_amp(cfg, args.amp)
+        set_precision(cfg, args.amp)
     if args.resume:
         cfg.resume = True
         if args.resume != "auto":

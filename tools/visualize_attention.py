@@ -1,9 +1,9 @@
-"""Shows where a ViT looks: the class token's attention in the last block, head by head.
+"""Visualises the class token's attention in the last block of a ViT, head by head.
 
 python tools/visualize_attention.py CHECKPOINT IMAGE --out attention
 
-INPUT may be images, folders of images and videos. Each image gives one figure; with --format gif or
-mp4, each folder or video gives one animation; with --figure, all images give one figure.
+INPUT may be images, folders of images and videos. By default each image gives one figure; with
+--format gif or mp4 each folder or video gives one animation; with --figure all images give one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmdino.evaluation.attention import (
-    SHARE,
+    FRACTION,
     attention_maps,
-    check_share,
+    check_fraction,
     require_attention,
     viewing_size,
 )
@@ -47,24 +47,24 @@ from mmdino.visualization.media import (
 from mmdino.weights.networks import load_backbone, untrained_like
 
 HEADS_IN_GRID = {1: 4, 2: 2}
-"""How many heads --figure shows by default, by the number of networks side by side."""
+"""Default number of heads of --figure, by the number of networks."""
 
 
 class Source(NamedTuple):
-    """Images that belong together: one file, a folder, or a video.
+    """An input: an image, a folder of images, or a video.
 
     Attributes:
-        path: Where they are.
-        name: What they are called together.
-        read: Reads them anew, with a name each.
-        moves: Whether they can be an animation.
-        fps: Frames a second of the animation.
+        path: Its path.
+        name: Its name, for the files that are written.
+        read: Returns an iterator over names and images (H, W, 3) uint8, RGB.
+        is_sequence: Whether it can be animated.
+        fps: Frames per second of the animation.
     """
 
     path: Path
     name: str
     read: Callable[[], Iterator[tuple[str, np.ndarray]]]
-    moves: bool
+    is_sequence: bool
     fps: float = DEFAULT_FPS
 
 
@@ -75,9 +75,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("checkpoint", help="a checkpoint of mmdino, or any file of ViT weights")
     parser.add_argument("input", nargs="+", help="image, folder of images, or video")
-    parser.add_argument("--out", type=Path, help="folder for what is written")
+    parser.add_argument("--out", type=Path, help="output folder")
     parser.add_argument(
-        "--figure", type=Path, metavar="FILE", help="lay all images in one figure instead"
+        "--figure", type=Path, metavar="FILE", help="write one figure of all images instead"
     )
     parser.add_argument("--format", choices=("png", "gif", "mp4"), default="png")
     parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
@@ -87,49 +87,49 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         const=0,
         metavar="SEED",
-        help="show the same network untrained too: beside it in --figure, else in further files",
+        help="also show the same network untrained: beside it in --figure, else in further files",
     )
     parser.add_argument(
         "--size",
         type=int,
-        help="shorter side in pixels at which images enter the network; by default their own, but "
-        "at most 480 for a network of 224, and in proportion for others",
+        help="shorter side of the network's input in pixels; by default that of the image, but at "
+        "most 480 for a network trained at 224, and in proportion for others",
     )
     parser.add_argument(
-        "--share", type=float, default=SHARE, help="share of attention that a mask holds"
+        "--fraction", type=float, default=FRACTION, help="fraction of attention that a mask holds"
     )
     parser.add_argument(
         "--heads",
         type=int,
         nargs="+",
         help="heads to show, from 0; an animation shows their mean. By default all, in --figure "
-        "the first 4, or 2 where the untrained network is beside",
+        "the first 4, or 2 with --untrained",
     )
-    parser.add_argument("--smooth", action="store_true", help="blend patches into each other")
-    parser.add_argument("--maps", action="store_true", help="write the numbers as .npz too")
-    parser.add_argument("--every", type=int, default=1, help="take each N-th frame or image only")
-    parser.add_argument("--fps", type=float, help="frames a second of an animation")
-    parser.add_argument("--num-heads", type=int, help="heads of the ViT, if the file does not tell")
+    parser.add_argument("--smooth", action="store_true", help="interpolate between patches")
+    parser.add_argument("--maps", action="store_true", help="also write the maps as .npz")
+    parser.add_argument("--every", type=int, default=1, help="use every n-th frame or image")
+    parser.add_argument("--fps", type=float, help="frames per second of an animation")
+    parser.add_argument("--num-heads", type=int, help="number of heads, if not in the file")
     args = parser.parse_args(argv)
     if (args.out is None) == (args.figure is None):
-        parser.error("give --out DIR for a file an image, or --figure FILE for one of all")
+        parser.error("give --out DIR for one file per image, or --figure FILE for one figure")
     if args.figure and (args.format != "png" or args.maps):
-        parser.error("--figure writes one figure; leave out --format and --maps")
+        parser.error("--figure writes one figure; omit --format and --maps")
     if args.every < 1 or (args.fps is not None and args.fps <= 0):
         parser.error("--every must be at least 1, and --fps above 0")
     return args
 
 
 def source_of(path: Path, every: int) -> Source:
-    """Finds out what an input is.
+    """Returns the source of a path: an image, a folder or a video.
 
     Raises:
         FileNotFoundError: If it does not exist, or is a folder without images.
     """
     if not path.exists():
         raise FileNotFoundError(
-            f"The input {str(path)!r} does not exist; it is to be an image, a folder of images or "
-            "a video."
+            f"The input {str(path)!r} does not exist: expected an image, a folder of images or a "
+            "video."
         )
     if path.is_dir():
         images = list_images(path)[::every]
@@ -151,7 +151,7 @@ def source_of(path: Path, every: int) -> Source:
 
 
 def image_names(paths: Sequence[Path]) -> list[str]:
-    """Names images without their suffix, where that tells them apart."""
+    """Returns the names of images, with the suffix only if it is needed to distinguish them."""
     stems = Counter(path.stem for path in paths)
     return [path.stem if stems[path.stem] == 1 else path.name for path in paths]
 
@@ -161,7 +161,7 @@ def load_networks(args: argparse.Namespace) -> dict[str, nn.Module]:
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
-        ValueError: If it has no attention, or no such heads.
+        ValueError: If the network has no attention, or no such head.
     """
     trained = load_backbone(args.checkpoint, args.network, args.num_heads)
     require_attention(trained)
@@ -174,16 +174,14 @@ def load_networks(args: argparse.Namespace) -> dict[str, nn.Module]:
 
 
 def num_heads(backbone: nn.Module) -> int:
-    """Number of heads of the last block."""
+    """Returns the number of heads of the last block."""
     return backbone.layers[-1].attn.num_heads
 
 
-def look(backbone: nn.Module, image: np.ndarray, name: str, size: int | None) -> Tensor:
-    """Computes the attention (heads, h, w) of an image.
-
-    Raises:
-        ValueError: If the image or the size is too small, naming the image.
-    """
+def compute_attention(
+    backbone: nn.Module, image: np.ndarray, name: str, size: int | None
+) -> Tensor:
+    """Computes the attention (heads, h, w) of an image, with its name in errors."""
     try:
         size = viewing_size(backbone, image) if size is None else size
         return attention_maps(backbone, image, size)
@@ -191,21 +189,21 @@ def look(backbone: nn.Module, image: np.ndarray, name: str, size: int | None) ->
         raise ValueError(f"{name}: {error}") from error
 
 
-def tag(network: str) -> str:
-    """What a network adds to the names of its files."""
+def file_tag(network: str) -> str:
+    """Returns the suffix of the names of a network's files."""
     return "attention" if network == "trained" else "attention_untrained"
 
 
-def claim(path: Path, written: set[Path]) -> None:
-    """Notes that a file is written.
+def add_output(path: Path, written: set[Path]) -> None:
+    """Records an output file.
 
     Raises:
-        ValueError: If this run has written it already, from another input.
+        ValueError: If another input of this run has the same output.
     """
     if path in written:
         raise ValueError(
-            f"Two inputs have one name, and the second would overwrite {path}. Give each a run "
-            "with an --out of its own."
+            f"Two inputs have the same name, and the second would overwrite {path}. Run them "
+            "separately, each with its own --out."
         )
     written.add(path)
 
@@ -213,20 +211,20 @@ def claim(path: Path, written: set[Path]) -> None:
 def write_figures(
     sources: Sequence[Source], networks: Mapping[str, nn.Module], args: argparse.Namespace
 ) -> int:
-    """Writes a figure an image and network; returns their number."""
+    """Writes one figure per image and network and returns their number."""
     mode = "bilinear" if args.smooth else "nearest"
     bar = progress_bar()
     written: set[Path] = set()
     for source in sources:
         for name, image in source.read():
             for network, backbone in networks.items():
-                maps = look(backbone, image, name, args.size)
-                path = args.out / f"{name}_{tag(network)}.png"
-                claim(path, written)
+                maps = compute_attention(backbone, image, name, args.size)
+                path = args.out / f"{name}_{file_tag(network)}.png"
+                add_output(path, written)
                 notes = [name, f"{args.network} of {Path(args.checkpoint).name}"]
                 if network != "trained":
-                    notes[1] = f"{network}, built like {notes[1]}"
-                figure = draw_attention_figure(image, maps, args.share, args.heads, notes, mode)
+                    notes[1] = f"{network}, architecture of {notes[1]}"
+                figure = draw_attention_figure(image, maps, args.fraction, args.heads, notes, mode)
                 write_figure(figure, path)
                 if args.maps:
                     with atomic_write(path.with_suffix(".npz")) as temporary:
@@ -239,37 +237,37 @@ def write_figures(
 def write_animations(
     sources: Sequence[Source], networks: Mapping[str, nn.Module], args: argparse.Namespace
 ) -> int:
-    """Writes an animation a folder or video and network; returns their number.
+    """Writes one animation per folder or video and network and returns their number.
 
     Raises:
-        ValueError: If an input is a single image.
+        ValueError: If an input is a single image, or its images differ in size.
     """
     mode = "bilinear" if args.smooth else "nearest"
     bar = progress_bar()
     written: set[Path] = set()
     for source in sources:
-        if not source.moves:
+        if not source.is_sequence:
             raise ValueError(
                 f"{source.path} is one image, and an animation needs several: give a folder of "
-                "images or a video, or leave out --format."
+                "images or a video, or omit --format."
             )
         for network, backbone in networks.items():
             maps = []
             for name, image in source.read():
-                attention = look(backbone, image, name, args.size)
+                attention = compute_attention(backbone, image, name, args.size)
                 maps.append(attention[args.heads or slice(None)].mean(0))
                 bar.update()
                 if maps[-1].shape != maps[0].shape:
                     raise ValueError(
-                        f"{name} has another shape than the images before it. The frames of an "
-                        "animation are to be of one size."
+                        f"{name} has another shape than the images before it. All frames of an "
+                        "animation must have the same size."
                     )
-            path = args.out / f"{source.name}_{tag(network)}.{args.format}"
-            claim(path, written)
+            path = args.out / f"{source.name}_{file_tag(network)}.{args.format}"
+            add_output(path, written)
             frames = (image for _, image in source.read())
             write_animation(
                 path,
-                attention_frames(frames, torch.stack(maps), args.share, mode),
+                attention_frames(frames, torch.stack(maps), args.fraction, mode),
                 args.fps or source.fps,
             )
             if args.maps:
@@ -285,20 +283,20 @@ def write_grid(
     """Writes one figure of all images."""
     named = [pair for source in sources for pair in source.read()]
     maps = {
-        network: [look(backbone, image, name, args.size) for name, image in named]
+        network: [compute_attention(backbone, image, name, args.size) for name, image in named]
         for network, backbone in networks.items()
     }
-    most = HEADS_IN_GRID[len(networks)]
-    heads = args.heads or range(min(most, num_heads(networks["trained"])))
+    default = min(HEADS_IN_GRID[len(networks)], num_heads(networks["trained"]))
+    heads = args.heads or range(default)
     mode = "bilinear" if args.smooth else "nearest"
     images = [image for _, image in named]
-    write_figure(draw_attention_grid(images, maps, args.share, heads, mode), args.figure)
+    write_figure(draw_attention_grid(images, maps, args.fraction, heads, mode), args.figure)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draws."""
+    """Writes the figures or animations."""
     args = parse_args(argv)
-    check_share(args.share)
+    check_fraction(args.fraction)
     init_default_scope("mmpretrain")
     sources = [source_of(Path(path), args.every) for path in args.input]
     networks = load_networks(args)

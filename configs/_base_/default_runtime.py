@@ -1,21 +1,17 @@
-# What pretraining adds.
+# What pretraining adds, whatever the method; hooks/ has the hooks of each method.
 _base_ = ["runtime.py"]
 
 # mmpretrain's names stay unprefixed; those of this package begin with "mmdino.".
 default_scope = "mmpretrain"
 
-# All hooks of the method sit here, and not in custom_hooks, because the entries of a dict can be
-# changed one by one from a config or the command line:
-#   --cfg-options default_hooks.ema_teacher.momentum=0.9995
+# Hooks sit here, and not in custom_hooks, because the entries of a dict can be changed or switched
+# off one by one from a config or the command line:
+#   --cfg-options default_hooks.checkpoint.interval=10 default_hooks.training_figure=None
 default_hooks = dict(
     logger=dict(type="LoggerHook", interval=50),
     checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=3),
     checkpoint_match=dict(type="mmdino.CheckpointMatchHook"),
     iteration_seed=dict(type="mmdino.IterationSeedHook"),
-    ema_teacher=dict(type="mmdino.EMATeacherHook", momentum=0.996),
-    center_update=dict(type="mmdino.CenterUpdateHook"),
-    last_layer_freeze=dict(type="mmdino.LastLayerFreezeHook", epochs=1),
-    teacher_temp_warmup=dict(type="mmdino.TeacherTempWarmupHook", start=0.04, epochs=0),
     finite_loss=dict(type="mmdino.FiniteLossHook"),
     unreadable_images=dict(type="mmdino.UnreadableImagesHook", limit=100),
     throughput=dict(type="mmdino.ThroughputHook"),
@@ -24,7 +20,7 @@ default_hooks = dict(
     training_figure=dict(type="mmdino.TrainingFigureHook"),
 )
 
-# What the log line averages over its interval; other figures are those of its last iteration.
+# What the log line averages over its interval; other metrics are those of its last iteration.
 log_processor = dict(
     window_size=50,
     mean_pattern=r".*(loss|time|grad_norm|ce_over_lnk|entropy|kl|used_prototypes|feature_std).*",

@@ -4,5 +4,5 @@ _base_ = ["vits16_imagenet.py"]
 work_dir = "work_dirs/finetune_vits16_imagenet_1pct"
 
 model = dict(train_cfg=None)
-train_dataloader = dict(dataset=dict(share=0.01, share_seed=0))
+train_dataloader = dict(dataset=dict(fraction=0.01, fraction_seed=0))
 train_cfg = dict(max_epochs=100, val_interval=10)

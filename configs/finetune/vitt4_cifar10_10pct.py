@@ -3,5 +3,5 @@ _base_ = ["vitt4_cifar10.py"]
 work_dir = "work_dirs/finetune_vitt4_cifar10_10pct"
 
 model = dict(train_cfg=None)
-train_dataloader = dict(dataset=dict(share=0.1, share_seed=0))
+train_dataloader = dict(dataset=dict(fraction=0.1, fraction_seed=0))
 train_cfg = dict(val_interval=50)

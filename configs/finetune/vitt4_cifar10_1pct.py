@@ -4,5 +4,5 @@ _base_ = ["vitt4_cifar10.py"]
 work_dir = "work_dirs/finetune_vitt4_cifar10_1pct"
 
 model = dict(train_cfg=None)
-train_dataloader = dict(batch_size=64, dataset=dict(share=0.01, share_seed=0))
+train_dataloader = dict(batch_size=64, dataset=dict(fraction=0.01, fraction_seed=0))
 train_cfg = dict(max_epochs=100, val_interval=100)

@@ -2,4 +2,4 @@
 _base_ = ["vits16_imagenet.py"]
 work_dir = "work_dirs/linear_vits16_imagenet_10pct"
 
-train_dataloader = dict(dataset=dict(share=0.1, share_seed=0))
+train_dataloader = dict(dataset=dict(fraction=0.1, fraction_seed=0))

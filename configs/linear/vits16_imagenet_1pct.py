@@ -2,4 +2,4 @@
 _base_ = ["vits16_imagenet.py"]
 work_dir = "work_dirs/linear_vits16_imagenet_1pct"
 
-train_dataloader = dict(dataset=dict(share=0.01, share_seed=0))
+train_dataloader = dict(dataset=dict(fraction=0.01, fraction_seed=0))

@@ -2,5 +2,5 @@
 _base_ = ["vitt4_cifar10.py"]
 work_dir = "work_dirs/linear_vitt4_cifar10_10pct"
 
-train_dataloader = dict(dataset=dict(share=0.1, share_seed=0))
+train_dataloader = dict(dataset=dict(fraction=0.1, fraction_seed=0))
 train_cfg = dict(max_epochs=50, val_interval=50)

@@ -1,4 +1,4 @@
-"""Photographs with object masks in the layout of PASCAL VOC 2012."""
+"""Images with object masks in the layout of PASCAL VOC 2012."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CLASSES = (
     "tvmonitor",
 )
 VOID = 255
-"""Id of pixels that are neither object nor ground."""
+"""Id of pixels that are neither object nor background."""
 
 FOLDERS = {
     "class": "SegmentationClass",
@@ -44,7 +44,7 @@ FOLDERS = {
 LAYOUT = """\
 JPEGImages/2007_000033.jpg
 SegmentationClass/2007_000033.png   (or SegmentationObject/, for instances)
-ImageSets/Segmentation/val.txt      (one name a line, such as 2007_000033)"""
+ImageSets/Segmentation/val.txt      (one name per line, such as 2007_000033)"""
 
 
 @DATASETS.register_module()
@@ -57,24 +57,25 @@ class VOCObjects(BaseDataset):
             JPEGImages/2007_000033.jpg
             SegmentationClass/2007_000033.png
             SegmentationObject/2007_000033.png     only for instances
-            ImageSets/Segmentation/val.txt         one name a line
+            ImageSets/Segmentation/val.txt         one name per line
 
-    Masks are PNGs whose palette is for the eye; the indices are read. A sample has ``img_path`` and
-    ``gt_seg_map``, uint8 (H, W): 0 for the ground, 255 for void, any other id for an object, and
-    ``seg_fields`` and ``ori_shape``. The image is left to the pipeline.
+    Masks are palette or greyscale PNGs whose pixel values are the ids. A sample has ``img_path``,
+    ``gt_seg_map`` (uint8 of shape (H, W); 0 is background, 255 void, any other id an object),
+    ``seg_fields`` and ``ori_shape``. The pipeline loads the image.
 
     Args:
         data_root: Folder of the data, such as ``VOCdevkit/VOC2012``.
-        split: Name of the file in ``ImageSets/Segmentation``.
-        objects: What an object is: ``"class"``, all that an image has of one class (ids 1 to 20);
-            ``"instance"``, each by itself; or ``"foreground"``, all classes together (id 1).
+        split: Name of the list in ``ImageSets/Segmentation``, without its suffix.
+        objects: What counts as one object: ``"class"``, all pixels of a class in an image (ids 1 to
+            20); ``"instance"``, each instance (ids 1 to 254); or ``"foreground"``, all objects of
+            an image together (id 1).
         **kwargs: Other arguments of mmpretrain's ``BaseDataset``, such as ``pipeline`` and
             ``indices``.
 
     Raises:
-        FileNotFoundError: If the folder, the list or a file in it is missing.
-        ValueError: If ``objects`` is unknown; when a sample is read, if a mask has no indices or
-            unknown ones.
+        FileNotFoundError: If the list, or an image or mask in it, is missing.
+        ValueError: If ``objects`` is unknown, or, when a sample is read, if its mask is in colour
+            or has unknown ids.
 
     Example:
         >>> dataset = dict(type="mmdino.VOCObjects", data_root="data/VOCdevkit/VOC2012")
@@ -87,32 +88,32 @@ class VOCObjects(BaseDataset):
     ) -> None:
         if objects not in FOLDERS:
             raise ValueError(
-                f"VOCObjects got objects={objects!r}; it must be one of {', '.join(FOLDERS)}."
+                f"invalid objects={objects!r} of VOCObjects: expected one of {', '.join(FOLDERS)}."
             )
         self.split = split
         self.objects = objects
         super().__init__(ann_file="", data_root=str(data_root), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Lists the images, and checks that each and its mask are there."""
+        """Lists the images and checks that each image and mask exists."""
         root = Path(self.data_root)
         listing = root / "ImageSets" / "Segmentation" / f"{self.split}.txt"
         if not listing.is_file():
-            raise FileNotFoundError(missing(listing))
+            raise FileNotFoundError(_missing_message(listing))
         samples = []
         for name in listing.read_text().split():
             image = root / "JPEGImages" / f"{name}.jpg"
             mask = root / FOLDERS[self.objects] / f"{name}.png"
             for path in (image, mask):
                 if not path.is_file():
-                    raise FileNotFoundError(missing(path))
+                    raise FileNotFoundError(_missing_message(path))
             samples.append(dict(img_path=str(image), seg_map_path=str(mask)))
         if not samples:
-            raise FileNotFoundError(f"{listing} names no image.")
+            raise FileNotFoundError(f"{listing} lists no images.")
         return samples
 
     def get_data_info(self, idx: int) -> dict:
-        """Returns a sample before the pipeline; see the class for its keys."""
+        """Returns a sample before the pipeline, with the keys that the class names."""
         sample = super().get_data_info(idx)
         largest = len(CLASSES) if self.objects != "instance" else VOID - 1
         seg_map = read_seg_map(sample["seg_map_path"], largest)
@@ -124,42 +125,34 @@ class VOCObjects(BaseDataset):
         return sample
 
     def extra_repr(self) -> list[str]:
-        """Says what is read."""
+        """Returns the lines that ``repr`` adds."""
         return [f"Split: \t{self.split}", f"Objects: \t{self.objects}"]
 
 
 def read_seg_map(path: str, largest: int) -> np.ndarray:
-    """Reads the ids of a mask.
-
-    Args:
-        path: Path of a PNG with a palette, or grey.
-        largest: Largest id that an object may have.
-
-    Returns:
-        Ids (H, W), uint8.
+    """Reads the ids (H, W) uint8 of a palette or greyscale PNG.
 
     Raises:
-        ValueError: If the file has colours in place of indices, or unknown ids.
+        ValueError: If the file is in colour, or has an id other than 0 to ``largest`` and void.
     """
     with Image.open(path) as image:
         if image.mode not in ("P", "L"):
             raise ValueError(
-                f"The mask {path} has mode {image.mode}, colours and no indices. Store masks as "
-                "PNG with a palette, or grey, in which the value of a pixel is its id."
+                f"The mask {path} has mode {image.mode}: expected a palette (P) or greyscale (L) "
+                "PNG whose pixel values are the ids."
             )
         seg_map = np.array(image)
     unknown = np.setdiff1d(seg_map, [*range(largest + 1), VOID])
     if unknown.size:
         raise ValueError(
-            f"The mask {path} has unknown ids: {', '.join(map(str, unknown))}. Known are 0 "
-            f"(ground), 1 to {largest} (objects) and {VOID} (void)."
+            f"The mask {path} has unknown ids: {', '.join(map(str, unknown))}. Valid are 0 "
+            f"(background), 1 to {largest} (objects) and {VOID} (void)."
         )
     return seg_map
 
 
-def missing(path: Path) -> str:
-    """Says what is missing, and what is expected."""
+def _missing_message(path: Path) -> str:
     return (
-        f"{path} does not exist. data_root is to be a folder in the layout of PASCAL VOC 2012, "
-        f"such as VOCdevkit/VOC2012:\n{LAYOUT}"
+        f"{path} does not exist. Set data_root to a folder in the layout of PASCAL VOC 2012, such "
+        f"as VOCdevkit/VOC2012:\n{LAYOUT}"
     )

@@ -1,4 +1,4 @@
-"""What a run is made of: hooks, loops, optimisers and schedulers."""
+"""Hooks, loops, optimisers, schedulers and strategies."""
 
 from mmdino.engine import hooks, loops, optimizers, schedulers, strategies
 

@@ -1,4 +1,4 @@
-"""Where a run stands, counted in optimiser steps and epochs.
+"""The position of a run, counted in optimiser steps and epochs.
 
 mmengine's runner counts micro-batches: with gradient accumulation, several of its iterations make
 one optimiser step. The method's schedules and updates go by optimiser steps, so that 4
@@ -7,14 +7,9 @@ micro-batches of 1 are 1 batch of 4.
 
 from __future__ import annotations
 
-from typing import Any
-
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, ApexOptimWrapper, OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmdino.engine.optimizers.step_optim_wrapper import StepOptimWrapper
-from mmdino.models import DINO
 from mmdino.schedules import step_of
 
 
@@ -53,32 +48,13 @@ def took_step(optim_wrapper: OptimWrapper) -> bool:
     Raises:
         TypeError: If the wrapper cannot tell.
     """
-    if isinstance(optim_wrapper, StepOptimWrapper):
+    if hasattr(optim_wrapper, "step_taken"):
         return optim_wrapper.step_taken
     scales_loss = isinstance(optim_wrapper, (AmpOptimWrapper, ApexOptimWrapper))
     if isinstance(optim_wrapper, OptimWrapper) and not scales_loss:
         return optim_wrapper.should_update()
     raise TypeError(
         f"The optim_wrapper is a {type(optim_wrapper).__name__}, which does not say when fp16 "
-        "skips a step; teacher and centre must then stay. Use "
-        "optim_wrapper = dict(type='mmdino.DINOAmpOptimWrapper', ...), or OptimWrapper."
+        "skips a step, after which teacher and centre must not move. Use "
+        "optim_wrapper = dict(type='mmdino.StepOptimWrapper', precision='float16', ...)."
     )
-
-
-def dino_model(runner: Runner, asked_by: Any) -> DINO:
-    """Returns the model of a run without its distributed wrapper.
-
-    Args:
-        runner: The runner.
-        asked_by: The hook that works on the model, for the message.
-
-    Raises:
-        TypeError: If the model is not DINO.
-    """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    if not isinstance(model, DINO):
-        raise TypeError(
-            f"{type(asked_by).__name__} works on a model of type 'mmdino.DINO', but the run trains "
-            f"a {type(model).__name__}. Take the hook out of custom_hooks, or change the model."
-        )
-    return model

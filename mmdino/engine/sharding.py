@@ -10,22 +10,18 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import Optimizer
 
-from mmdino.models import DINO
+from mmdino.models import SelfSupervisedModel
 
 
-def sharding_units(model: DINO) -> set[nn.Module]:
+def sharding_units(model: SelfSupervisedModel) -> set[nn.Module]:
     """Returns the modules whose parameters are gathered and freed together.
 
-    Each block of a backbone, the rest of the backbone, and the head are a unit, of the student and
-    of the teacher alike. So the two are cut at the same places, and the teacher's update, which
-    goes element by element, works on each rank's part.
+    Each block of a backbone, the rest of the backbone, and each other part are a unit, of the
+    student and of the teacher alike. So the two are cut at the same places, and the teacher's
+    update, which goes element by element, works on each rank's part.
     """
-    networks = [
-        {"backbone": model.backbone, "neck": model.neck, "head": model.head},
-        dict(model.teacher.items()),
-    ]
     units: set[nn.Module] = set()
-    for network in networks:
+    for network in model.networks():
         units.update(module for module in network.values() if _has_parameters(module))
         for module in network["backbone"].children():
             if isinstance(module, nn.ModuleList):
@@ -36,9 +32,9 @@ def sharding_units(model: DINO) -> set[nn.Module]:
 def filled_optimizer_state(optimizer: Optimizer) -> dict:
     """Returns an optimiser's state with zeros where a parameter has not been stepped yet.
 
-    PyTorch saves the state of whole units only, and the prototypes have none while they are frozen.
-    Adam makes its moments and its count zero at a parameter's first step, so that this is the state
-    which that step would begin with.
+    PyTorch saves the state of complete units only, and the prototypes have none while they are
+    frozen. Adam's moments and count are zero at a parameter's first step, so this is the state that
+    the step would start from.
 
     Args:
         optimizer: The optimiser of a rank's part of the parameters.
@@ -65,7 +61,7 @@ def _has_parameters(module: nn.Module | None) -> bool:
 
 
 def state_shapes(model: nn.Module) -> dict[str, torch.Size]:
-    """Returns the shapes of a model's state, whole also where the model is sharded.
+    """Returns the unsharded shapes of a model's state.
 
     The names are those without a wrapper. All ranks must call this together.
 

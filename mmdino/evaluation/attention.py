@@ -1,4 +1,4 @@
-"""Attention of the class token in a ViT's last block: maps for an image of any size, and masks.
+"""Attention of the class token in a ViT's last block, as maps and as masks, at any image size.
 
 Caron et al. 2021, section 4.2.2 and figures 1 and 4.
 """
@@ -12,20 +12,20 @@ from torch.nn import functional
 
 from mmdino.models.preprocessors.multi_view_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 
-SHARE = 0.6
-"""Share of a head's attention mass that a mask holds, in the paper."""
+FRACTION = 0.6
+"""Fraction of a head's attention mass that a mask holds, in the paper."""
 
 SIZE_PER_IMG_SIZE = 480 / 224
-"""The authors look at networks of 224 px at 480 px."""
+"""The authors visualise networks trained at 224 px at 480 px."""
 
 ROUNDING = 1e-6
 
 
 def reference_size(backbone: nn.Module) -> int:
-    """Returns the shorter side, in pixels, at which a network's attention is looked at.
+    """Returns the shorter side, in pixels, at which a network's attention is computed.
 
-    That is 480 px for a network of 224 px, as the authors do, and in proportion for others: far
-    beyond it, patches show too little and the position embeddings are stretched too far.
+    That is 480 px for a network of 224 px, as the authors do, and in proportion for others: at much
+    larger sizes a patch shows too little and the position embeddings are stretched too far.
 
     Raises:
         ValueError: If the network has no attention.
@@ -35,10 +35,7 @@ def reference_size(backbone: nn.Module) -> int:
 
 
 def viewing_size(backbone: nn.Module, image: np.ndarray) -> int:
-    """Returns the shorter side at which an image is looked at where none is asked for.
-
-    That is its own, but at most :func:`reference_size`.
-    """
+    """Returns the default shorter side of an image: its own, at most :func:`reference_size`."""
     return min(*image.shape[:2], reference_size(backbone))
 
 
@@ -50,7 +47,7 @@ def require_attention(backbone: nn.Module) -> None:
     """
     if not hasattr(backbone, "class_token_attention"):
         raise ValueError(
-            f"A {type(backbone).__name__} has no attention to show. Take the checkpoint of a ViT "
+            f"A {type(backbone).__name__} has no attention to show. Use the checkpoint of a ViT "
             "(mmdino.VisionTransformer)."
         )
     channels = backbone.patch_embed.projection.in_channels
@@ -64,20 +61,19 @@ def require_attention(backbone: nn.Module) -> None:
 def input_shape(
     height: int, width: int, patch_size: int, size: int | None = None
 ) -> tuple[int, int]:
-    """Finds the shape at which an image enters a network, so that nothing of it is cut off.
+    """Computes the shape at which an image enters a network without being cropped.
 
     Args:
         height: Height of the image in pixels.
         width: Width of the image in pixels.
         patch_size: Side of a patch in pixels.
-        size: Shorter side wanted, in pixels; None for the image's own.
+        size: Shorter side in pixels; None for the image's own.
 
     Returns:
-        Height and width, each the multiple of the patch that is nearest to what the image has at
-        that size. The aspect changes by less than a patch a side.
+        Height and width at that size, each rounded to a multiple of the patch.
 
     Raises:
-        ValueError: If the image, or the size wanted, is smaller than a patch.
+        ValueError: If the image, or ``size``, is smaller than a patch.
     """
     own = min(height, width)
     shorter = own if size is None else size
@@ -101,8 +97,8 @@ def attention_maps(backbone: nn.Module, image: np.ndarray, size: int | None = No
         size: Shorter side, in pixels, at which the image enters the network; None for its own.
 
     Returns:
-        Attention (heads, h, w) to each patch, float32 on the CPU. A head's sum is 1 less what the
-        class token gives itself.
+        Attention (heads, h, w) to each patch, float32 on the CPU. A head sums to 1 minus the
+        attention of the class token to itself.
 
     Raises:
         ValueError: If the network has no attention, or the image is smaller than a patch.
@@ -123,38 +119,38 @@ def attention_maps(backbone: nn.Module, image: np.ndarray, size: int | None = No
     return maps[0].float().cpu()
 
 
-def check_share(share: float) -> None:
-    """Checks a share of attention mass.
+def check_fraction(fraction: float) -> None:
+    """Checks a fraction of attention mass.
 
     Raises:
         ValueError: If it is out of range.
     """
-    if not 0 < share <= 1:
+    if not 0 < fraction <= 1:
         raise ValueError(
-            f"share={share} came; it is the share of attention mass that a mask holds and must be "
-            f"above 0 and at most 1. The paper's is {SHARE}."
+            f"invalid fraction={fraction} of the attention mass in a mask: expected a number above "
+            f"0 and at most 1. The paper's is {FRACTION}."
         )
 
 
-def attention_mask(maps: Tensor, share: float = SHARE) -> Tensor:
-    """Keeps the smallest set of patches that holds a share of a map's mass.
+def attention_mask(maps: Tensor, fraction: float = FRACTION) -> Tensor:
+    """Selects the smallest set of patches that holds a fraction of a map's mass.
 
     Args:
         maps: Attention (..., h, w), not negative.
-        share: Share of the sum of each map, above 0 and up to 1.
+        fraction: Fraction of the sum of each map, above 0 and at most 1.
 
     Returns:
         Masks (..., h, w), bool.
 
     Raises:
-        ValueError: If the share is out of range.
+        ValueError: If ``fraction`` is out of range.
     """
-    check_share(share)
+    check_fraction(fraction)
     mass = maps.double().flatten(-2)
     mass, order = (mass / mass.sum(-1, keepdim=True)).sort(dim=-1, descending=True, stable=True)
     before = mass.cumsum(-1) - mass
-    # Patches are of float32: a share that some of them hold exactly is else reached by one more.
-    kept = before < share - ROUNDING
+    # Attention is float32: without the margin, a fraction held exactly would take one patch more.
+    kept = before < fraction - ROUNDING
     return torch.zeros_like(kept).scatter(-1, order, kept).unflatten(-1, maps.shape[-2:])
 
 
@@ -162,21 +158,21 @@ def resize_maps(maps: Tensor, shape: tuple[int, int], mode: str = "nearest") -> 
     """Enlarges maps or masks of patches to the size of an image.
 
     Args:
-        maps: Maps (K, h, w), of numbers or bool.
-        shape: Height H and width W wanted, in pixels.
-        mode: ``"nearest"`` shows the patches as they are, as the authors do; ``"bilinear"`` is
-            smooth.
+        maps: Maps (K, h, w), numbers or bool.
+        shape: Height H and width W in pixels.
+        mode: ``"nearest"`` shows each patch as a rectangle, as the authors do; ``"bilinear"``
+            interpolates.
 
     Returns:
         Maps (K, H, W) of the same type.
 
     Raises:
-        ValueError: If the mode is another.
+        ValueError: If ``mode`` is another.
     """
     if mode not in ("nearest", "bilinear"):
-        raise ValueError(f"mode={mode!r} came; it must be 'nearest' or 'bilinear'.")
-    # "nearest" of torch looks at a pixel's corner, which shifts patches that are no whole number of
-    # pixels.
+        raise ValueError(f"invalid mode={mode!r}: expected 'nearest' or 'bilinear'.")
+    # torch's "nearest" samples at the corner of a pixel, which shifts patches whose size is not a
+    # whole number of pixels.
     exact = "nearest-exact" if mode == "nearest" else mode
     resized = functional.interpolate(maps[None].to(torch.float32), size=shape, mode=exact)[0]
     return resized > 0.5 if maps.dtype == torch.bool else resized.to(maps.dtype)

@@ -1,7 +1,7 @@
 """Jaccard index between attention masks and object masks (Caron et al. 2021, figure 4).
 
-Each object of an image is compared with each head's mask, and the best head counts, as the first
-author describes it (github.com/facebookresearch/dino/issues/54).
+Each object of an image is compared with the mask of each head, and the best head counts, as the
+first author describes it (github.com/facebookresearch/dino/issues/54).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class JaccardSummary(NamedTuple):
     """Jaccard indices of a set of images, in percent.
 
     Attributes:
-        best_head: Mean over images of the mean over objects of the best head's index: the paper's
-            figure. The best head is chosen by looking at the object.
-        best_single_head: The same of the one head that is best over the whole set.
+        best_head: Mean over images of the mean over objects of the best head's index, which the
+            paper reports. The best head is chosen with knowledge of the object.
+        best_single_head: The same for the one head that is best over the whole set.
         single_head: That head, from 0.
         mean_head: Mean over all heads.
         num_images: Number of images with an object.
         num_objects: Number of objects in them.
-        num_without_object: Number of images left out since they have none.
+        num_without_object: Number of images left out because they have none.
     """
 
     best_head: float
@@ -62,7 +62,7 @@ def jaccard_index(masks: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 def object_ids(
     seg_map: np.ndarray, allowed: Collection[int] | None = None, name: str = "a mask"
 ) -> list[int]:
-    """Lists the objects of a mask: the ids in it other than 0, the ground, and 255, void.
+    """Lists the objects of a mask: its ids other than 0, the background, and 255, void.
 
     Args:
         seg_map: Ids (H, W).
@@ -76,9 +76,9 @@ def object_ids(
     unknown = [value for value in ids if allowed is not None and value not in allowed]
     if unknown:
         raise ValueError(
-            f"The ids {', '.join(map(str, unknown))} in {name} are unknown. Known are 0 (ground), "
-            f"{', '.join(map(str, sorted(allowed)))} (objects) and {VOID} (void). Are these other "
-            "classes, or a picture of colours in place of ids?"
+            f"The ids {', '.join(map(str, unknown))} in {name} are unknown. Known are 0 "
+            f"(background), {', '.join(map(str, sorted(allowed)))} (objects) and {VOID} (void). "
+            "Are these other classes, or a mask of colours instead of ids?"
         )
     return ids
 
@@ -92,14 +92,14 @@ def object_jaccards(
     """Compares masks of patches with each object of an image.
 
     Args:
-        patch_masks: Masks (K, h, w), bool: one a head.
-        seg_map: Ids (H, W): 0 is ground, 255 void, each other one an object. Void pixels count
-            neither for nor against.
+        patch_masks: Masks (K, h, w), bool, one per head.
+        seg_map: Ids (H, W): 0 is background, 255 void, each other one an object. Void pixels are
+            ignored.
         allowed: Ids that objects may have; None for any.
         name: What the mask is called in an error.
 
     Returns:
-        Indices (objects, K) from 0 to 1; (0, K) where there is no object.
+        Indices (objects, K) from 0 to 1; (0, K) if there is no object.
 
     Raises:
         ValueError: If there is an id that is not allowed.
@@ -118,7 +118,7 @@ def summarise(jaccards: Sequence[np.ndarray]) -> JaccardSummary:
     """Summarises the indices of a set of images.
 
     Args:
-        jaccards: Of each image (objects, heads), from 0 to 1.
+        jaccards: Indices (objects, heads) of each image, from 0 to 1.
 
     Raises:
         ValueError: If no image has an object.
@@ -126,7 +126,7 @@ def summarise(jaccards: Sequence[np.ndarray]) -> JaccardSummary:
     with_object = [indices for indices in jaccards if len(indices)]
     if not with_object:
         raise ValueError(
-            f"None of {len(jaccards)} image(s) has an object: all masks are ground (0) or void "
+            f"None of {len(jaccards)} image(s) has an object: all masks are background (0) or void "
             f"({VOID}). Check the masks."
         )
     heads = np.mean([indices.mean(0) for indices in with_object], axis=0)
@@ -143,16 +143,16 @@ def summarise(jaccards: Sequence[np.ndarray]) -> JaccardSummary:
 
 
 def baseline_masks(
-    kind: str, shape: tuple[int, int, int], share: float, rng: np.random.Generator
+    kind: str, shape: tuple[int, int, int], fraction: float, rng: np.random.Generator
 ) -> Tensor:
-    """Makes masks that know nothing of the image, to compare an index with.
+    """Makes baseline masks that are independent of the image.
 
     Args:
         kind: ``"random patches"``, of which the best of K may be chosen as with heads;
-            ``"centred patches"``, the ones nearest to the middle; or ``"whole image"``.
+            ``"centred patches"``, those nearest to the centre; or ``"whole image"``.
         shape: Number K of masks, rows h and columns w of patches.
-        share: Share of the patches in a mask, as even attention with that share of mass would have.
-        rng: Source of the random masks.
+        fraction: Fraction of the patches in a mask, as uniform attention would have.
+        rng: Random generator of the random masks.
 
     Returns:
         Masks (K, h, w), bool.
@@ -160,7 +160,7 @@ def baseline_masks(
     count, rows, columns = shape
     if kind == "whole image":
         return torch.ones(shape, dtype=torch.bool)
-    kept = max(1, round(share * rows * columns))
+    kept = max(1, round(fraction * rows * columns))
     if kind == "random patches":
         distance = rng.random((count, rows * columns))
     else:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Gives a path to write to, and renames it to the wanted one when the block ends well.
+    """Yields a temporary path, which replaces ``path`` when the block succeeds.
 
-    If the block raises, what it wrote is removed and a file that was there before stays.
+    If the block raises, the temporary file is removed and an existing file is left unchanged.
 
     Args:
-        path: File wanted; its folder is made.
+        path: The target file; its folder is created.
 
     Yields:
-        A path of the same name in a folder of its own, since some writers put further files beside
-        the one they are given. The folder's name is fixed, so that a killed run leaves at most one.
+        A path of the same name in a separate folder, since some writers create files beside the
+        given one. The folder's name is fixed, so that killed runs leave at most one.
     """
     path = Path(path)
     folder = path.parent / f".{path.name}.partial"

@@ -1,8 +1,8 @@
-"""Checks that a usable OpenMMLab distribution is installed, before anything of it is imported.
+"""Checks that a supported OpenMMLab distribution is installed, before importing it.
 
-OpenMMLab has two living distributions with the same import names: the original packages and the
-maintained ``onedl-*`` fork. mmdino runs on either, and requires neither in ``setup.py``, since pip
-would then install one over the other. What pip cannot check is checked here.
+OpenMMLab has two distributions with the same import names: the original packages and the maintained
+``onedl-*`` fork. mmdino runs on either and requires neither in ``setup.py``, since pip would then
+install one over the other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from packaging.version import Version
 
 
 class Requirement(NamedTuple):
-    """An import name, the distributions that provide it, and the tested versions."""
+    """An import name, its distributions, and the range of tested versions."""
 
     module: str
     distributions: tuple[str, ...]
@@ -35,7 +35,7 @@ INSTALL_ADVICE = (
 
 
 def installed_version(distribution: str) -> str | None:
-    """Returns the installed version of a distribution, or None where it is not installed."""
+    """Returns the installed version of a distribution, or None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -45,14 +45,14 @@ def installed_version(distribution: str) -> str | None:
 def check_dependencies(
     version_of: Callable[[str], str | None] = installed_version,
 ) -> None:
-    """Refuses an environment in which mmdino cannot work.
+    """Checks that the environment supports mmdino.
 
     Args:
-        version_of: Returns the installed version of a distribution, None where it is missing.
+        version_of: Returns the installed version of a distribution, or None.
 
     Raises:
-        ImportError: If a package is missing, outside the tested window, or installed from both
-            distributions at once. The message has the command that mends it.
+        ImportError: If a package is missing, outside the tested range, or installed from both
+            distributions. The message contains the pip command to run.
     """
     sources: set[bool] = set()
     for requirement in REQUIREMENTS:
@@ -62,7 +62,7 @@ def check_dependencies(
             raise ImportError(
                 f"mmdino needs {requirement.module} "
                 f">={requirement.at_least},<{requirement.below}, which is not installed. "
-                f"Install it with: {INSTALL_ADVICE}"
+                f"Run: {INSTALL_ADVICE}"
             )
         for name, version in found.items():
             sources.add(name.startswith("onedl-"))
@@ -70,7 +70,7 @@ def check_dependencies(
                 raise ImportError(
                     f"mmdino is tested with {requirement.module} "
                     f">={requirement.at_least},<{requirement.below}, but {name} {version} is "
-                    f'installed. Mend it with: pip install "{name}'
+                    f'installed. Run: pip install "{name}'
                     f'>={requirement.at_least},<{requirement.below}"'
                 )
     if len(sources) > 1:

@@ -1,4 +1,4 @@
-"""Loading mmengine's checkpoints under torch's restricted unpickler."""
+"""Loading of mmengine's checkpoints with torch's restricted unpickler."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mmengine.logging import HistoryBuffer
 
 
 def allow_checkpoint_classes() -> None:
-    """Allows what mmengine and the authors' code put into their checkpoints, and nothing else.
+    """Allows the classes in mmengine's and the authors' checkpoints, and nothing else.
 
-    torch 2.6 and later load tensors only unless told otherwise. mmengine's message hub stores NumPy
-    scalars and arrays in ``HistoryBuffer`` objects, without which a run cannot resume, and those
-    name their own methods through ``getattr``, which is allowed for that class alone. The authors'
-    files hold their command line as a namespace, which ``load_from`` meets.
+    By default torch 2.6 and later load only tensors and plain values. To resume, mmengine needs the
+    NumPy scalars and arrays in its ``HistoryBuffer`` objects, which refer to their own methods
+    through ``getattr``; that is allowed for this class only. The authors' files contain their
+    command line as an ``argparse.Namespace``.
     """
     reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
@@ -35,14 +35,14 @@ def allow_checkpoint_classes() -> None:
 
 
 def history_buffer_method(owner: type, name: str) -> Callable:
-    """Returns a public method of ``HistoryBuffer``; stands in for ``getattr`` in checkpoints.
+    """Returns a public method of ``HistoryBuffer``; replaces ``getattr`` in checkpoints.
 
     Raises:
-        ValueError: If a checkpoint asks for anything else.
+        ValueError: If a checkpoint requests anything else.
     """
     if owner is not HistoryBuffer or name.startswith("_"):
         raise ValueError(
-            f"The checkpoint asks for the attribute {name!r} of {owner!r}, which mmengine's "
-            "checkpoints do not. It is damaged or made to run foreign code; do not load it."
+            f"The checkpoint requests the attribute {name!r} of {owner!r}, which mmengine's "
+            "checkpoints never do. It is corrupted or malicious; do not load it."
         )
     return getattr(HistoryBuffer, name)

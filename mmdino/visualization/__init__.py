@@ -1,4 +1,4 @@
-"""Pictures of a run."""
+"""Figures of runs and of attention."""
 
 from mmdino.visualization.training_figure import (
     TrainingCurves,

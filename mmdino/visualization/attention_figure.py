@@ -1,6 +1,6 @@
-"""Attention maps as pictures: overlays, cut-outs, and figures of one or several photographs.
+"""Attention maps as overlays and masks, and figures of one or several images.
 
-matplotlib's object-oriented interface only: nothing here touches pyplot's global state.
+Uses matplotlib's object-oriented interface only, without pyplot's global state.
 """
 
 from __future__ import annotations
@@ -24,51 +24,51 @@ from mmdino.visualization.training_figure import STYLE
 FIGURE_SUFFIXES = (".jpg", ".pdf", ".png", ".svg")
 
 COLORMAP = "inferno"
-OUTLINE = (86, 180, 233)  # Okabe and Ito's sky blue: not in the colour map, rare in photographs.
-COLOR_WEIGHT = 0.65  # of the colours in an overlay; the rest is the image
-OUTSIDE = 0.25  # brightness of what a mask leaves out
+OUTLINE = (86, 180, 233)  # Okabe and Ito's sky blue, which the colour map does not contain.
+HEAT_WEIGHT = 0.65  # of the heat map in an overlay; the rest is the image
+OUTSIDE_BRIGHTNESS = 0.25  # factor on the brightness outside of a mask
 OUTLINE_WIDTH = 1 / 220  # of the mean side
 
-# Pixels of the shorter side: small images are enlarged so that an outline is thin beside a patch.
-LEAST_CANVAS, LARGEST_CANVAS = 240, 480
-LONGEST_CANVAS = 2000  # pixels of the longer side, whatever the shorter one has
+# Pixels. Small images are enlarged so that an outline is thin compared with a patch.
+MIN_SHORTER_SIDE, MAX_SHORTER_SIDE = 240, 480
+MAX_LONGER_SIDE = 2000
 
 # Inches.
 PANEL = 1.5
-TALLEST_PANEL = 2.2
-LEAST_CELL = 0.65  # so that the label beside a row fits
+MAX_PANEL_HEIGHT = 2.2
+MIN_CELL_HEIGHT = 0.65  # fits the label of a row
 GAP = 0.06
-TITLE = 0.2  # a line
+TITLE = 0.2  # per line
 GROUP_TITLE = 0.24
 COLOR_BAR = 0.5
 LINE = 0.15
-CHARACTER = 0.06  # width of one, on average and not too little
+CHARACTER_WIDTH = 0.06  # upper estimate of the mean
 ROW_LABEL = 0.26
 MARGIN = 0.12
-MOST_PANELS_A_ROW = 7
+MAX_PANELS_PER_ROW = 7
 DPI = 150
 
 
-def canvas_of(image: np.ndarray) -> np.ndarray:
-    """Scales an image (H, W, 3) so that it can be drawn on; its aspect stays."""
+def to_canvas(image: np.ndarray) -> np.ndarray:
+    """Scales an image (H, W, 3) to the size of a panel, keeping its aspect ratio."""
     shorter, longer = sorted(image.shape[:2])
-    times = min(-(-LEAST_CANVAS // shorter), LONGEST_CANVAS // longer)
+    times = min(-(-MIN_SHORTER_SIDE // shorter), MAX_LONGER_SIDE // longer)
     if times > 1:
         return image.repeat(times, axis=0).repeat(times, axis=1)
-    scale = min(LARGEST_CANVAS / shorter, LONGEST_CANVAS / longer)
+    scale = min(MAX_SHORTER_SIDE / shorter, MAX_LONGER_SIDE / longer)
     if scale >= 1:
         return image
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def colored(heat: np.ndarray) -> np.ndarray:
+def colorize(heat: np.ndarray) -> np.ndarray:
     """Maps values (H, W) from 0 to 1 to colours (H, W, 3) uint8."""
     return (255 * matplotlib.colormaps[COLORMAP](heat)[..., :3]).round().astype(np.uint8)
 
 
-def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Draws the outline of a mask (H, W) on a copy of a picture (H, W, 3)."""
+def draw_outline(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Draws the outline of a mask (H, W) on a copy of an image (H, W, 3)."""
     picture = np.ascontiguousarray(picture).copy()
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     width = max(1, round(OUTLINE_WIDTH * sum(mask.shape) / 2))
@@ -76,67 +76,54 @@ def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, heat: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Lays the colours of an attention map over an image.
+    """Blends the colours of attention (H, W) from 0 to 1 with the image (H, W, 3) in greyscale.
 
-    Args:
-        image: (H, W, 3) uint8, RGB. Its colours go, so that they are not taken for attention.
-        heat: Attention (H, W) from 0 to 1.
-        mask: Mask (H, W) to be outlined, bool.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
+    The mask (H, W), if given, is outlined.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    mixed = COLOR_WEIGHT * colored(heat) + (1 - COLOR_WEIGHT) * grey
+    mixed = HEAT_WEIGHT * colorize(heat) + (1 - HEAT_WEIGHT) * grey
     picture = mixed.round().astype(np.uint8)
-    return picture if mask is None else outlined(picture, mask)
+    return picture if mask is None else draw_outline(picture, mask)
 
 
-def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Darkens what a mask (H, W) leaves out of an image (H, W, 3)."""
+def darken_outside(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Darkens an image (H, W, 3) outside of a mask (H, W)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
-    return np.where(mask[..., None], image, (OUTSIDE * grey).astype(np.uint8))
+    return np.where(mask[..., None], image, (OUTSIDE_BRIGHTNESS * grey).astype(np.uint8))
 
 
-def panels_of(
-    image: np.ndarray, maps: Tensor, share: float, mode: str = "nearest"
+def draw_panels(
+    image: np.ndarray, maps: Tensor, fraction: float, mode: str = "nearest"
 ) -> list[dict[str, np.ndarray]]:
-    """Draws attention maps in three ways.
+    """Draws each attention map in three ways.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        maps: Attention (K, h, w).
-        share: Share of the mass that a mask holds.
-        mode: How patches are enlarged: ``"nearest"`` or ``"bilinear"``.
+        maps: Attention (heads, h, w).
+        fraction: Fraction of the attention that a mask holds.
+        mode: Interpolation of the patches: ``"nearest"`` or ``"bilinear"``.
 
     Returns:
-        Of each map ``attention``, ``overlay`` and ``mask``, pictures (h', w', 3) uint8 of the size
-        of :func:`canvas_of`. Colours go from 0 to the map's own peak.
+        Per map ``attention``, ``overlay`` and ``mask``, images (h', w', 3) uint8 of the size of
+        :func:`to_canvas`. Colours range from 0 to the peak of the map.
     """
-    canvas = canvas_of(image)
+    canvas = to_canvas(image)
     shape = canvas.shape[:2]
     peaks = maps.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
     heats = resize_maps(maps / peaks, shape, mode).numpy()
-    masks = resize_maps(attention_mask(maps, share), shape).numpy()
+    masks = resize_maps(attention_mask(maps, fraction), shape).numpy()
     return [
         {
-            "attention": colored(heat),
+            "attention": colorize(heat),
             "overlay": overlay(canvas, heat, mask),
-            "mask": cut_out(canvas, mask),
+            "mask": darken_outside(canvas, mask),
         }
         for heat, mask in zip(heats, masks, strict=True)
     ]
 
 
 def with_mean(maps: Tensor, heads: Sequence[int]) -> tuple[list[str], Tensor]:
-    """Puts the mean of all heads before the chosen ones.
-
-    Args:
-        maps: Attention (heads, h, w).
-        heads: Which heads, from 0.
-
-    Returns:
-        Names and maps (1 + chosen, h, w).
+    """Returns names and maps of the mean over heads and of selected heads, (1 + selected, h, w).
 
     Raises:
         ValueError: If there is no such head.
@@ -147,53 +134,49 @@ def with_mean(maps: Tensor, heads: Sequence[int]) -> tuple[list[str], Tensor]:
 
 
 def check_heads(heads: Sequence[int], num_heads: int) -> None:
-    """Checks that heads exist.
-
-    Raises:
-        ValueError: If one does not.
-    """
-    wrong = [head for head in heads if not 0 <= head < num_heads]
-    if wrong:
+    """Raises ValueError if a head does not exist."""
+    missing = [head for head in heads if not 0 <= head < num_heads]
+    if missing:
         raise ValueError(
-            f"There is no head {', '.join(map(str, wrong))}: the network has {num_heads} heads, "
+            f"There is no head {', '.join(map(str, missing))}: the network has {num_heads} heads, "
             f"0 to {num_heads - 1}."
         )
 
 
 def peak_text(attention: Tensor) -> str:
-    """Says how much the largest value of a map (h, w) is above that of even attention."""
+    """Describes the ratio of the maximum of a map (h, w) to that of uniform attention."""
     return f"peak {(attention.max() / attention.mean()).item():.1f} \u00d7 even"
 
 
 def draw_attention_figure(
     image: np.ndarray,
     maps: Tensor,
-    share: float,
+    fraction: float,
     heads: Sequence[int] | None = None,
     notes: Sequence[str] = (),
     mode: str = "nearest",
 ) -> Figure:
-    """Draws one image: its attention, the overlay and the mask, of the mean and of each head.
+    """Draws attention, overlay and mask of one image, for the mean over heads and for each head.
 
     Args:
         image: (H, W, 3) uint8, RGB.
         maps: Attention (heads, h, w).
-        share: Share of the mass that a mask holds.
+        fraction: Fraction of the attention that a mask holds.
         heads: Heads to show, from 0; None for all.
-        notes: Lines that stand below the image.
-        mode: How patches are enlarged: ``"nearest"`` or ``"bilinear"``.
+        notes: Lines below the image.
+        mode: Interpolation of the patches: ``"nearest"`` or ``"bilinear"``.
 
     Returns:
-        The figure; :func:`write_figure` writes it.
+        The figure, for :func:`write_figure`.
 
     Raises:
         ValueError: If there is no such head.
     """
     names, shown = with_mean(maps, range(len(maps)) if heads is None else heads)
-    kinds = {"attention": "attention", "overlay": "overlay", "mask": f"{100 * share:g} % mask"}
-    panels = panels_of(image, shown, share, mode)
-    height = max(panel_height(image), LEAST_CELL)
-    across = min(len(panels), MOST_PANELS_A_ROW)
+    kinds = {"attention": "attention", "overlay": "overlay", "mask": f"{100 * fraction:g} % mask"}
+    panels = draw_panels(image, shown, fraction, mode)
+    height = max(panel_height(image), MIN_CELL_HEIGHT)
+    across = min(len(panels), MAX_PANELS_PER_ROW)
     blocks = -(-len(panels) // across)
     top = 2 * TITLE - 0.04
     block = top + len(kinds) * (height + GAP)
@@ -205,7 +188,7 @@ def draw_attention_figure(
         max(blocks * block - GAP, top + height + notes_height) + 2 * MARGIN,
     )
     with matplotlib.rc_context(STYLE):
-        sheet.show(MARGIN, MARGIN + top, height, canvas_of(image), "image")
+        sheet.show(MARGIN, MARGIN + top, height, to_canvas(image), "image")
         y = MARGIN + top + height
         sheet.color_bar(MARGIN, y)
         sheet.write(MARGIN, y + COLOR_BAR, "\n".join(lines), va="top", linespacing=1.35)
@@ -223,42 +206,41 @@ def draw_attention_figure(
 
 
 def size_notes(image: np.ndarray, maps: Tensor) -> list[str]:
-    """Says how large an image and its map (..., h, w) are."""
+    """Describes the sizes of an image and of its map (..., h, w)."""
     rows, columns = maps.shape[-2:]
     height, width = image.shape[:2]
     return [f"{width} \u00d7 {height} px", f"{columns} \u00d7 {rows} patches"]
 
 
 def wrapped(text: str, width: float = PANEL) -> list[str]:
-    """Breaks a text into lines of a width in inches."""
-    return textwrap.wrap(text, int(width / CHARACTER))
+    """Wraps a text to lines of a width in inches."""
+    return textwrap.wrap(text, int(width / CHARACTER_WIDTH))
 
 
 def draw_attention_grid(
     images: Sequence[np.ndarray],
     networks: Mapping[str, Sequence[Tensor]],
-    share: float,
+    fraction: float,
     heads: Sequence[int] = (),
     mode: str = "nearest",
 ) -> Figure:
-    """Draws several images, one a row, with the attention of one or more networks beside them.
+    """Draws several images, one per row, with the attention of one or more networks.
 
     Args:
         images: Images (H, W, 3) uint8, RGB, of any sizes.
-        networks: By name, such as ``"trained"`` and ``"untrained"``, the attention
-            (heads, h, w) for each image.
-        share: Share of the mass that a mask holds.
-        heads: Heads to show, from 0, beside the mean of all and its mask.
-        mode: How patches are enlarged: ``"nearest"`` or ``"bilinear"``.
+        networks: By name, such as ``"trained"``, the attention (heads, h, w) for each image.
+        fraction: Fraction of the attention that a mask holds.
+        heads: Heads to show, from 0, beside the mean over all heads and its mask.
+        mode: Interpolation of the patches: ``"nearest"`` or ``"bilinear"``.
 
     Returns:
-        The figure; :func:`write_figure` writes it.
+        The figure, for :func:`write_figure`.
 
     Raises:
         ValueError: If there is no image, or no such head.
     """
     if not images:
-        raise ValueError("There is no image to draw. Name at least one.")
+        raise ValueError("There is no image to draw. Pass at least one.")
     heights = [panel_height(image) for image in images]
     group = (2 + len(heads)) * (PANEL + GAP) + 2 * GAP
     left = MARGIN + PANEL + 3 * GAP
@@ -267,19 +249,19 @@ def draw_attention_grid(
     width = left + len(networks) * group - 3 * GAP + MARGIN
     footer = wrapped(
         "Colours from 0 (dark) to the peak of the map (bright); outlined: the fewest patches that "
-        f"hold {100 * share:g} % of the attention.",
+        f"hold {100 * fraction:g} % of the attention.",
         width - 2 * MARGIN,
     )
     sheet = Sheet(width, footer_top + LINE * len(footer) + MARGIN)
     with matplotlib.rc_context(STYLE):
         y = top
         for row, (image, height) in enumerate(zip(images, heights, strict=True)):
-            sheet.show(MARGIN, y, height, canvas_of(image), "" if row else "image")
+            sheet.show(MARGIN, y, height, to_canvas(image), "" if row else "image")
             for number, maps in enumerate(networks.values()):
                 names, shown = with_mean(maps[row], heads)
-                first, *others = panels_of(image, shown, share, mode)
+                first, *others = draw_panels(image, shown, fraction, mode)
                 pictures = [first["overlay"], first["mask"], *(each["overlay"] for each in others)]
-                titles = [names[0], f"its {100 * share:g} % mask", *names[1:]]
+                titles = [names[0], f"its {100 * fraction:g} % mask", *names[1:]]
                 for column, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
                     x = left + number * group + column * (PANEL + GAP)
                     sheet.show(x, y, height, picture, "" if row else title)
@@ -293,39 +275,38 @@ def draw_attention_grid(
 
 
 def attention_frames(
-    frames: Iterable[np.ndarray], maps: Tensor, share: float, mode: str = "nearest"
+    frames: Iterable[np.ndarray], maps: Tensor, fraction: float, mode: str = "nearest"
 ) -> Iterator[np.ndarray]:
     """Draws the frames of an animation: each image beside its overlay.
 
-    Colours have one scale for all frames, else they would flicker: up to the peak that nine of ten
-    frames stay below.
+    To avoid flicker, all frames share one colour scale, up to the 90th percentile of their peaks.
 
     Args:
         frames: T images (H, W, 3) uint8, RGB.
-        maps: One map of attention (T, h, w) a frame.
-        share: Share of the mass that the outlined mask holds.
-        mode: How patches are enlarged: ``"nearest"`` or ``"bilinear"``.
+        maps: Attention (T, h, w), one map per frame.
+        fraction: Fraction of the attention that the outlined mask holds.
+        mode: Interpolation of the patches: ``"nearest"`` or ``"bilinear"``.
 
     Yields:
         Frames (h', 2 w', 3) uint8, RGB.
     """
     peak = maps.amax((-2, -1)).quantile(0.9)
     for frame, attention in zip(frames, maps, strict=True):
-        canvas = canvas_of(frame)
+        canvas = to_canvas(frame)
         shape = canvas.shape[:2]
         heat = resize_maps((attention / peak).clamp(max=1)[None], shape, mode)[0].numpy()
-        mask = resize_maps(attention_mask(attention, share)[None], shape)[0].numpy()
+        mask = resize_maps(attention_mask(attention, fraction)[None], shape)[0].numpy()
         yield np.concatenate([canvas, overlay(canvas, heat, mask)], axis=1)
 
 
 def panel_height(image: np.ndarray) -> float:
-    """Height of an image's panels of the width ``PANEL``, in inches."""
+    """Returns the height in inches of an image's panel of width ``PANEL``."""
     height, width = image.shape[:2]
-    return min(PANEL * height / width, TALLEST_PANEL)
+    return min(PANEL * height / width, MAX_PANEL_HEIGHT)
 
 
 class Sheet:
-    """A figure on which things have their place in inches from the upper left corner."""
+    """A figure with positions in inches from the upper left corner."""
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
@@ -339,38 +320,35 @@ class Sheet:
         return axes
 
     def show(self, x: float, y: float, height: float, picture: np.ndarray, title: str = "") -> None:
-        """Shows a picture in the middle of a cell of the width ``PANEL``, its title above it."""
+        """Adds an image, centred in a cell of width ``PANEL``, with a title above."""
         axes = self.axes(x, y, PANEL, height)
         axes.imshow(picture, interpolation="antialiased")
         axes.set_title(title, size=8, weight="normal", pad=3)
 
     def color_bar(self, x: float, y: float) -> None:
-        """Explains the colours, in a strip of the height ``COLOR_BAR``."""
+        """Adds the legend of the colours, of height ``COLOR_BAR``."""
         bar = self.axes(x, y + 0.14, PANEL, 0.09)
         bar.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=COLORMAP)
         self.write(x, y + 0.26, "0", va="top")
         self.write(x + PANEL, y + 0.26, "peak of the map", ha="right", va="top")
 
     def write(self, x: float, y: float, text: str, **style: object) -> None:
-        """Writes text."""
+        """Adds text."""
         style = {"size": 7.5, **style}
         self.figure.text(x / self.width, 1 - y / self.height, text, **style)
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure, under another name until it is whole.
-
-    Args:
-        figure: The figure.
-        path: Path with a suffix of ``FIGURE_SUFFIXES``.
+    """Writes a figure atomically.
 
     Raises:
-        ValueError: If the suffix is another.
-        OSError: If it cannot be written.
+        ValueError: If the suffix of the path is not in ``FIGURE_SUFFIXES``.
+        OSError: If the file cannot be written.
     """
     if path.suffix not in FIGURE_SUFFIXES:
         raise ValueError(
-            f"{path} is to be a figure, so its suffix must be one of {', '.join(FIGURE_SUFFIXES)}."
+            f"Cannot write the figure {path}: its suffix must be one of "
+            f"{', '.join(FIGURE_SUFFIXES)}."
         )
     with matplotlib.rc_context(STYLE), atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=DPI)

@@ -1,4 +1,4 @@
-"""Reading photographs and frames as they are found, and writing pictures that move."""
+"""Reading of images and videos, and writing of animations."""
 
 from __future__ import annotations
 
@@ -18,21 +18,14 @@ from mmdino.utils.atomic_write import atomic_write
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 DEFAULT_FPS = 8.0
-# Browsers slow down GIFs that want to be faster.
-MAX_GIF_FPS = 50.0
+MAX_GIF_FPS = 50.0  # Browsers slow down faster GIFs.
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Reads an image as it looks in a viewer.
+    """Reads an image as (H, W, 3) uint8, RGB, as an image viewer would show it.
 
-    Photographs are turned as their EXIF says, grey images become colour, transparent pixels white,
-    and 16 bits 8 by their full range.
-
-    Args:
-        path: Path of the file.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
+    The EXIF orientation is applied, grey images are converted to RGB, transparent pixels become
+    white, and 16-bit images are scaled to 8 bits.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -40,7 +33,7 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"The image {str(path)!r} does not exist.")
-    # Pillow's decoders raise whatever a damaged file makes them trip over.
+    # Errors of Pillow's decoders for corrupted files.
     unreadable = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
     try:
         with Image.open(path) as opened:
@@ -48,7 +41,7 @@ def read_image(path: str | Path) -> np.ndarray:
             image.load()
     except unreadable as error:
         raise ValueError(
-            f"{path} cannot be read as an image ({error}). Repair it or take it out."
+            f"{path} cannot be read as an image ({error}). Repair or remove it."
         ) from error
     return _as_rgb(image, path)
 
@@ -56,16 +49,16 @@ def read_image(path: str | Path) -> np.ndarray:
 def _as_rgb(image: Image.Image, path: str | Path) -> np.ndarray:
     if image.mode == "F":
         raise ValueError(
-            f"{path} holds floating-point numbers, whose range is not known. Store it with 8 or 16 "
-            "bits a channel."
+            f"{path} has floating-point pixels of unknown range. Save it with 8 or 16 bits per "
+            "channel."
         )
-    # Pillow would cut 16 bits off at 255.
+    # Pillow's conversion would clip 16-bit levels at 255.
     if image.mode.startswith("I"):
         levels = np.asarray(image).astype(np.int64)
         if levels.min() < 0 or levels.max() > 65535:
             raise ValueError(
-                f"{path} holds integers from {levels.min()} to {levels.max()}; pixels are to have "
-                "8 or 16 bits."
+                f"{path} has levels from {levels.min()} to {levels.max()}: expected 8 or 16 bits "
+                "per channel."
             )
         return np.repeat((levels // 257).astype(np.uint8)[..., None], 3, axis=2)
     if image.has_transparency_data:
@@ -75,10 +68,10 @@ def _as_rgb(image: Image.Image, path: str | Path) -> np.ndarray:
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """Lists the images of a folder, frame2 before frame10.
+    """Lists the images of a folder in natural order, frame2 before frame10.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or it holds no image.
+        FileNotFoundError: If the folder does not exist or contains no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -86,20 +79,20 @@ def list_images(folder: str | Path) -> list[Path]:
     images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise FileNotFoundError(
-            f"The folder {str(folder)!r} has no image, a file with one of the suffixes "
-            f"{', '.join(IMAGE_SUFFIXES)}. Folders within it are not searched."
+            f"The folder {str(folder)!r} has no image with one of the suffixes "
+            f"{', '.join(IMAGE_SUFFIXES)}. Subfolders are not searched."
         )
     return sorted(images, key=natural_order)
 
 
 def natural_order(path: Path) -> tuple[list[str | int], str]:
-    """Key that sorts the numbers within names by value."""
+    """Sorting key that compares numbers within names by value."""
     parts = re.split(r"([0-9]+)", path.name)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
 
 
 def is_video(path: str | Path) -> bool:
-    """Says whether a file's name is that of a video."""
+    """Returns whether a path has the suffix of a video."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -111,8 +104,8 @@ def _opened(path: str | Path) -> Iterator[cv2.VideoCapture]:
     try:
         if not capture.isOpened():
             raise ValueError(
-                f"OpenCV cannot read the video {path}: it is damaged, or of a format that this "
-                "build of OpenCV lacks. Turn it into MP4 or into a folder of images."
+                f"OpenCV cannot read the video {path}: it is corrupted, or in a format that this "
+                "build of OpenCV does not support. Convert it to MP4 or to a folder of images."
             )
         yield capture
     finally:
@@ -120,7 +113,7 @@ def _opened(path: str | Path) -> Iterator[cv2.VideoCapture]:
 
 
 def video_fps(path: str | Path) -> float:
-    """Returns the frames a second of a video, ``DEFAULT_FPS`` where it does not say.
+    """Returns the frames per second of a video, ``DEFAULT_FPS`` if it has no such information.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -131,14 +124,7 @@ def video_fps(path: str | Path) -> float:
 
 
 def read_frames(path: str | Path, every: int = 1) -> Iterator[np.ndarray]:
-    """Reads the frames of a video one by one.
-
-    Args:
-        path: Path of the video.
-        every: Takes the first frame and each ``every``-th after it.
-
-    Yields:
-        Frames (H, W, 3) uint8, RGB.
+    """Yields the first and then every ``every``-th frame of a video, (H, W, 3) uint8, RGB.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -148,8 +134,8 @@ def read_frames(path: str | Path, every: int = 1) -> Iterator[np.ndarray]:
         index = 0
         while capture.grab():
             if index % every == 0:
-                whole, frame = capture.retrieve()
-                if not whole:
+                decoded, frame = capture.retrieve()
+                if not decoded:
                     raise ValueError(f"Frame {index} of the video {path} cannot be decoded.")
                 yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             index += 1
@@ -158,22 +144,22 @@ def read_frames(path: str | Path, every: int = 1) -> Iterator[np.ndarray]:
 
 
 def write_animation(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
-    """Writes frames as GIF or MP4, by the suffix. Nothing is left of a file that fails half-way.
+    """Writes frames as GIF or MP4, atomically.
 
     Args:
         path: Path with the suffix ``.gif`` or ``.mp4``.
         frames: Frames (H, W, 3) uint8, RGB, all of one shape.
-        fps: Frames a second.
+        fps: Frames per second.
 
     Returns:
         The number of frames.
 
     Raises:
-        ValueError: If there is no frame, shapes differ, or the suffix is another.
+        ValueError: If there is no frame, shapes differ, or the suffix is unknown.
         RuntimeError: If this build of OpenCV cannot write MP4.
     """
     if path.suffix not in (".gif", ".mp4"):
-        raise ValueError(f"{path} is to be an animation, so its suffix must be .gif or .mp4.")
+        raise ValueError(f"Cannot write the animation {path}: its suffix must be .gif or .mp4.")
     count = 0
 
     def counted() -> Iterator[np.ndarray]:
@@ -183,9 +169,8 @@ def write_animation(path: Path, frames: Iterable[np.ndarray], fps: float) -> int
             shape = shape or frame.shape
             if frame.shape != shape:
                 raise ValueError(
-                    f"Frame {count} is {frame.shape[1]} x {frame.shape[0]} pixels, but those "
-                    f"before it {shape[1]} x {shape[0]}. The frames of an animation are to be of "
-                    "one size."
+                    f"Frame {count} has {frame.shape[1]} x {frame.shape[0]} pixels, but the first "
+                    f"one {shape[1]} x {shape[0]}. All frames must have the same size."
                 )
             count += 1
             yield frame
@@ -209,18 +194,18 @@ def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
 
 def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
     first = next(frames)
-    # The codec wants even sides.
+    # The codec requires even sides.
     height, width = (side + side % 2 for side in first.shape[:2])
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
     try:
         if not writer.isOpened():
             raise RuntimeError(
                 "This build of OpenCV cannot write MP4 (codec mp4v). Write a GIF instead, or "
-                "install opencv-python, whose builds have it."
+                "install opencv-python, which includes the codec."
             )
         for frame in chain([first], frames):
-            below, right = height - frame.shape[0], width - frame.shape[1]
-            padded = np.pad(frame, ((0, below), (0, right), (0, 0)), mode="edge")
+            bottom, right = height - frame.shape[0], width - frame.shape[1]
+            padded = np.pad(frame, ((0, bottom), (0, right), (0, 0)), mode="edge")
             writer.write(cv2.cvtColor(padded, cv2.COLOR_RGB2BGR))
     finally:
         writer.release()

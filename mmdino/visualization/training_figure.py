@@ -1,6 +1,6 @@
-"""A training run in one figure: loss, k-NN, entropy, and the views of some images.
+"""A training run in one figure: loss, k-NN accuracy, entropy, and the views of some images.
 
-matplotlib's object-oriented interface only: nothing here touches pyplot's global state.
+Uses matplotlib's object-oriented interface only, without pyplot's global state.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.4,
     "lines.markersize": 3.5,
-    "pdf.fonttype": 42,  # Journals refuse matplotlib's default of type 3.
+    "pdf.fonttype": 42,  # Many journals reject matplotlib's default of type 3.
     "savefig.dpi": 200,
     "xtick.labelsize": 8,
     "xtick.major.width": 0.6,
     "ytick.labelsize": 8,
     "ytick.major.width": 0.6,
 }
-# Okabe and Ito's colours, which the colour-blind tell apart.
+# Okabe and Ito's colours, distinguishable with colour blindness.
 BLUE, VERMILION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "0.35"
 
 # Inches.
@@ -64,65 +64,66 @@ MAX_POINTS = 2000
 MAX_MARKERS = 200
 MAX_VALIDATION_MARKERS = 50
 MIN_ITERATIONS_TO_SMOOTH = 20
-SMOOTHING_SHARE = 0.02
+SMOOTHING_FRACTION = 0.02
 COLLAPSE_MARGIN = 0.03
 MARGIN_BEYOND_BOUNDS = 0.15
-# So that noise does not fill the axis of a curve that goes nowhere.
-LEAST_LOSS_SPAN = 0.1  # of ln K
-LEAST_KNN_SPAN = 5  # percent
+# Minimum spans of the y axes, so that noise does not fill the axis of a flat curve.
+MIN_LOSS_SPAN = 0.1  # of ln K
+MIN_KNN_SPAN = 5  # percentage points
 ROUND_STEPS = [1, 2, 2.5, 5, 10]
+
+
+CURVES = ("loss", "teacher_entropy", "kl", "feature_std")
+"""Names of the curves, as they are logged."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingCurves:
-    """What a run has logged so far. Lists become float64 arrays.
+    """The logged values of a run. Sequences are converted to float64 arrays.
 
     Attributes:
-        num_prototypes: Number K of prototypes; ln K is the loss of a network that says the same of
-            every image, and the largest entropy.
-        iteration: (I,) Number of iterations done, from 1, for each value of the three below.
-        loss: (I,) Loss in nats. Empty where it is not known, as are the next two.
+        entropy_bound: Maximum entropy ln K of K prototypes, in nats, which is also the loss when
+            the output ignores the image; None for methods without prototypes.
+        iteration: (I,) Completed iterations, from 1, at each value of the next four.
+        loss: (I,) Loss; empty if not logged, like the next three.
         teacher_entropy: (I,) Entropy of the teacher in nats.
         kl: (I,) KL(teacher || student) in nats.
-        knn: Of each validation, in order, the iterations done, and the top-1 and top-5 accuracy in
-            percent; top-5 may be None. At 0 iterations the network is untrained.
-        iterations_per_epoch: Length of an epoch, None where there are none.
+        feature_std: (I,) Spread of the features over the batch, 0 in a collapse.
+        knn: Per validation, in order: completed iterations (0 for the untrained network), top-1 and
+            top-5 accuracy in percent; top-5 may be None.
+        iterations_per_epoch: Iterations per epoch; None if the run does not count epochs.
 
     Raises:
-        ValueError: If a curve's length is neither 0 nor that of ``iteration``.
+        ValueError: If the length of a curve is neither 0 nor that of ``iteration``.
     """
 
-    num_prototypes: int
+    entropy_bound: float | None = None
     iteration: ArrayLike = ()
     loss: ArrayLike = ()
     teacher_entropy: ArrayLike = ()
     kl: ArrayLike = ()
+    feature_std: ArrayLike = ()
     knn: Sequence[tuple[int, float, float | None]] = ()
     iterations_per_epoch: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("iteration", "loss", "teacher_entropy", "kl"):
+        for name in ("iteration", *CURVES):
             values = np.asarray(getattr(self, name), dtype=np.float64)
             object.__setattr__(self, name, values)
             if len(values) not in (0, len(self.iteration)):
                 raise ValueError(
                     f"TrainingCurves got {len(self.iteration)} iterations, but {len(values)} "
-                    f"values of {name}. Give one an iteration (NaN where it is unknown) or none."
+                    f"values of {name}. Pass one per iteration (NaN if unknown) or none."
                 )
 
     @property
-    def bound(self) -> float:
-        """ln K in nats."""
-        return math.log(self.num_prototypes)
-
-    @property
     def last_iteration(self) -> int:
-        """Iterations done when the last of all values was logged."""
+        """Completed iterations at the last logged value."""
         return int(max([0, *self.iteration[-1:], *(point[0] for point in self.knn[-1:])]))
 
     @property
     def axis_unit(self) -> tuple[str, int]:
-        """Name of the x axis and its iterations a unit: epochs from the second one on."""
+        """Name and iterations per unit of the x axis: epochs once two of them are completed."""
         epoch = self.iterations_per_epoch
         return ("epoch", epoch) if epoch and self.last_iteration >= 2 * epoch else ("iteration", 1)
 
@@ -132,15 +133,15 @@ def draw_training_figure(
     views: Sequence[Sequence[np.ndarray]] = (),
     num_global_views: int = 2,
 ) -> Figure:
-    """Draws a run. What there is no data for has no panel.
+    """Draws a run, with a panel for each kind of data that it has.
 
     Args:
-        curves: What the run has logged.
-        views: The V views of each of some images, as :func:`displayable` makes them.
-        num_global_views: Number of views, the first ones, that the teacher sees.
+        curves: The logged values of the run.
+        views: The V views of each of some images, from :func:`displayable`.
+        num_global_views: Number of leading views that are global.
 
     Returns:
-        The figure. ``write_training_figure`` writes it.
+        The figure, for :func:`write_training_figure`.
 
     Raises:
         ValueError: If there is nothing to draw.
@@ -150,12 +151,14 @@ def draw_training_figure(
         panels.append(draw_loss)
     if curves.knn:
         panels.append(draw_knn)
-    if curves.teacher_entropy.size or curves.kl.size:
+    if curves.teacher_entropy.size and curves.entropy_bound is not None:
         panels.append(draw_entropy)
+    elif curves.feature_std.size:
+        panels.append(draw_spread)
     if not panels and not views:
         raise ValueError(
-            "There is nothing to draw: no iteration, no validation and no views. Draw the figure "
-            "after the first of them."
+            "There is nothing to draw: no curves, no validation and no views. Draw after the first "
+            "iteration or validation, or pass views."
         )
     with matplotlib.rc_context(STYLE):
         return _draw(panels, curves, views, num_global_views)
@@ -193,23 +196,24 @@ def _draw(
 
 
 def draw_loss(ax: Axes, letter: str, curves: TrainingCurves) -> None:
-    """Draws the loss, its running mean, and ln K."""
+    """Draws the loss, its running mean and, for methods with prototypes, ln K."""
     _title(ax, letter, "Loss")
     _draw_curve(ax, curves, curves.loss, BLUE, "loss", "mean of {window:,}")
-    _draw_bound(ax, curves, "constant network")
+    if curves.entropy_bound is not None:
+        _draw_bound(ax, curves.entropy_bound, "image ignored")
+        _widen(ax, MIN_LOSS_SPAN * curves.entropy_bound)
     _mark_not_finite(ax, curves, curves.loss)
-    _widen(ax, LEAST_LOSS_SPAN * curves.bound)
-    ax.set_ylabel("loss (nats)")
+    ax.set_ylabel("loss" if curves.entropy_bound is None else "loss (nats)")
     _legend(ax)
 
 
 def draw_knn(ax: Axes, letter: str, curves: TrainingCurves) -> None:
-    """Draws the k-NN top-1 accuracy, and that of the untrained network as a dashed line."""
+    """Draws the k-NN top-1 accuracy, with that of the untrained network as a dashed line."""
     _title(ax, letter, "k-NN")
     iteration, top1 = np.array([point[:2] for point in curves.knn], dtype=np.float64).T
     _, unit = curves.axis_unit
     trained = iteration > 0
-    label = f"teacher, last {top1[-1]:.1f} %" if trained.any() else None
+    label = f"last {top1[-1]:.1f} %" if trained.any() else None
     marker = "o" if len(top1) <= MAX_VALIDATION_MARKERS else None
     ax.plot(
         iteration / unit, top1, marker=marker, color=GREEN, label=label, clip_on=False, zorder=3
@@ -221,29 +225,30 @@ def draw_knn(ax: Axes, letter: str, curves: TrainingCurves) -> None:
         )
     ax.set_ylabel("k-NN top-1 (%)")
     ax.margins(y=0.12)
-    _widen(ax, LEAST_KNN_SPAN)
+    _widen(ax, MIN_KNN_SPAN)
     _legend(ax)
 
 
 def draw_entropy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
-    """Draws the teacher's entropy, KL(teacher || student), and where a collapse would be.
+    """Draws the teacher's entropy, KL(teacher || student), and the two collapse zones.
 
-    Without sharpening the entropy goes to ln K, without centring to 0; in both the divergence goes
-    to 0 (Caron et al. 2021, section 5.3).
+    Without sharpening the entropy converges to ln K, without centring to 0; in both cases the KL
+    divergence converges to 0 (Caron et al. 2021, section 5.3).
     """
     _title(ax, letter, "Entropy")
     _draw_curve(ax, curves, curves.teacher_entropy, BLUE, "teacher entropy")
     _draw_curve(ax, curves, curves.kl, VERMILION, "KL(teacher \u2016 student)")
-    _draw_bound(ax, curves, "")
-    # A single prototype has a bound of 0.
-    span = curves.bound or 1.0
+    bound = curves.entropy_bound
+    _draw_bound(ax, bound, "")
+    # The bound is 0 for a single prototype.
+    span = bound or 1.0
     low, high = -MARGIN_BEYOND_BOUNDS * span, (1 + MARGIN_BEYOND_BOUNDS) * span
     finite = curves.kl[np.isfinite(curves.kl)]
     top = max(high, 1.05 * finite.max(initial=0))
     zone = {"color": VERMILION, "alpha": 0.1, "linewidth": 0, "zorder": 0.5}
     ax.axhspan(low, COLLAPSE_MARGIN * span, **zone)
-    ax.axhspan(curves.bound - COLLAPSE_MARGIN * span, high, **zone)
-    # Between the bounds and the limits, where no entropy can come.
+    ax.axhspan(bound - COLLAPSE_MARGIN * span, high, **zone)
+    # The labels are outside of the bounds, where there is no curve.
     text = {
         "transform": ax.get_yaxis_transform(),
         "ha": "right",
@@ -251,12 +256,22 @@ def draw_entropy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
         "fontsize": 7,
         "color": "#8C3B00",
     }
-    ax.text(0.99, (curves.bound + high) / 2, "collapse to uniform: entropy ln K, KL 0", **text)
+    ax.text(0.99, (bound + high) / 2, "collapse to uniform: entropy ln K, KL 0", **text)
     ax.text(0.99, low / 2, "collapse to one prototype: entropy 0, KL 0", **text)
     ax.set_ylim(low, top)
     locator = MaxNLocator(5, steps=ROUND_STEPS)
     ax.set_yticks([tick for tick in locator.tick_values(0, top) if 0 <= tick <= top])
     ax.set_ylabel("nats")
+    _legend(ax)
+
+
+def draw_spread(ax: Axes, letter: str, curves: TrainingCurves) -> None:
+    """Draws the spread of the features, which is 0 in a collapse."""
+    _title(ax, letter, "Feature spread")
+    _draw_curve(ax, curves, curves.feature_std, BLUE, "feature_std", "mean of {window:,}")
+    ax.axhspan(-1, COLLAPSE_MARGIN, color=VERMILION, alpha=0.1, linewidth=0, zorder=0.5)
+    ax.set_ylim(0, max(1.0, ax.get_ylim()[1]))
+    ax.set_ylabel("feature_std")
     _legend(ax)
 
 
@@ -266,7 +281,7 @@ def draw_views(
     views: Sequence[Sequence[np.ndarray]],
     num_global_views: int = 2,
 ) -> None:
-    """Draws the views of some images, an image a row, all at one scale."""
+    """Draws the views of some images, one image per row, all at the same scale."""
     noun = "one image" if len(views) == 1 else f"{len(views)} images"
     _title(ax, letter, f"Views of {noun}")
     ax.axis("off")
@@ -274,7 +289,7 @@ def draw_views(
     below_labels = 1 - VIEW_LABEL_HEIGHT / ax.get_figure().get_figheight()
     canvas = ax.inset_axes((0, 0, 1, below_labels))
     for row, image in enumerate(views):
-        for view, (left, top) in zip(image, layout.places, strict=True):
+        for view, (left, top) in zip(image, layout.corners, strict=True):
             height, width = view.shape[:2]
             top += row * layout.row_pitch
             canvas.imshow(
@@ -292,30 +307,25 @@ def draw_views(
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Where the views of an image go, in pixels of the views.
+    """Layout of the views, in pixels of the views.
 
     Attributes:
-        places: Left and top of each view of the first image.
-        row_pitch: Distance from an image to the next below.
-        size: Width and height of the whole.
-        labels: Left and text of the label above each block of equal views.
+        corners: Left and top of each view of the first image.
+        row_pitch: Vertical distance between images.
+        size: Total width and height.
+        labels: Left and text of the label above each block of views of one size.
     """
 
-    places: tuple[tuple[float, float], ...]
+    corners: tuple[tuple[float, float], ...]
     row_pitch: float
     size: tuple[float, float]
     labels: tuple[tuple[float, str], ...]
 
 
 def mosaic(views: Sequence[Sequence[np.ndarray]], num_global_views: int) -> Mosaic:
-    """Lays views out: blocks of equal views side by side, small views stacked to the same height.
+    """Lays out views in blocks of one size side by side, small views stacked to equal height.
 
-    Args:
-        views: The V views of each image, (H, W) or (H, W, 3); the sizes of all images are equal.
-        num_global_views: Number of views, the first ones, that the teacher sees.
-
-    Returns:
-        The layout.
+    Views have the same sizes for all images; the first ``num_global_views`` are global.
     """
     kinds = [
         ("global" if index < num_global_views else "local", *view.shape[:2])
@@ -331,10 +341,10 @@ def mosaic(views: Sequence[Sequence[np.ndarray]], num_global_views: int) -> Mosa
         blocks.append((name, height, width, number, columns, rows * (height + gap) - gap))
     row_height = max(block_height for *_, block_height in blocks)
     row_pitch = row_height + 3 * gap
-    left, places, labels = 0.0, [], []
+    left, corners, labels = 0.0, [], []
     for name, height, width, number, columns, block_height in blocks:
         top = (row_height - block_height) / 2
-        places += [
+        corners += [
             (left + index % columns * (width + gap), top + index // columns * (height + gap))
             for index in range(number)
         ]
@@ -342,7 +352,7 @@ def mosaic(views: Sequence[Sequence[np.ndarray]], num_global_views: int) -> Mosa
         labels.append((left, f"{name}, {size} px"))
         left += columns * (width + gap) + gap
     return Mosaic(
-        places=tuple(places),
+        corners=tuple(corners),
         row_pitch=row_pitch,
         size=(left - 2 * gap, len(views) * row_pitch - 3 * gap),
         labels=tuple(labels),
@@ -350,24 +360,22 @@ def mosaic(views: Sequence[Sequence[np.ndarray]], num_global_views: int) -> Mosa
 
 
 def displayable(view: np.ndarray, bgr: bool = True) -> np.ndarray:
-    """Makes a view something that can be looked at.
+    """Converts a view to an RGB or grey image for display.
 
     Args:
-        view: (C, H, W) of any type. uint8 stays as it is; else the range of the finite values is
-            stretched to all levels.
-        bgr: Whether three channels are in the order blue, green, red, as OpenMMLab decodes them.
+        view: (C, H, W) of any dtype. Unless it is uint8, the range of its finite values is
+            stretched to 0 to 255.
+        bgr: Whether three channels are in BGR order, as OpenMMLab decodes them.
 
     Returns:
-        uint8, (H, W, 3) of three channels, the first three where there are more, or (H, W) of the
-        first where there are fewer.
+        uint8, (H, W, 3) from the first three channels, or (H, W) from the first if there are fewer.
 
     Raises:
-        ValueError: If the view has not three axes, or one of them is empty.
+        ValueError: If the view does not have three non-empty axes.
     """
     if view.ndim != 3 or 0 in view.shape:
         raise ValueError(
-            f"A view must be (channels, height, width), none of them 0, but one of shape "
-            f"{view.shape} came."
+            f"A view must have shape (channels, height, width), none of them 0, got {view.shape}."
         )
     channels = view[:1] if len(view) < 3 else view[:3]
     if len(view) == 3 and bgr:
@@ -385,11 +393,11 @@ def _stretch(values: np.ndarray) -> np.ndarray:
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean of the finite values around each one; shorter at the ends.
+    """Centred running mean of the finite values.
 
     Args:
         values: (I,) values.
-        window: Number of values, made odd.
+        window: Number of values, rounded up to an odd one; the window is truncated at the ends.
 
     Returns:
         (I,) means, NaN where no value of the window is finite.
@@ -398,9 +406,9 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     sums, counts = (
         np.concatenate([[0], np.cumsum(part)]) for part in (np.where(finite, values, 0), finite)
     )
-    places = np.arange(len(values))
-    start = np.maximum(places - window // 2, 0)
-    end = np.minimum(places + window // 2 + 1, len(values))
+    positions = np.arange(len(values))
+    start = np.maximum(positions - window // 2, 0)
+    end = np.minimum(positions + window // 2 + 1, len(values))
     number = counts[end] - counts[start]
     total = sums[end] - sums[start]
     return np.divide(total, number, out=np.full(len(values), np.nan), where=number > 0)
@@ -409,14 +417,12 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
 def thin_out(
     x: np.ndarray, y: np.ndarray, max_points: int = MAX_POINTS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves of a long curve the least and the greatest value of each of many bins.
-
-    No spike is lost, so the drawn line is that of all points.
+    """Reduces a long curve to the minimum and maximum of each bin, which keeps all spikes.
 
     Args:
         x: (I,) positions.
-        y: (I,) values; those that are not finite count only where a bin has no other.
-        max_points: Number of points from which anything is left out.
+        y: (I,) values; a non-finite one is kept only if its bin has no finite one.
+        max_points: Maximum number of points.
 
     Returns:
         Positions and values of at most ``max_points`` points, in order.
@@ -432,36 +438,32 @@ def thin_out(
             start + int(np.where(finite, part, np.inf).argmin()),
             start + int(np.where(finite, part, -np.inf).argmax()),
         }
-    places = np.array(sorted(keep))
-    return x[places], y[places]
+    kept = np.array(sorted(keep))
+    return x[kept], y[kept]
 
 
 def smoothing_window(num_values: int) -> int:
-    """Returns the odd window of the running mean: 2 % of the curve, 1 where it is short."""
+    """Returns the odd window of the running mean: 2 % of the curve, 1 if it is short."""
     if num_values < MIN_ITERATIONS_TO_SMOOTH:
         return 1
-    return 2 * round(SMOOTHING_SHARE * num_values / 2) + 1
+    return 2 * round(SMOOTHING_FRACTION * num_values / 2) + 1
 
 
 def curves_as_json(curves: TrainingCurves) -> dict[str, Any]:
-    """Turns curves into what JSON can hold: all values, to six digits, null for NaN and infinity.
+    """Converts curves to JSON types, with six significant digits and null for non-finite values.
 
     Returns:
-        ``num_prototypes``, ``ln_k`` and ``iterations_per_epoch``; ``train``, with lists
-        ``iteration``, ``loss``, ``teacher_entropy`` and ``kl`` (nats); ``knn``, with lists
+        ``entropy_bound`` (nats) and ``iterations_per_epoch``; ``train``, with lists ``iteration``,
+        ``loss``, ``teacher_entropy``, ``kl`` (nats) and ``feature_std``; ``knn``, with lists
         ``iteration``, ``top1`` and ``top5`` (percent).
     """
     columns = list(zip(*curves.knn, strict=True)) or [(), (), ()]
     return {
-        "num_prototypes": curves.num_prototypes,
-        "ln_k": curves.bound,
+        "entropy_bound": curves.entropy_bound,
         "iterations_per_epoch": curves.iterations_per_epoch,
         "train": {
             "iteration": curves.iteration.astype(int).tolist(),
-            **{
-                name: _rounded(getattr(curves, name).tolist())
-                for name in ("loss", "teacher_entropy", "kl")
-            },
+            **{name: _rounded(getattr(curves, name).tolist()) for name in CURVES},
         },
         "knn": {
             "iteration": [int(value) for value in columns[0]],
@@ -472,23 +474,21 @@ def curves_as_json(curves: TrainingCurves) -> dict[str, Any]:
 
 
 def write_training_figure(figure: Figure, data: Mapping[str, Any], path: Path) -> None:
-    """Writes a figure, and its data beside it with the suffix ``.json``.
-
-    A reader never sees half a file: each is written under another name and then renamed.
+    """Writes a figure, and its data beside it with the suffix ``.json``, both atomically.
 
     Args:
         figure: The figure.
-        data: What :func:`curves_as_json` returns.
-        path: The figure's path, with a suffix of ``FORMATS``.
+        data: The result of :func:`curves_as_json`.
+        path: Path of the figure, with a suffix of ``FORMATS``.
 
     Raises:
         OSError: If the files cannot be written.
     """
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    with atomic_write(path) as partial, matplotlib.rc_context(STYLE):
-        figure.savefig(partial, format=path.suffix[1:])
-    with atomic_write(path.with_suffix(".json")) as partial:
-        partial.write_text(text + "\n")
+    with atomic_write(path) as temporary, matplotlib.rc_context(STYLE):
+        figure.savefig(temporary, format=path.suffix[1:])
+    with atomic_write(path.with_suffix(".json")) as temporary:
+        temporary.write_text(text + "\n")
 
 
 def _rounded(values: Sequence[float | None]) -> list[float | None]:
@@ -506,7 +506,7 @@ def _draw_curve(
     label: str,
     mean_label: str | None = None,
 ) -> None:
-    """Draws a curve, and its running mean where it is long; both labelled or only the latter."""
+    """Draws a curve and, if it is long, its running mean; both labelled or only the latter."""
     if not values.size:
         return
     _, unit = curves.axis_unit
@@ -522,17 +522,17 @@ def _draw_curve(
     ax.plot(*thin_out(x, running_mean(values, window)), color=color, label=mean_label)
 
 
-def _draw_bound(ax: Axes, curves: TrainingCurves, meaning: str) -> None:
-    label = f"ln K = {curves.bound:.2f}" + (f", {meaning}" if meaning else "")
-    ax.axhline(curves.bound, color=GRAY, linestyle="--", linewidth=1, label=label)
+def _draw_bound(ax: Axes, bound: float, note: str) -> None:
+    label = f"ln K = {bound:.2f}" + (f", {note}" if note else "")
+    ax.axhline(bound, color=GRAY, linestyle="--", linewidth=1, label=label)
 
 
 def _mark_not_finite(ax: Axes, curves: TrainingCurves, values: np.ndarray) -> None:
-    bad = np.flatnonzero(~np.isfinite(values))
-    if not bad.size:
+    non_finite = np.flatnonzero(~np.isfinite(values))
+    if not non_finite.size:
         return
     _, unit = curves.axis_unit
-    shown = bad[:: math.ceil(bad.size / MAX_MARKERS)]
+    shown = non_finite[:: math.ceil(non_finite.size / MAX_MARKERS)]
     ax.plot(
         curves.iteration[shown] / unit,
         np.zeros(len(shown)),
@@ -540,13 +540,13 @@ def _mark_not_finite(ax: Axes, curves: TrainingCurves, values: np.ndarray) -> No
         color=VERMILION,
         transform=ax.get_xaxis_transform(),
         clip_on=False,
-        label=f"{bad.size:,} not finite",
+        label=f"{non_finite.size:,} not finite",
     )
 
 
-def _widen(ax: Axes, least_span: float) -> None:
+def _widen(ax: Axes, min_span: float) -> None:
     low, high = ax.get_ylim()
-    missing = max(least_span - (high - low), 0)
+    missing = max(min_span - (high - low), 0)
     ax.set_ylim(low - missing / 2, high + missing / 2)
 
 
@@ -566,7 +566,7 @@ def _title(ax: Axes, letter: str, text: str) -> None:
 
 
 def _legend(ax: Axes) -> None:
-    """Puts the legend on the title's line, where it covers nothing."""
+    """Adds the legend on the line of the title, outside of the axes."""
     ax.legend(
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),

@@ -1,4 +1,4 @@
-"""How the tensors of a file and those of a network compare."""
+"""Comparison of the tensors of a file with those of a network."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import NamedTuple
 from torch import Tensor
 
 MAX_NAMED = 8
-POSITIONS = "pos_embed"
+POS_EMBED = "pos_embed"
 
 
 class Match(NamedTuple):
-    """Which tensors of a file fit a network."""
+    """Which tensors of a file match a network."""
 
     num_expected: int
     missing: list[str]
-    """Names that the network has and the file has not."""
+    """Names in the network only."""
     different: list[str]
-    """Names in both, with the two shapes."""
+    """Names in both, with the two different shapes."""
     unexpected: list[str]
-    """Names that the file has and the network has not."""
+    """Names in the file only."""
 
     @property
     def num_matched(self) -> int:
-        """Number of tensors that the network takes from the file."""
+        """Number of tensors with the same name and shape."""
         return self.num_expected - len(self.missing) - len(self.different)
 
     @property
-    def whole(self) -> bool:
-        """Whether every tensor that the network expects is there with its shape."""
+    def complete(self) -> bool:
+        """Whether the file has every tensor of the network with its shape."""
         return self.num_matched == self.num_expected
 
     def __str__(self) -> str:
@@ -44,46 +44,42 @@ class Match(NamedTuple):
         return "; ".join(parts)
 
 
-def compare(came: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Match:
-    """Compares names and shapes.
-
-    Args:
-        came: Tensors of a file.
-        expected: State dict of the network; its values are not looked at.
-    """
+def compare(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Match:
+    """Compares names and shapes of a file's tensors with those of a network."""
     return Match(
         num_expected=len(expected),
-        missing=[name for name in expected if name not in came],
+        missing=[name for name in expected if name not in tensors],
         different=[
-            f"{name} {tuple(came[name].shape)} instead of {tuple(tensor.shape)}"
+            f"{name} {tuple(tensors[name].shape)} instead of {tuple(tensor.shape)}"
             for name, tensor in expected.items()
-            if name in came and came[name].shape != tensor.shape
+            if name in tensors and tensors[name].shape != tensor.shape
         ],
-        unexpected=[name for name in came if name not in expected],
+        unexpected=[name for name in tensors if name not in expected],
     )
 
 
 def allow_pos_embed_resize(
-    expected: Mapping[str, Tensor], came: Mapping[str, Tensor]
+    expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Returns what a network expects, its position embeddings as long as those that came.
+    """Returns the expected tensors with position embeddings of the length in the file.
 
-    The ViT resizes them when they are loaded, so that their length alone is no difference.
+    The ViT resizes position embeddings on loading, so a different length is not a mismatch.
 
     Args:
         expected: State dict of the network.
-        came: Tensors of a file.
+        tensors: Tensors of a file.
     """
     return {
-        name: came[name] if _differ_in_length_alone(name, came.get(name), tensor) else tensor
+        name: tensors[name] if _differ_in_length(name, tensors.get(name), tensor) else tensor
         for name, tensor in expected.items()
     }
 
 
-def _differ_in_length_alone(name: str, came: Tensor | None, expected: Tensor) -> bool:
-    if came is None or name.split(".")[-1] != POSITIONS:
+def _differ_in_length(name: str, found: Tensor | None, expected: Tensor) -> bool:
+    """Returns whether two position embeddings may differ only in their length."""
+    if found is None or name.split(".")[-1] != POS_EMBED:
         return False
-    return came.dim() == expected.dim() and came.shape[-1] == expected.shape[-1]
+    return found.dim() == expected.dim() and found.shape[-1] == expected.shape[-1]
 
 
 def _listed(names: list[str]) -> str:

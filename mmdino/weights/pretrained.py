@@ -1,4 +1,4 @@
-"""Starting a backbone from pretrained weights, whole or not at all."""
+"""Strict loading of pretrained backbones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FINAL_NORM = "ln1."
 
 
 def pretrained_cfg(init_cfg: dict | Sequence[dict] | None) -> dict | None:
-    """Returns the entry of type ``Pretrained`` of an ``init_cfg``, None where there is none.
+    """Returns the entry of type ``Pretrained`` of an ``init_cfg``, or None.
 
     Raises:
         ValueError: If an entry has no type.
@@ -24,8 +24,8 @@ def pretrained_cfg(init_cfg: dict | Sequence[dict] | None) -> dict | None:
     for entry in entries:
         if "type" not in entry:
             raise ValueError(
-                f"init_cfg={dict(entry)} has no type. To load weights, add type='Pretrained', on "
-                "the command line for instance model.backbone.init_cfg.type=Pretrained "
+                f"init_cfg={dict(entry)} has no type. To load weights, add type='Pretrained', e.g. "
+                "on the command line model.backbone.init_cfg.type=Pretrained "
                 "model.backbone.init_cfg.checkpoint=PATH."
             )
     return next((entry for entry in entries if entry["type"] == "Pretrained"), None)
@@ -34,15 +34,14 @@ def pretrained_cfg(init_cfg: dict | Sequence[dict] | None) -> dict | None:
 def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     """Loads a backbone from any file that :func:`backbone_weights` reads.
 
-    mmengine logs what does not match and goes on with random weights; here every tensor of the
-    module must be in the file and every tensor of the file in the module. Position embeddings may
-    differ in length, since the ViT resizes them, and a network without a final norm leaves the
-    file's.
+    mmengine logs mismatches and continues with random weights; here the tensors of file and module
+    must be the same, with two exceptions: position embeddings may differ in length, since the ViT
+    resizes them, and a module without final norm ignores that of the file.
 
     Args:
         module: The backbone, with mmpretrain's names.
-        init_cfg: ``checkpoint`` (path), and optionally ``prefix`` (of the tensors to take; found
-            without it) and ``network`` (``"teacher"``, the default, or ``"student"``).
+        init_cfg: ``checkpoint`` (path), and optionally ``prefix`` (of the tensors' names; detected
+            by default) and ``network`` (``"teacher"``, the default, or ``"student"``).
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -58,8 +57,8 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     path = init_cfg.get("checkpoint")
     if unknown or not path:
         raise ValueError(
-            f"init_cfg={dict(init_cfg)} of {kind} needs checkpoint=PATH and may have prefix and "
-            f"network{f'; {unknown} is not known' if unknown else ''}."
+            f"invalid init_cfg={dict(init_cfg)} of {kind}: expected checkpoint=PATH and optionally "
+            f"prefix and network{f', not {unknown}' if unknown else ''}."
         )
     heads = getattr(module, "arch_settings", {}).get("num_heads")
     try:
@@ -68,19 +67,21 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
         )
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{error} It is the init_cfg.checkpoint of {kind}: set it to your checkpoint, for "
-            "instance with --cfg-options, or set init_cfg=None for an untrained network."
+            f"{error} Set init_cfg.checkpoint of {kind} to your checkpoint, e.g. with "
+            "--cfg-options, or init_cfg=None for an untrained network."
         ) from error
-    came = weights.state_dict
+    tensors = weights.state_dict
     expected = module.state_dict()
     if not any(name.startswith(FINAL_NORM) for name in expected):
-        came = {name: tensor for name, tensor in came.items() if not name.startswith(FINAL_NORM)}
-    match = compare(came, allow_pos_embed_resize(expected, came))
-    if not match.whole or match.unexpected:
+        tensors = {
+            name: tensor for name, tensor in tensors.items() if not name.startswith(FINAL_NORM)
+        }
+    match = compare(tensors, allow_pos_embed_resize(expected, tensors))
+    if not match.complete or match.unexpected:
         raise ValueError(
-            f"{path} ({weights.layout}) does not fit {kind}: {match}. Set arch and patch_size, or "
-            "the depth of a ResNet, to those of the pretraining; mmpretrain's name for DINO's "
+            f"{path} ({weights.layout}) does not match {kind}: {match}. Set arch and patch_size, "
+            "or the depth of a ResNet, to those of the pretraining; mmpretrain's name for DINO's "
             "ViT-S is 'deit-small'."
         )
-    module.load_state_dict(came)
+    module.load_state_dict(tensors)
     print_log(f"{kind}: {match} from {path} ({weights.layout}).", logger="current")

@@ -1,4 +1,4 @@
-"""Configs of backbones, read off their tensors and what the file says of them."""
+"""Configs of backbones, inferred from their tensors and the metadata of the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 VIT = "mmdino.VisionTransformer"
 RESNET = "mmdino.ResNet"
 OWN_VIT_TYPES = (VIT, "mmdino.DINOVisionTransformer")
-"""Our ViT in the configs of checkpoints, the second in those from before version 0.1."""
+"""Our ViT in the configs of checkpoints; the second before version 0.1."""
 VIT_TYPES = (*OWN_VIT_TYPES, "mmpretrain.VisionTransformer", "VisionTransformer")
 VIT_OPTIONS = (
     "qkv_bias",
@@ -25,11 +25,11 @@ VIT_OPTIONS = (
     "pre_norm",
     "pos_embed_offset",
 )
-"""Options that change what a ViT computes from its tensors, and cannot be read off them."""
+"""Options that change what a ViT computes but not its tensors."""
 HEAD_WIDTH = 64
-"""Width of a head in all networks that the authors published."""
+"""Width of a head in all published networks of the authors."""
 NORM_EPS = 1e-6
-"""Of the layer norms of the authors' networks, and of mmpretrain's and timm's ViT."""
+"""Layer-norm eps of the authors' networks, and of mmpretrain's and timm's ViT."""
 RESNET_DEPTHS = {
     ("BasicBlock", (2, 2, 2, 2)): 18,
     ("BasicBlock", (3, 4, 6, 3)): 34,
@@ -41,39 +41,39 @@ RESNET_DEPTHS = {
 
 def vit_config(
     state_dict: Mapping[str, Tensor],
-    stated: Mapping[str, Any] | None = None,
+    stored: Mapping[str, Any] | None = None,
     num_heads: int | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """Returns the config of a ``VisionTransformer`` that has the tensors.
+    """Returns the config of a ``VisionTransformer`` with the given tensors.
 
-    The shapes tell everything but the number of heads, and the sides of a grid of patches that is
-    not square.
+    Their shapes determine everything but the number of heads, and the sides of a non-square grid of
+    patches.
 
     Args:
         state_dict: Tensors in mmpretrain's names.
-        stated: Backbone config that the file carries, if any.
-        num_heads: Number of heads, if the caller knows.
+        stored: Backbone config in the file, if any.
+        num_heads: Number of heads, if known.
 
     Returns:
-        The config, and where the number of heads comes from, in words.
+        The config, and a description of the source of the number of heads.
 
     Raises:
-        ValueError: If a tensor that every such network has is missing, if neither the file nor the
-            width tells the number of heads or the grid, or if the file says another number.
+        ValueError: If a required tensor is missing, the number of heads or the grid cannot be
+            inferred, or ``num_heads`` contradicts the file.
     """
-    stated = stated or {}
-    needed = ("cls_token", "pos_embed", "patch_embed.projection.weight", "layers.0.ln1.weight")
+    stored = stored or {}
+    required = ("cls_token", "pos_embed", "patch_embed.projection.weight", "layers.0.ln1.weight")
     fc1 = "layers.0.ffn.layers.0.0.weight"
-    absent = [name for name in (*needed, fc1) if name not in state_dict]
-    if absent:
+    missing = [name for name in (*required, fc1) if name not in state_dict]
+    if missing:
         raise ValueError(
-            f"This looks like a ViT, but {', '.join(absent)} is not there; without it the network "
-            f"cannot be told. The file has {len(state_dict)} tensors: {_some(state_dict)}."
+            f"This looks like a ViT, but it lacks {', '.join(missing)}, which the config is "
+            f"inferred from. The file has {len(state_dict)} tensors: {_first_names(state_dict)}."
         )
     width, in_channels, rows, columns = state_dict["patch_embed.projection.weight"].shape
     if rows != columns:
         raise ValueError(f"The patches are {rows} x {columns} pixels; they must be square.")
-    heads, source = _num_heads(width, _stated_heads(stated), num_heads)
+    heads, source = _num_heads(width, _stored_heads(stored), num_heads)
     config = {
         "type": VIT,
         "arch": {
@@ -82,12 +82,12 @@ def vit_config(
             "num_heads": heads,
             "feedforward_channels": len(state_dict[fc1]),
         },
-        "img_size": _img_size(state_dict["pos_embed"].shape[1] - 1, rows, stated.get("img_size")),
+        "img_size": _img_size(state_dict["pos_embed"].shape[1] - 1, rows, stored.get("img_size")),
         "patch_size": rows,
         "in_channels": in_channels,
-        **{name: stated[name] for name in VIT_OPTIONS if name in stated},
+        **{name: stored[name] for name in VIT_OPTIONS if name in stored},
     }
-    if stated.get("type", VIT) not in OWN_VIT_TYPES:
+    if stored.get("type", VIT) not in OWN_VIT_TYPES:
         # mmpretrain's ViT resizes position embeddings without the authors' offset.
         config.setdefault("pos_embed_offset", 0.0)
     if "layers.0.attn.qkv.bias" not in state_dict:
@@ -96,22 +96,19 @@ def vit_config(
 
 
 def resnet_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Returns the config of a ``ResNet`` that has the tensors.
-
-    Args:
-        state_dict: Tensors in mmpretrain's names, which are torchvision's.
+    """Returns the config of a ``ResNet`` with the given tensors, in torchvision's names.
 
     Raises:
-        ValueError: If they are of no ResNet of a known depth.
+        ValueError: If there is no ResNet of a supported depth with them.
     """
     block = "Bottleneck" if "layer1.0.conv3.weight" in state_dict else "BasicBlock"
     blocks = tuple(_count(state_dict, f"layer{stage}.") for stage in range(1, 5))
     stem = state_dict.get("conv1.weight")
     if (block, blocks) not in RESNET_DEPTHS or stem is None or stem.shape[-1] != 7:
         raise ValueError(
-            f"This looks like a ResNet of {block}s with {blocks} blocks a stage and a first "
-            f"convolution of shape {None if stem is None else tuple(stem.shape)}; known are depths "
-            f"{sorted(RESNET_DEPTHS.values())} with a 7 x 7 first convolution."
+            f"This looks like a ResNet of {block}s with {blocks} blocks per stage and a first "
+            f"convolution of shape {None if stem is None else tuple(stem.shape)}; supported are "
+            f"depths {sorted(RESNET_DEPTHS.values())} with a 7 x 7 first convolution."
         )
     return {
         "type": RESNET,
@@ -124,18 +121,15 @@ def resnet_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def norm_eps(config: Mapping[str, Any]) -> float:
-    """Returns the eps of the layer norms of a ViT's config."""
+    """Returns the layer-norm eps of a ViT config."""
     return config.get("norm_cfg", {}).get("eps", NORM_EPS)
 
 
 def head_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Returns the config of a ``DINOHead`` that has the tensors.
-
-    Args:
-        state_dict: Tensors in the authors' names, which are mmdino's (``mlp.0.weight``).
+    """Returns the config of a ``DINOHead`` with the given tensors (``mlp.0.weight``, ...).
 
     Raises:
-        ValueError: If a tensor that tells a width is missing.
+        ValueError: If a required tensor is missing.
     """
     names = [
         name
@@ -144,8 +138,8 @@ def head_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     ]
     if not {"mlp.weight", "mlp.0.weight"} & {*names} or "last_layer.weight_v" not in state_dict:
         raise ValueError(
-            "This is no projection head: it needs mlp.* and last_layer.weight_v, but has "
-            f"{_some(state_dict) or 'no tensors'}."
+            "This is not a projection head, which has mlp.* and last_layer.weight_v: it has "
+            f"{_first_names(state_dict) or 'no tensors'}."
         )
     first = state_dict["mlp.weight" if "mlp.weight" in names else "mlp.0.weight"]
     out_channels, bottleneck_channels = state_dict["last_layer.weight_v"].shape
@@ -163,14 +157,14 @@ def head_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def config_in_text(text: str) -> dict[str, Any] | None:
-    """Finds the backbone in the text of a config, without running the text.
+    """Finds the backbone config in the text of a config, without executing it.
 
     Args:
-        text: What mmengine keeps under ``meta["cfg"]`` of a checkpoint: assignments of literals and
-            ``dict(...)`` calls.
+        text: ``meta["cfg"]`` of an mmengine checkpoint: assignments of literals and ``dict(...)``
+            calls.
 
     Returns:
-        The first dict inside ``model`` whose type is a ViT that is known here, or None.
+        The first dict inside ``model`` whose type is one of ``VIT_TYPES``, or None.
     """
     try:
         statements = ast.parse(text).body
@@ -178,12 +172,12 @@ def config_in_text(text: str) -> dict[str, Any] | None:
         return None
     for statement in statements:
         if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "model":
-            return _find_vit(_plain(statement.value))
+            return _find_vit(_evaluate(statement.value))
     return None
 
 
 def config_in_meta(meta: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Returns the backbone config that ``meta`` of a checkpoint or an extracted file holds."""
+    """Returns the backbone config in ``meta`` of a checkpoint or an extracted file, or None."""
     if "backbone" in meta:
         return json.loads(meta["backbone"])
     if isinstance(meta.get("cfg"), str):
@@ -191,25 +185,25 @@ def config_in_meta(meta: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _plain(node: ast.expr) -> Any:
-    """The value of a literal or a ``dict(...)`` call; None for anything else."""
+def _evaluate(node: ast.expr) -> Any:
+    """Returns the value of a literal or a ``dict(...)`` call, None for anything else."""
     if isinstance(node, ast.Call):
         if ast.unparse(node.func) != "dict":
             return None
-        # mmengine writes dict({...}) where a key is no identifier.
+        # mmengine writes dict({...}) if a key is not an identifier.
         merged = {}
         for argument in node.args:
-            value = _plain(argument)
+            value = _evaluate(argument)
             merged.update(value if isinstance(value, dict) else {})
-        return merged | {word.arg: _plain(word.value) for word in node.keywords if word.arg}
+        return merged | {word.arg: _evaluate(word.value) for word in node.keywords if word.arg}
     if isinstance(node, ast.Dict):
         return {
-            _plain(key): _plain(value)
+            _evaluate(key): _evaluate(value)
             for key, value in zip(node.keys, node.values, strict=True)
             if isinstance(key, ast.Constant)
         }
     if isinstance(node, ast.List | ast.Tuple):
-        return [_plain(element) for element in node.elts]
+        return [_evaluate(element) for element in node.elts]
     try:
         return ast.literal_eval(node)
     except ValueError:
@@ -228,30 +222,29 @@ def _find_vit(value: Any) -> dict[str, Any] | None:
     return None
 
 
-def _stated_heads(stated: Mapping[str, Any]) -> int | None:
-    arch = stated.get("arch")
+def _stored_heads(stored: Mapping[str, Any]) -> int | None:
+    arch = stored.get("arch")
     if isinstance(arch, str):
         arch = VisionTransformer.arch_zoo.get(arch.lower())
     return arch.get("num_heads") if isinstance(arch, Mapping) else None
 
 
-def _num_heads(width: int, stated: int | None, given: int | None) -> tuple[int, str]:
-    if given is not None and stated is not None and given != stated:
+def _num_heads(width: int, stored: int | None, given: int | None) -> tuple[int, str]:
+    if given is not None and stored is not None and given != stored:
         raise ValueError(
-            f"The file says that the ViT has {stated} heads, but num_heads={given} was given. Leave"
-            " it out, or correct it where it comes from: with other heads the same tensors are "
-            "another network."
+            f"The ViT has {stored} heads according to the file, but num_heads={given} was given. "
+            "Omit it: with another number of heads the same tensors are another network."
         )
     if given is not None:
         heads, source = given, "as given"
-    elif stated is not None:
-        heads, source = stated, "from the file"
+    elif stored is not None:
+        heads, source = stored, "from the file"
     elif width % HEAD_WIDTH == 0:
-        heads, source = width // HEAD_WIDTH, f"assumed: {HEAD_WIDTH} wide, as all published ones"
+        heads, source = width // HEAD_WIDTH, f"assumed: {HEAD_WIDTH} channels per head"
     else:
         raise ValueError(
-            f"The file does not say how many heads the ViT has, and its width {width} is no "
-            f"multiple of {HEAD_WIDTH}, the width of a head in the published networks. Give "
+            f"The file does not contain the number of heads, and the width {width} is not a "
+            f"multiple of {HEAD_WIDTH}, the width of a head in the published networks. Set "
             "num_heads (--num-heads)."
         )
     if heads < 1 or width % heads:
@@ -259,28 +252,28 @@ def _num_heads(width: int, stated: int | None, given: int | None) -> tuple[int, 
     return heads, source
 
 
-def _img_size(num_patches: int, patch_size: int, stated: Any) -> int | list[int]:
-    if stated is not None:
-        sides = [stated, stated] if isinstance(stated, int) else list(stated)
+def _img_size(num_patches: int, patch_size: int, stored: Any) -> int | list[int]:
+    if stored is not None:
+        sides = [stored, stored] if isinstance(stored, int) else list(stored)
         if math.prod(side // patch_size for side in sides) == num_patches:
             return sides[0] if sides[0] == sides[1] else sides
     side = math.isqrt(num_patches)
     if side * side != num_patches:
         raise ValueError(
-            f"The position embeddings are of {num_patches} patches, which is no square, and the "
-            "file does not say how many rows they have. Give the checkpoint of the training run, "
-            "which does."
+            f"The position embeddings are of {num_patches} patches, which is not a square number, "
+            "and the file does not contain the image size. Use the checkpoint of the training run."
         )
     return side * patch_size
 
 
 def _count(state_dict: Mapping[str, Tensor], prefix: str) -> int:
+    """Returns the number of modules in the list at ``prefix``."""
     found = {
         name.removeprefix(prefix).split(".")[0] for name in state_dict if name.startswith(prefix)
     }
     return 1 + max((int(index) for index in found if index.isdigit()), default=-1)
 
 
-def _some(names: Mapping[str, Any]) -> str:
-    shown = list(names)[:5]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
+def _first_names(tensors: Mapping[str, Any]) -> str:
+    shown = list(tensors)[:5]
+    return ", ".join(shown) + (", ..." if len(tensors) > len(shown) else "")

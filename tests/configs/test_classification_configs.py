@@ -78,21 +78,21 @@ def test_finetuning_trains_all_from_a_small_classifier(path, images, tmp_path):
 @pytest.mark.parametrize(
     "path", [path for path in LINEAR + FINETUNE if "pct" in path.stem], ids=lambda path: path.stem
 )
-def test_few_labels_are_a_share_of_each_class(path, images, tmp_path):
-    assert Config.fromfile(path).train_dataloader.dataset.share == (
+def test_few_labels_are_a_fraction_of_each_class(path, images, tmp_path):
+    assert Config.fromfile(path).train_dataloader.dataset.fraction == (
         0.01 if path.stem.endswith("_1pct") else 0.1
     )
     cfg = tiny_classification.shrunk(path, images, tmp_path)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    # A share of four images a class is none, so there is one of each.
+    # The fraction of four images rounds to none, so one of each class is used.
     assert sorted(dataset.get_gt_labels()) == list(range(CLASSES))
 
 
-def test_a_fixed_list_of_images_may_take_the_place_of_a_share(images, tmp_path):
+def test_a_fixed_list_of_images_may_replace_a_fraction(images, tmp_path):
     path = ROOT / "configs" / "linear" / "vits16_imagenet_1pct.py"
     cfg = tiny_classification.shrunk(path, images, tmp_path)
     (images / "train" / "list.txt").write_text("class_0/0.png 0\nclass_5/3.png 5\n")
-    cfg.train_dataloader.dataset.update(ann_file="list.txt", share=1.0)
+    cfg.train_dataloader.dataset.update(ann_file="list.txt", fraction=1.0)
     assert list(DATASETS.build(cfg.train_dataloader.dataset).get_gt_labels()) == [0, 5]
 
 
@@ -143,8 +143,10 @@ def test_the_command_line_names_the_checkpoint_or_none(name, knob, images, tmp_p
     config = str(tmp_path / "config.json")
     tiny_classification.shrunk(source, images, tmp_path, "nowhere.pth").dump(config)
 
-    def start_of(*options):
-        train([config, "--work-dir", str(tmp_path / "run"), "--cfg-options", *options])
+    def start_of(option):
+        # Runs of one name within a second would share mmengine's message hub.
+        name = f"experiment_name={tmp_path.name}-{option.partition('=')[0]}"
+        train([config, "--work-dir", str(tmp_path / "run"), "--cfg-options", option, name])
         return torch.load(tmp_path / "run" / "epoch_1.pth", weights_only=False)["state_dict"]
 
     loaded = start_of(f"{knob}.checkpoint={tmp_path / 'dino.pth'}")

@@ -177,7 +177,6 @@ def checkpoint(tmp_path_factory):
     model["backbone"] = {**cfg.model.backbone.backbone, "out_type": "cls_token"}
     model["backbone"].pop("out_indices")
     model["head"]["in_channels"] = tiny_segmentation.WIDTH
-    model["view_sizes"] = (32, 16)
     dino = MODELS.build(model)
     for parameter in dino.teacher.parameters():
         parameter.data += 1

@@ -86,23 +86,24 @@ def test_every_nth_image(folder):
         build(folder, every=0)
 
 
-def test_a_share_is_taken_of_each_class(folder):
-    found = [files_of(build(folder, with_label=True, share=0.4, share_seed=s)) for s in range(8)]
+def test_a_fraction_is_taken_of_each_class(folder):
+    options = {"with_label": True, "fraction": 0.4}
+    found = [files_of(build(folder, **options, fraction_seed=seed)) for seed in range(8)]
     assert all(["cat" in first, "dog" in second] == [True, True] for first, second in found)
     assert len({tuple(files) for files in found}) > 1
-    assert files_of(build(folder, with_label=True, share=1.0)) == files_of(build(folder))
+    assert files_of(build(folder, with_label=True, fraction=1.0)) == files_of(build(folder))
 
 
-def test_a_share_needs_labels(folder):
-    with pytest.raises(ValueError, match=r"share=0\.1 without labels"):
-        build(folder, share=0.1)
-    with pytest.raises(ValueError, match=r"is 2; it must be above 0 and at most 1"):
-        build(folder, with_label=True, share=2)
+def test_a_fraction_needs_labels(folder):
+    with pytest.raises(ValueError, match=r"fraction=0\.1 without labels"):
+        build(folder, fraction=0.1)
+    with pytest.raises(ValueError, match=r"invalid fraction=2: expected a number within \(0, 1\]"):
+        build(folder, with_label=True, fraction=2)
 
 
 def test_a_class_without_images_is_named(folder):
     (folder / "bird").mkdir()
-    with pytest.raises(ValueError, match=r"1 of 3 class folders in .* hold no image: bird"):
+    with pytest.raises(ValueError, match=r"1 of 3 class folders in .* contain no image: bird"):
         build(folder, with_label=True)
 
 
@@ -145,7 +146,7 @@ def test_after_the_last_image_comes_the_first(folder):
 def test_unreadable_images_are_errors_in_test_mode(folder, how):
     dataset = build(folder, test_mode=True)
     break_image(folder / IMAGES[1], how)
-    with pytest.raises(ValueError, match=r"1 image\(s\) in a row cannot be read: .*2\.PNG"):
+    with pytest.raises(ValueError, match=r"1 consecutive image\(s\) cannot be read: .*2\.PNG"):
         dataset[1]
     assert dataset[2]["data_samples"].img_path == str(folder / IMAGES[2])
 
@@ -154,7 +155,7 @@ def test_too_many_unreadable_images_in_a_row_are_an_error(folder):
     dataset = build(folder, max_refetch=2)
     for name in IMAGES[:3]:
         break_image(folder / name, "empty")
-    with pytest.raises(ValueError, match=r"3 image\(s\) in a row .*1\.png, .*2\.PNG"):
+    with pytest.raises(ValueError, match=r"3 consecutive image\(s\) .*1\.png, .*2\.PNG"):
         dataset[0]
     assert dataset[1]["data_samples"].img_path == str(folder / IMAGES[3])
 

@@ -1,4 +1,4 @@
-"""Data in the layout of PASCAL VOC 2012 is read by index, and what is wrong is named."""
+"""Data in the layout of PASCAL VOC 2012 is read by id, and errors name the file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def build(root, **options):
         ("foreground", [[0, 1, 1], [1, 255, 1]]),
     ],
 )
-def test_indices_are_read_and_not_colours(voc, objects, expected):
+def test_pixel_values_are_the_ids(voc, objects, expected):
     dataset = build(voc, objects=objects)
     assert len(dataset) == 2
     sample = dataset[0]
@@ -88,25 +88,25 @@ def test_a_missing_folder_is_named(tmp_path):
         build(tmp_path / "nowhere")
 
 
-def test_an_empty_list_is_refused(voc):
+def test_an_empty_list_is_rejected(voc):
     (voc / "ImageSets" / "Segmentation" / "val.txt").write_text("\n")
-    with pytest.raises(FileNotFoundError, match="names no image"):
+    with pytest.raises(FileNotFoundError, match="lists no images"):
         build(voc)
 
 
 def test_unknown_ids_are_named_with_their_file(voc):
     path = voc / "SegmentationClass" / "2007_000033.png"
     save_mask(path, np.array([[0, 21, 254]], np.uint8))
-    with pytest.raises(ValueError, match=r"2007_000033\.png has unknown ids: 21, 254\. Known"):
+    with pytest.raises(ValueError, match=r"2007_000033\.png has unknown ids: 21, 254\. Valid are"):
         build(voc)[0]
 
 
-def test_colours_in_place_of_indices_are_refused(voc):
+def test_colour_masks_are_rejected(voc):
     Image.new("RGB", (3, 2)).save(voc / "SegmentationClass" / "2007_000033.png")
-    with pytest.raises(ValueError, match="mode RGB, colours and no indices"):
+    with pytest.raises(ValueError, match="mode RGB: expected a palette"):
         build(voc)[0]
 
 
-def test_unknown_kind_of_objects_is_refused(voc):
-    with pytest.raises(ValueError, match=r"objects='box'; it must be one of class, instance"):
+def test_unknown_kind_of_objects_is_rejected(voc):
+    with pytest.raises(ValueError, match=r"invalid objects='box' .* one of class, instance"):
         build(voc, objects="box")

@@ -10,8 +10,7 @@ import torch
 from mmengine.optim import OptimWrapper
 
 OVERFLOWS_AT_FIRST = {
-    "type": "mmdino.DINOAmpOptimWrapper",
-    "dtype": "float16",
+    "precision": "float16",
     # float16 overflows at the scales 2^60, 2^40 and 2^20, and not at 1.
     "loss_scale": {"init_scale": 2.0**60, "backoff_factor": 2.0**-20},
 }

@@ -10,9 +10,12 @@ import pytest
 import tiny_run
 import torch
 from mmengine.hooks import Hook
+from mmengine.registry import MODELS
 from torch.utils.data import Dataset
 
+from mmdino.engine.optimizers.decay_groups_constructor import parameter_groups
 from mmdino.weights.layouts import authors_vit
+from mmdino.weights.layouts.renaming import strip_prefix
 
 NUM_VIEWS = 5
 
@@ -139,8 +142,14 @@ def test_run_equals_the_reference(reference, tmp_path):
 
 
 def test_weight_decay_groups_are_the_references(reference):
-    """Names of the reference, shapes of its tensors, our rule."""
-    start = {k.removeprefix("start/"): v for k, v in reference.items() if k.startswith("start/")}
-    decayed = {n for n, t in start.items() if t.ndim > 1 and not n.endswith(".bias")}
-    decayed -= {"head.last_layer.weight_g"}
-    assert decayed == set(reference["decayed"])
+    """What the optimiser is given, in the names of the reference."""
+    model = MODELS.build(tiny_run.vit_model())
+    decayed, others = parameter_groups(model)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for group, expected in ((decayed, "decayed"), (others, "not_decayed")):
+        ours = {names[parameter]: parameter for parameter in group["params"]}
+        backbone = authors_vit.from_mmdino(strip_prefix(ours, "backbone."))
+        found = {f"backbone.{name}" for name in backbone}
+        found |= {name for name in ours if not name.startswith("backbone.")}
+        assert found == set(reference[expected])
+    assert (decayed.get("weight_decay"), others["weight_decay"]) == (None, 0.0)

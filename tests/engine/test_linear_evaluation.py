@@ -148,8 +148,8 @@ def test_validation_reports_every_rate_and_the_best(tmp_path):
 
 def test_mixed_precision_trains_the_probes(tmp_path):
     wrapper = {
-        "type": "mmdino.DINOAmpOptimWrapper",
-        "dtype": "bfloat16",
+        "type": "mmdino.StepOptimWrapper",
+        "precision": "bfloat16",
         "constructor": "mmdino.LinearProbeConstructor",
         "optimizer": {"type": "SGD", "momentum": 0.9, "weight_decay": 0.0},
     }

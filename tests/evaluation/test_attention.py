@@ -1,4 +1,4 @@
-"""Attention maps equal the reference's at any shape, and masks hold the share they should."""
+"""Attention maps equal the reference's at any shape, and masks hold the fraction they should."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_network_that_cannot_be_shown_is_refused(backbone, message):
 
 
 @pytest.mark.parametrize(
-    ("share", "kept"),
+    ("fraction", "kept"),
     [
         (0.3, [[1, 0], [0, 0]]),
         (0.5, [[1, 0], [0, 0]]),
@@ -132,13 +132,13 @@ def test_a_network_that_cannot_be_shown_is_refused(backbone, message):
         (1, [[1, 1], [1, 1]]),
     ],
 )
-def test_mask_is_the_smallest_that_holds_the_share(share, kept):
+def test_mask_is_the_smallest_that_holds_the_fraction(fraction, kept):
     maps = torch.tensor([[[0.5, 0.15], [0.05, 0.3]]])
-    # Of no account: what the class token gives itself, so that a map does not sum to 1.
-    assert attention_mask(0.7 * maps, share).int().tolist() == [kept]
+    # The attention of the class token to itself is missing, so a map does not sum to 1.
+    assert attention_mask(0.7 * maps, fraction).int().tolist() == [kept]
 
 
-def test_even_attention_keeps_its_share_of_the_patches():
+def test_uniform_attention_keeps_its_fraction_of_the_patches():
     assert attention_mask(torch.full((3, 2, 5), 0.1), 0.6).sum((1, 2)).tolist() == [6, 6, 6]
 
 
@@ -152,10 +152,10 @@ def test_every_head_has_its_own_mask():
         assert values[mask].min() >= values[~mask].max()
 
 
-@pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan")])
-def test_share_out_of_range_is_refused(share):
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.01, float("nan")])
+def test_fraction_out_of_range_is_refused(fraction):
     with pytest.raises(ValueError, match="above 0 and at most 1"):
-        attention_mask(torch.ones(2, 2), share)
+        attention_mask(torch.ones(2, 2), fraction)
 
 
 def test_patches_are_enlarged_as_they_are_or_smoothly():

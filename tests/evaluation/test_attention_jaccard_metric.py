@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.registry import METRICS
 
-# At a share of 0.6 the first head keeps the left patch, the second both.
+# At a fraction of 0.6 the first head keeps the left patch, the second both.
 ATTENTION = torch.tensor([[[0.55, 0.15]], [[0.3, 0.4]]])
 LEFT = np.array([[1, 1, 0, 0]], np.uint8)
 EVERYWHERE = np.array([[2, 2, 2, 2]], np.uint8)
@@ -25,7 +25,7 @@ def samples(*seg_maps):
     ]
 
 
-def test_figures_of_a_set():
+def test_metrics_of_a_set():
     metric = build()
     metric.process(None, samples(LEFT, LEFT, EVERYWHERE))
     metric.process(None, samples(NOWHERE))
@@ -40,8 +40,8 @@ def test_figures_of_a_set():
     }
 
 
-def test_the_share_is_an_option():
-    metric = build(share=0.99)
+def test_the_fraction_is_an_option():
+    metric = build(fraction=0.99)
     metric.process(None, samples(LEFT))
     assert metric.evaluate(1)["attention_jaccard/best_head"] == 50
 
@@ -51,6 +51,6 @@ def test_unknown_ids_are_named_with_their_image():
         build(object_ids=[1]).process(None, samples(LEFT, EVERYWHERE))
 
 
-def test_share_out_of_range_is_refused_at_once():
-    with pytest.raises(ValueError, match=r"share=60 came"):
-        build(share=60)
+def test_fraction_out_of_range_is_refused_at_once():
+    with pytest.raises(ValueError, match="invalid fraction=60"):
+        build(fraction=60)

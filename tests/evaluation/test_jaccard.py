@@ -67,7 +67,7 @@ def test_a_set_without_any_object_is_refused():
         summarise([np.empty((0, 2))] * 2)
 
 
-def test_baselines_know_the_shape_and_the_share_only():
+def test_baselines_depend_on_shape_and_fraction_only():
     rng = np.random.default_rng(0)
     found = {kind: baseline_masks(kind, (3, 5, 4), 0.6, rng) for kind in BASELINES}
     assert found["whole image"].all()

@@ -52,8 +52,7 @@ def train(work_dir, name, by_epoch, kill_at=None, seed=None, resume=False):
         dataset=tiny_run.RandomViews(10),
         accumulative_counts=2,
         wrapper={
-            "type": "mmdino.DINOAmpOptimWrapper",
-            "dtype": "float16",
+            "precision": "float16",
             # Skips, then grows: what the scale is depends on all steps before.
             "loss_scale": {"init_scale": 2.0**60, "backoff_factor": 2.0**-50, "growth_interval": 2},
         },

@@ -89,7 +89,7 @@ def run(rank):
         "bfloat16",
         model,
         2,
-        wrapper={"type": "mmdino.DINOAmpOptimWrapper", "dtype": "bfloat16"},
+        wrapper={"precision": "bfloat16"},
     )
     torch.save(seen, f"{FOLDER}/{rank}.pth")
 

@@ -1,4 +1,4 @@
-"""The command line compares attention with the objects of VOC-like and of drawn images."""
+"""The command line compares attention with object masks of VOC and of drawn images."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_drawn_images_for_trained_and_untrained(capsys, checkpoint):
 
 
 def test_voc_layout_leaves_out_images_without_an_object(capsys, checkpoint, voc):
-    output, table = run(capsys, checkpoint, "--voc", voc, "--share", 0.3)
+    output, table = run(capsys, checkpoint, "--voc", voc, "--fraction", 0.3)
     assert "shorter side 69" in output
     assert "2 images with 2 objects; 1 images without an object are left out." in output
     assert "masks of 30 % of the attention" in output
@@ -91,7 +91,7 @@ def test_first_images_of_voc_at_a_size(capsys, checkpoint, voc):
 
 def test_an_image_of_another_size_than_its_mask_is_named(capsys, checkpoint, voc):
     Image.fromarray(picture(0, 20, 20)).save(voc / "JPEGImages" / "0.jpg")
-    with pytest.raises(ValueError, match=r"0\.jpg has 20 rows and 20 columns.*\(40, 56\)"):
+    with pytest.raises(ValueError, match=r"0\.jpg has size \(20, 20\) .*\(40, 56\)"):
         run(capsys, checkpoint, "--voc", voc)
 
 
@@ -105,7 +105,7 @@ def test_an_image_of_another_size_than_its_mask_is_named(capsys, checkpoint, voc
             ValueError,
             "drawn_shapes/test/000000: .* shorter side of 7",
         ),
-        (["--drawn", "2", "--share", "0"], ValueError, "share=0"),
+        (["--drawn", "2", "--fraction", "0"], ValueError, "fraction=0"),
     ],
 )
 def test_wrong_input_is_explained(capsys, checkpoint, arguments, error, message):

@@ -102,7 +102,7 @@ def test_interrupted_extraction_says_how_to_go_on(
 ):
     command = (checkpoint, images / "train", tmp_path / "bank", *SIZES)
     with monkeypatch.context() as patch:
-        patch.setattr("mmdino.evaluation.features.BankWriter.write_part", interrupt)
+        patch.setattr("mmdino.evaluation.bank_extraction.BankWriter.write_part", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run("extract_features.py", *command)
     with pytest.raises(ValueError, match="not finished") as error:
@@ -117,19 +117,19 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
-def test_share_takes_the_same_of_each_class(tmp_path, images, checkpoint):
-    command = (checkpoint, images / "train", tmp_path / "bank", *SIZES, "--share", 0.25)
+def test_fraction_takes_the_same_of_each_class(tmp_path, images, checkpoint):
+    command = (checkpoint, images / "train", tmp_path / "bank", *SIZES, "--fraction", 0.25)
     run("extract_features.py", *command)
     bank = open_bank(tmp_path / "bank")
     assert np.bincount(bank.labels).tolist() == [3, 3, 3]
     with pytest.raises(ValueError, match=r"files_sha256.*--overwrite"):
-        run("extract_features.py", *command, "--share-seed", 1)
-    run("extract_features.py", *command, "--share-seed", 1, "--overwrite", "--dtype", "float16")
+        run("extract_features.py", *command, "--fraction-seed", 1)
+    run("extract_features.py", *command, "--fraction-seed", 1, "--overwrite", "--dtype", "float16")
     assert open_bank(tmp_path / "bank")[:].dtype == np.float16
 
 
 def test_logistic_regression_reports_every_draw_and_their_mean(banks, capsys):
-    run("logistic_regression.py", *banks, "--share", 0.25, "--share-seed", 0, 1)
+    run("logistic_regression.py", *banks, "--fraction", 0.25, "--fraction-seed", 0, 1)
     lines = capsys.readouterr().out.splitlines()[-4:]
     assert lines[0] == "logistic regression on 0.25 of the labels of each class"
     assert "seed 0: 9 labelled images, C " in lines[1]

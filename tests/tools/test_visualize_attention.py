@@ -1,4 +1,4 @@
-"""The command line shows the attention of images, folders and videos, and says what is wrong."""
+"""The command line shows the attention of images, folders and videos, and explains errors."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_size_is_the_shorter_side(tmp_path, checkpoint, images, size, shape):
     assert np.load(tmp_path / "cat0_attention.npz")["attention"].shape == (2, *shape)
 
 
-def test_student_and_untrained_network_look_elsewhere(tmp_path, checkpoint, images):
+def test_student_and_untrained_network_have_other_attention(tmp_path, checkpoint, images):
     image = images / "cat0.png"
     run(checkpoint, image, "--out", tmp_path / "teacher", "--maps", "--untrained", 3)
     run(checkpoint, image, "--out", tmp_path / "student", "--maps", "--network", "student")
@@ -81,7 +81,7 @@ def test_student_and_untrained_network_look_elsewhere(tmp_path, checkpoint, imag
     assert (tmp_path / "teacher" / "cat0_attention_untrained.png").is_file()
 
 
-def test_a_folder_gives_a_figure_an_image(tmp_path, checkpoint, images):
+def test_a_folder_gives_one_figure_per_image(tmp_path, checkpoint, images):
     run(checkpoint, images, "--out", tmp_path, "--every", 2, "--heads", 1, "--smooth")
     assert names(tmp_path) == ["cat0_attention.png", "cat2_attention.png"]
     first, second = (pixels(tmp_path / name) for name in names(tmp_path))
@@ -139,10 +139,10 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, checkpoint):
     run(checkpoint, folder, "--out", tmp_path / "out")
     assert names(tmp_path / "out") == ["cat.bmp_attention.png", "cat.png_attention.png"]
     with pytest.raises(
-        ValueError, match=r"Two inputs have one name.*cat_attention\.png.*--out of its own"
+        ValueError, match=r"Two inputs have the same name.*cat_attention\.png.*its own --out"
     ):
         run(checkpoint, folder / "cat.png", folder / "cat.bmp", "--out", tmp_path / "out")
-    with pytest.raises(ValueError, match=r"Two inputs have one name.*in_attention\.gif"):
+    with pytest.raises(ValueError, match=r"Two inputs have the same name.*in_attention\.gif"):
         run(checkpoint, folder, folder, "--out", tmp_path / "out", "--format", "gif")
 
 
@@ -155,7 +155,7 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, checkpoint):
         (["small.png", "--out", "o"], ValueError, "small: The image of 5 x 6 .* of 5, less than"),
         (["cat.png", "--out", "o", "--size", "0"], ValueError, "cat: .* shorter side of 0"),
         (["cat.png", "--out", "o", "--size", "4"], ValueError, "cat: .* shorter side of 4"),
-        (["cat.png", "--out", "o", "--share", "60"], ValueError, "share=60"),
+        (["cat.png", "--out", "o", "--fraction", "60"], ValueError, "fraction=60"),
         (["cat.png", "--out", "o", "--heads", "2"], ValueError, "no head 2: the network has 2"),
         (["cat.png", "--out", "o", "--format", "gif"], ValueError, "one image, and an animation"),
         (["mixed", "--out", "o", "--format", "gif"], ValueError, "b has another shape"),
@@ -181,9 +181,9 @@ def test_wrong_input_is_explained_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give --out DIR for a file an image, or --figure FILE"),
+        ([], "give --out DIR for one file per image, or --figure FILE"),
         (["--out", "o", "--figure", "a.png"], "give --out DIR"),
-        (["--figure", "a.png", "--format", "gif"], "leave out --format and --maps"),
+        (["--figure", "a.png", "--format", "gif"], "omit --format and --maps"),
         (["--out", "o", "--every", "0"], "--every must be at least 1"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the command-line tools share. tests/tools/ has the tools themselves."""
+"""Parser, config and checks of the command-line tools; tests/tools/ has the tools themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,29 @@ import sys
 import pytest
 from mmengine.runner import FlexibleRunner, Runner
 
-from mmdino.utils.command_line import progress_bar, refuse_idle_options, require_mmseg, runner_class
+from mmdino.utils.command_line import (
+    load_config,
+    progress_bar,
+    refuse_idle_options,
+    require_mmseg,
+    runner_class,
+    tool_parser,
+)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Path of a config in which a hook of mmengine's and two others are switched off."""
+    base, child = tmp_path / "base.py", tmp_path / "child.py"
+    base.write_text(
+        'default_hooks = dict(logger=dict(type="LoggerHook"), a=dict(type="A"), b=dict(type="B"))'
+    )
+    child.write_text('_base_ = ["base.py"]\ndefault_hooks = dict(logger=None, a=None)')
+    return str(child)
+
+
+def load(*argv):
+    return load_config(tool_parser("").parse_args(argv))
 
 
 def test_missing_mmsegmentation_is_explained(monkeypatch):
@@ -38,3 +60,15 @@ def test_options_that_a_runner_does_not_read_are_refused():
         refuse_idle_options({"strategy.type": "FSDPStrategy"}, Runner)
     with pytest.raises(ValueError, match=r"model_wrapper_cfg\.static_graph would change nothing"):
         refuse_idle_options({"model_wrapper_cfg.static_graph": True}, FlexibleRunner)
+
+
+def test_hooks_that_are_none_are_dropped_but_for_mmengines(config):
+    """mmengine leaves out its own, and would fail an assertion on others."""
+    assert load(config).default_hooks == {"logger": None, "b": {"type": "B"}}
+    off = load(config, "--cfg-options", "default_hooks.b=None", "default_hooks.timer=None")
+    assert off.default_hooks == {"logger": None, "timer": None}
+
+
+def test_a_hook_that_a_config_has_not_cannot_be_switched_off(config):
+    with pytest.raises(ValueError, match=r"hooks\.c=None would .* has no 'c'\. It has a, b"):
+        load(config, "--cfg-options", "default_hooks.c=None")

@@ -1,4 +1,4 @@
-"""An environment in which mmdino cannot work is refused with the command that mends it."""
+"""An unsupported environment is an error with the pip command to run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_both_distributions_at_once_are_refused():
 
 
 def test_import_without_mmpretrain_gives_the_one_error():
-    """In a fresh interpreter whose metadata has no mmpretrain, nothing else fails first."""
+    """No other import fails before the check."""
     result = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1].startswith("ImportError: mmdino needs mmpretrain")

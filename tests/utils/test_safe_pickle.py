@@ -11,7 +11,7 @@ from mmdino.utils.safe_pickle import allow_checkpoint_classes, history_buffer_me
 
 
 class Foreign:
-    """Something that no checkpoint of ours holds."""
+    """A class that no checkpoint contains."""
 
 
 def test_history_and_numpy_values_load(tmp_path):
@@ -35,5 +35,5 @@ def test_anything_else_is_still_refused(tmp_path):
 
 @pytest.mark.parametrize(("owner", "name"), [(str, "format"), (HistoryBuffer, "__class__")])
 def test_attributes_of_other_things_are_not_handed_out(owner, name):
-    with pytest.raises(ValueError, match="damaged or made to run foreign code"):
+    with pytest.raises(ValueError, match="corrupted or malicious"):
         history_buffer_method(owner, name)

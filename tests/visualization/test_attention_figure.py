@@ -1,4 +1,4 @@
-"""Figures of attention show what they say: every head its own, with names, nothing clipped."""
+"""Figures of attention show every head with its name, and clip no text."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tiny_vit import picture
 
 from mmdino.visualization.attention_figure import (
     attention_frames,
-    canvas_of,
-    colored,
-    cut_out,
+    colorize,
+    darken_outside,
     draw_attention_figure,
     draw_attention_grid,
+    draw_panels,
     overlay,
-    panels_of,
+    to_canvas,
     write_figure,
 )
 
@@ -35,12 +35,12 @@ def titles(figure):
 
 
 def pictures(figure):
-    """What the axes show, in the order they were added."""
+    """Returns the images of the axes, in the order they were added."""
     return [np.asarray(image.get_array()) for ax in figure.axes for image in ax.images]
 
 
 def overlaps(figure):
-    """Pairs of texts that lie over each other, and texts that leave the figure."""
+    """Returns pairs of overlapping texts, and texts outside of the figure."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     texts = [*figure.texts, *(ax.title for ax in figure.axes if ax.get_title())]
@@ -67,7 +67,7 @@ def test_each_head_is_shown_in_three_ways():
         assert not np.array_equal(first, second)
 
 
-def test_titles_say_how_far_a_peak_stands_out():
+def test_titles_state_the_peak_relative_to_uniform_attention():
     maps = torch.ones(1, 2, 2)
     maps[0, 0, 0] = 5
     figure = draw_attention_figure(picture(), maps, 0.6)
@@ -95,9 +95,9 @@ def test_no_text_of_a_figure_covers_another_or_is_clipped(heads, shape):
 
 def test_attention_has_the_colours_from_nothing_to_its_peak():
     maps = torch.tensor([[[0.0, 0.02], [0.04, 0.01]]])
-    (panel,) = panels_of(picture(0, 40, 40), maps, 0.6)
+    (panel,) = draw_panels(picture(0, 40, 40), maps, 0.6)
     corners = panel["attention"][[0, 0, -1, -1], [0, -1, 0, -1]]
-    expected = colored(np.array([[0, 0.5, 1, 0.25]]))[0]
+    expected = colorize(np.array([[0, 0.5, 1, 0.25]]))[0]
     np.testing.assert_allclose(corners, expected, atol=1)
 
 
@@ -115,10 +115,10 @@ def test_an_overlay_mixes_image_and_attention_and_outlines_the_mask():
     np.testing.assert_array_equal(image, 200)
 
 
-def test_a_cut_out_keeps_the_image_within_the_mask():
+def test_the_image_is_kept_within_the_mask():
     image, mask = picture(), np.zeros((40, 56), bool)
     mask[10:20] = True
-    found = cut_out(image, mask)
+    found = darken_outside(image, mask)
     np.testing.assert_array_equal(found[mask], image[mask])
     assert (found[~mask] <= 64).all()
 
@@ -133,7 +133,7 @@ def test_a_cut_out_keeps_the_image_within_the_mask():
     ],
 )
 def test_small_images_are_enlarged_and_large_ones_reduced(shape, drawn):
-    assert canvas_of(np.zeros((*shape, 3), np.uint8)).shape == (*drawn, 3)
+    assert to_canvas(np.zeros((*shape, 3), np.uint8)).shape == (*drawn, 3)
 
 
 def test_grid_of_photographs_and_networks():
@@ -172,14 +172,14 @@ def test_frames_share_one_scale_of_colours():
     frames = list(attention_frames([picture(), picture()], torch.stack([faint, strong]), 0.6))
     assert [frame.shape for frame in frames] == [(240, 2 * 336, 3)] * 2
     for frame in frames:
-        np.testing.assert_array_equal(frame[:, :336], canvas_of(picture()))
+        np.testing.assert_array_equal(frame[:, :336], to_canvas(picture()))
     overlays = [frame[:, 336:].astype(int) for frame in frames]
     inside = (slice(100, 130), slice(170, 180))
     assert abs(overlays[0][inside] - overlays[1][inside]).max() < 60
     assert overlays[1][10, 10].mean() > overlays[0][10, 10].mean() + 50
 
 
-def test_files_are_whole_and_nothing_else_is_left(tmp_path):
+def test_files_are_complete_and_no_temporary_file_is_left(tmp_path):
     figure = draw_attention_figure(picture(), make_maps(), 0.6)
     for suffix in (".png", ".jpg", ".pdf", ".svg"):
         write_figure(figure, tmp_path / f"cat{suffix}")

@@ -1,4 +1,4 @@
-"""Images are read as a viewer shows them, and animations are whole or not there."""
+"""Images are read as a viewer shows them, and animations are written atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RAMP = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
 
 
 def frames(count=5, height=32, width=48):
-    """Grey frames that brighten from one to the next."""
+    """Returns grey frames of increasing brightness."""
     return [np.full((height, width, 3), 40 * index, np.uint8) for index in range(count)]
 
 
@@ -77,7 +77,7 @@ def test_a_photograph_that_ends_too_early_is_named(tmp_path):
 
 def test_floating_point_images_are_refused(tmp_path):
     path = save(tmp_path / "depth.tiff", np.ones((2, 2), np.float32))
-    with pytest.raises(ValueError, match=r"depth\.tiff holds floating-point numbers"):
+    with pytest.raises(ValueError, match=r"depth\.tiff has floating-point pixels"):
         read_image(path)
 
 
@@ -98,7 +98,7 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path):
 
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(FileNotFoundError, match="has no image, a file with one of the suffixes"):
+    with pytest.raises(FileNotFoundError, match="has no image with one of the suffixes"):
         list_images(tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_mp4_of_odd_sides_is_padded_to_even_ones(tmp_path):
 
 def test_nothing_is_left_of_an_animation_that_fails(tmp_path):
     path = tmp_path / "run.gif"
-    with pytest.raises(ValueError, match="Frame 2 is 24 x 16 pixels, but those before it 48 x 32"):
+    with pytest.raises(ValueError, match="Frame 2 has 24 x 16 pixels, but the first one 48 x 32"):
         write_animation(path, [*frames(2), *frames(1, 16, 24)], 4)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""The figure shows the curves and views it is given, whatever is missing from them."""
+"""The figure shows the given curves and views, whichever are missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KNN = ((0, 31.25, 70.0), (50, 60.0, 90.0), (100, 78.4, None))
 
 
 def make_curves(iterations=100, knn=KNN, **changes):
-    """Curves of a run with 64 prototypes and epochs of 10 iterations."""
+    """Returns the curves of a run with 64 prototypes and epochs of 10 iterations."""
     rng = np.random.default_rng(0)
     values = {
         "iteration": np.arange(iterations) + 1,
@@ -35,7 +35,13 @@ def make_curves(iterations=100, knn=KNN, **changes):
         "kl": rng.uniform(0.1, 1, iterations),
     }
     return TrainingCurves(
-        **{"num_prototypes": 64, "knn": knn, "iterations_per_epoch": 10, **values, **changes}
+        **{
+            "entropy_bound": math.log(64),
+            "knn": knn,
+            "iterations_per_epoch": 10,
+            **values,
+            **changes,
+        }
     )
 
 
@@ -48,7 +54,7 @@ def make_views(num_images=2, sizes=(32, 32, 16, 16, 16)):
 
 
 def line(ax, label):
-    """The line that the legend calls so."""
+    """Returns the line with this label."""
     return next(line for line in ax.lines if line.get_label().startswith(label))
 
 
@@ -75,7 +81,7 @@ def test_loss_is_drawn_raw_and_smoothed_with_ln_k():
 
 def test_knn_curve_and_the_untrained_network():
     ax = draw_training_figure(make_curves()).axes[1]
-    curve = line(ax, "teacher, last 78.4 %")
+    curve = line(ax, "last 78.4 %")
     np.testing.assert_allclose(curve.get_xdata(), [0, 5, 10])
     np.testing.assert_allclose(curve.get_ydata(), [31.25, 60, 78.4])
     untrained = line(ax, "untrained 31.2 %")
@@ -85,7 +91,7 @@ def test_knn_curve_and_the_untrained_network():
 
 def test_without_a_validation_at_the_start_there_is_no_untrained_line():
     ax = draw_training_figure(make_curves(knn=KNN[1:])).axes[1]
-    assert [line.get_label() for line in ax.lines] == ["teacher, last 78.4 %"]
+    assert [line.get_label() for line in ax.lines] == ["last 78.4 %"]
 
 
 def test_entropy_and_divergence_with_their_bound_and_the_collapses():
@@ -133,15 +139,28 @@ def test_what_is_missing_has_no_panel(missing, panels):
     assert titles(draw_training_figure(make_curves(**missing))) == panels
 
 
+def test_methods_without_prototypes_have_the_spread_of_features():
+    curves = make_curves(
+        entropy_bound=None, teacher_entropy=(), kl=(), feature_std=np.linspace(0.9, 0.1, 100)
+    )
+    figure = draw_training_figure(curves)
+    assert titles(figure) == ["(a) Loss", "(b) k-NN", "(c) Feature spread"]
+    loss, _, spread = figure.axes
+    assert loss.get_ylabel() == "loss"
+    assert not [line for line in loss.lines if line.get_label().startswith("ln K")]
+    assert spread.get_ylim() == (0, 1)
+    assert curves_as_json(curves)["train"]["feature_std"][0] == 0.9
+    assert curves_as_json(curves)["entropy_bound"] is None
+
+
 def test_views_alone():
-    assert titles(draw_training_figure(TrainingCurves(num_prototypes=8), make_views(1))) == [
-        "Views of one image"
-    ]
+    figure = draw_training_figure(TrainingCurves(), make_views(1))
+    assert titles(figure) == ["Views of one image"]
 
 
 def test_nothing_at_all_is_refused():
     with pytest.raises(ValueError, match="nothing to draw"):
-        draw_training_figure(TrainingCurves(num_prototypes=8))
+        draw_training_figure(TrainingCurves())
 
 
 def test_one_iteration_is_a_dot():
@@ -245,7 +264,7 @@ def test_curves_of_different_lengths_are_refused():
 
 
 def overlaps(figure):
-    """Pairs of texts that lie over each other, and texts that leave the figure."""
+    """Returns pairs of overlapping texts, and texts outside of the figure."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     boxes = {}
@@ -275,12 +294,12 @@ def overlaps(figure):
     ],
 )
 def test_no_text_covers_another_or_is_clipped(num_images, sizes):
-    curves = make_curves(3000, num_prototypes=65536)
+    curves = make_curves(3000, entropy_bound=math.log(65536))
     curves.loss[::3] = np.nan
     assert overlaps(draw_training_figure(curves, make_views(num_images, sizes))) == []
 
 
-def test_files_are_whole_and_nothing_else_is_left(tmp_path):
+def test_files_are_complete_and_no_temporary_file_is_left(tmp_path):
     curves = make_curves()
     path = tmp_path / "figures" / "run.png"
     for _ in range(2):
@@ -310,7 +329,7 @@ def test_the_json_file_has_every_value(tmp_path):
     path = tmp_path / "run.png"
     write_training_figure(draw_training_figure(curves), curves_as_json(curves), path)
     data = json.loads((tmp_path / "run.json").read_text())
-    assert data["ln_k"] == pytest.approx(math.log(64))
+    assert data["entropy_bound"] == pytest.approx(math.log(64))
     assert data["iterations_per_epoch"] == 10
     assert data["train"]["iteration"] == [1, 2, 3, 4, 5]
     assert data["train"]["loss"][2] is None
@@ -322,7 +341,7 @@ def test_the_json_file_has_every_value(tmp_path):
     }
 
 
-def test_the_style_of_others_is_left_alone(tmp_path):
+def test_the_global_style_is_not_modified(tmp_path):
     matplotlib.get_backend()  # Chosen when first asked for.
     before = matplotlib.rcParams.copy()
     curves = make_curves()

@@ -1,4 +1,4 @@
-"""Weights are read without running what a file holds, and written whole or not at all."""
+"""Weights are read without executing code, and written atomically."""
 
 from __future__ import annotations
 
@@ -66,18 +66,18 @@ def test_any_other_class_is_refused_by_name(tmp_path, legacy):
         tmp_path / "a.pth",
         _use_new_zipfile_serialization=not legacy,
     )
-    with pytest.raises(ValueError, match=r"asks for fractions\.Fraction.*it was not loaded"):
+    with pytest.raises(ValueError, match=r"contains fractions\.Fraction.*it was not loaded"):
         read_checkpoint(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("share", [0.3, 0.9])
-def test_a_truncated_file_is_refused(tmp_path, suffix, share):
+@pytest.mark.parametrize("fraction", [0.3, 0.9])
+def test_a_truncated_file_is_refused(tmp_path, suffix, fraction):
     path = tmp_path / f"a{suffix}"
     write_tensors(path, {"a": torch.zeros(1000)})
     content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match="damaged or not whole"):
+    path.write_bytes(content[: int(fraction * len(content))])
+    with pytest.raises(ValueError, match="corrupted or truncated"):
         read_checkpoint(path)
 
 
@@ -86,7 +86,7 @@ def test_a_truncated_file_is_refused(tmp_path, suffix, share):
 )
 def test_a_page_in_place_of_the_file_is_refused(tmp_path, content):
     (tmp_path / "a.pth").write_text(content)
-    with pytest.raises(ValueError, match=r"no file of weights.*Download it again"):
+    with pytest.raises(ValueError, match=r"not a weight file.*Download it again"):
         read_checkpoint(tmp_path / "a.pth")
 
 
@@ -98,13 +98,13 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_an_address_that_cannot_be_fetched():
-    with pytest.raises(ValueError, match=r"s3://bucket/a\.pth cannot be fetched"):
+    with pytest.raises(ValueError, match=r"s3://bucket/a\.pth cannot be downloaded"):
         read_checkpoint("s3://bucket/a.pth")
 
 
 @pytest.fixture
 def server(tmp_path):
-    """Serves a folder; ``server.requests`` has what was asked for."""
+    """Serves a folder; ``server.requests`` records the requested paths."""
     requests = []
 
     class Handler(SimpleHTTPRequestHandler):
@@ -137,7 +137,7 @@ def test_runners_can_be_told_to_read_restricted(tmp_path, monkeypatch, foreign):
     restrict_loading()
     torch.save({"a": Fraction(1, 2) if foreign else torch.ones(1)}, tmp_path / "a.pth")
     if foreign:
-        with pytest.raises(ValueError, match=r"asks for fractions\.Fraction"):
+        with pytest.raises(ValueError, match=r"contains fractions\.Fraction"):
             CheckpointLoader.load_checkpoint(str(tmp_path / "a.pth"), map_location="cpu")
     else:
         assert CheckpointLoader.load_checkpoint(str(tmp_path / "a.pth"))["a"] == 1
@@ -153,5 +153,5 @@ def test_a_huggingface_folder_has_its_config(tmp_path):
 
 def test_a_pickle_of_something_else_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "a.pth")
-    with pytest.raises(ValueError, match="holds a list"):
+    with pytest.raises(ValueError, match="contains a list"):
         read_checkpoint(tmp_path / "a.pth")

@@ -11,7 +11,7 @@ EXPECTED = {"a": torch.zeros(2), "b": torch.zeros(3), "c": torch.zeros(1)}
 
 def test_counts_and_names():
     match = compare({"a": torch.zeros(2), "b": torch.zeros(4), "d": torch.zeros(1)}, EXPECTED)
-    assert not match.whole
+    assert not match.complete
     assert str(match) == (
         "1 of 3 tensors matched; 1 missing: c; 1 of another shape: b (4,) instead of (3,); "
         "1 unexpected: d"

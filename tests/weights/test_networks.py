@@ -1,4 +1,4 @@
-"""A backbone is found in any file of weights, and computes what it computed where it comes from."""
+"""A backbone is found in any weight file, and computes the same features."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torchvision
 from mmengine.registry import MODELS
 
 from converters.conversion import convert_backbone, write_backbone
+from mmdino.evaluation.features import feature_of
 from mmdino.weights.files import write_tensors
 from mmdino.weights.networks import (
     backbone_weights,
     build_backbone,
-    feature_of,
     load_backbone,
     untrained_like,
 )
@@ -64,7 +64,7 @@ def test_authors_full_file(tmp_path, model, network, wrap_teacher):
 
 
 def test_authors_backbone_file(tmp_path, golden):
-    """The reference's own tensors give the reference's own features."""
+    """The reference's tensors give the reference's features."""
     torch.save(golden("vit", "p8/param/"), tmp_path / "vit.pth")
     backbone = load_backbone(tmp_path / "vit.pth", num_heads=2).double()
     reference = golden("vit", "p8/wide/")
@@ -94,7 +94,7 @@ def test_huggingface_folder(tmp_path, model, checkpoint):
 
 
 def test_one_backbone_of_another_run(tmp_path):
-    """A fine-tuned classifier's checkpoint, and one with a frozen backbone within a backbone."""
+    """Checkpoints of a fine-tuned classifier, and of a model with a nested frozen backbone."""
     vit = tiny_weights.vit()
     for prefix in ("backbone.", "backbone.backbone."):
         state = {f"{prefix}{name}": value for name, value in vit.state_dict().items()}
@@ -120,9 +120,9 @@ def test_prefix_selects_and_a_wrong_one_is_refused(tmp_path, model, checkpoint):
     student = backbone_weights(checkpoint, prefix="backbone.")
     assert student.network == "student"
     assert torch.equal(student.state_dict["cls_token"], model.backbone.cls_token)
-    with pytest.raises(ValueError, match=r"begins with 'encoder\.'; they begin with backbone\."):
+    with pytest.raises(ValueError, match=r"begins with 'encoder\.'; prefixes are backbone\."):
         backbone_weights(checkpoint, prefix="encoder.")
-    with pytest.raises(ValueError, match="Leave out one of the two"):
+    with pytest.raises(ValueError, match="Omit one of the two"):
         backbone_weights(checkpoint, "student", prefix="backbone.")
     full = tiny_weights.save_authors_full(tmp_path / "full.pth", model)
     teacher = backbone_weights(full, prefix="teacher.backbone.", num_heads=2).state_dict
@@ -135,22 +135,22 @@ def test_heads_of_published_widths_are_assumed_and_others_asked_for(tmp_path):
     write_tensors(tmp_path / "wide.pth", wide.state_dict())
     assert "assumed" in backbone_weights(tmp_path / "wide.pth").heads_from
     write_tensors(tmp_path / "narrow.pth", tiny_weights.vit().state_dict())
-    with pytest.raises(ValueError, match="width 12 is no multiple of 64"):
+    with pytest.raises(ValueError, match="width 12 is not a multiple of 64"):
         backbone_weights(tmp_path / "narrow.pth")
     with pytest.raises(ValueError, match="num_heads=5 does not divide"):
         backbone_weights(tmp_path / "narrow.pth", num_heads=5)
 
 
 def test_heads_that_contradict_the_file_are_refused(checkpoint):
-    with pytest.raises(ValueError, match="2 heads, but num_heads=3"):
+    with pytest.raises(ValueError, match="2 heads according to the file, but num_heads=3"):
         backbone_weights(checkpoint, num_heads=3)
 
 
 def test_a_student_that_is_not_there(tmp_path):
     write_tensors(tmp_path / "a.pth", tiny_weights.vit().state_dict())
-    with pytest.raises(ValueError, match="holds one network, a backbone, and no student"):
+    with pytest.raises(ValueError, match="has only one backbone, no student"):
         backbone_weights(tmp_path / "a.pth", "student", num_heads=2)
-    with pytest.raises(ValueError, match="network='ema' is unknown"):
+    with pytest.raises(ValueError, match="invalid network='ema'"):
         backbone_weights(tmp_path / "a.pth", "ema")
 
 
@@ -160,10 +160,10 @@ def test_a_student_that_is_not_there(tmp_path):
         (lambda state: state.pop("layers.1.ln2.bias"), r"1 missing: layers\.1\.ln2\.bias"),
         (lambda state: state.update(dist_token=torch.zeros(1)), "1 unexpected: dist_token"),
         (lambda state: state.update({"ln1.bias": torch.zeros(3)}), r"ln1\.bias \(3,\) instead of"),
-        (lambda state: state.pop("pos_embed"), "looks like a ViT, but pos_embed is not there"),
+        (lambda state: state.pop("pos_embed"), "looks like a ViT, but it lacks pos_embed"),
     ],
 )
-def test_what_does_not_fit_is_named(tmp_path, change, message):
+def test_mismatches_are_named(tmp_path, change, message):
     state = tiny_weights.vit().state_dict()
     change(state)
     write_tensors(tmp_path / "a.pth", state)
@@ -174,8 +174,8 @@ def test_what_does_not_fit_is_named(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"epoch": 3}, "holds no named tensors, but epoch"),
-        ({"embedding.weight": torch.zeros(2, 2)}, "No backbone is known by the 1 tensors"),
+        ({"epoch": 3}, "has no named tensors, but epoch"),
+        ({"embedding.weight": torch.zeros(2, 2)}, "The 1 tensors of .* are of no known backbone"),
     ],
 )
 def test_files_without_a_backbone(tmp_path, content, message):
@@ -221,20 +221,12 @@ def test_untrained_leaves_the_callers_random_numbers_alone():
 
 def test_what_starts_from_a_file_has_no_untrained_like():
     init_cfg = {"type": "Pretrained", "checkpoint": "vit.pth"}
-    with pytest.raises(ValueError, match="its start is a file"):
+    with pytest.raises(ValueError, match="no random initialisation"):
         untrained_like(tiny_weights.vit(init_cfg=init_cfg))
 
 
-def test_a_feature_is_the_class_token_or_the_mean_of_the_last_map():
-    vit = tiny_weights.vit()
-    token = vit.intermediate_tokens(IMAGES, 1)[0][:, 0]
-    assert torch.equal(feature_of(vit, IMAGES), token)
-    last = torch.randn(2, 5, 3, 4)
-    assert torch.equal(feature_of(lambda images: (last[:, :2], last), IMAGES), last.mean((2, 3)))
-    with pytest.raises(ValueError, match=r"\(2, 25, 12\); a feature is"):
-        feature_of(tiny_weights.vit(out_type="raw"), IMAGES)
-
-
 def test_build_backbone_refuses_tensors_of_another_network():
-    with pytest.raises(ValueError, match=r"The file does not fit the mmdino\.VisionTransformer"):
+    with pytest.raises(
+        ValueError, match=r"The file does not match the inferred mmdino\.VisionTransformer"
+    ):
         build_backbone(tiny_weights.VIT | {"patch_size": 8}, {"cls_token": torch.zeros(1, 1, 12)})

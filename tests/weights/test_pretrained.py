@@ -1,4 +1,4 @@
-"""``init_cfg=dict(type="Pretrained", ...)`` of our backbones: whole or not at all."""
+"""``init_cfg=dict(type="Pretrained", ...)`` of our backbones is strict."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def dino():
 
 @pytest.fixture
 def checkpoint(dino, tmp_path):
-    """A training checkpoint whose teacher is not its student."""
+    """A training checkpoint whose teacher and student differ."""
     path = tmp_path / "epoch_1.pth"
     torch.save({"state_dict": dino.state_dict()}, path)
     return path
@@ -77,13 +77,13 @@ def test_without_final_norm_the_files_is_left(checkpoint):
     ],
 )
 def test_weights_of_another_network_are_refused(checkpoint, change, message):
-    with pytest.raises(ValueError, match="does not fit VisionTransformer") as error:
+    with pytest.raises(ValueError, match="does not match VisionTransformer") as error:
         build(checkpoint, vit={**VIT, **change})
     assert message in str(error.value)
 
 
 def test_a_prefix_that_nothing_has_is_refused(checkpoint):
-    with pytest.raises(ValueError, match=r"begins with 'backbon\.'; they begin with backbone\."):
+    with pytest.raises(ValueError, match=r"begins with 'backbon\.'; prefixes are backbone\."):
         build(checkpoint, prefix="backbon.")
 
 
@@ -98,7 +98,7 @@ def test_an_entry_without_a_type_is_explained():
 
 
 def test_an_unknown_key_is_refused(checkpoint):
-    with pytest.raises(ValueError, match=r"\['perfix'\] is not known"):
+    with pytest.raises(ValueError, match=r"not \['perfix'\]"):
         build(checkpoint, perfix="backbone.")
 
 

@@ -1,4 +1,4 @@
-"""Configs are read off tensors and texts, and no text is run."""
+"""Configs are inferred from tensors and texts, and no text is executed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_vit_config_builds_the_same_network():
 
 def test_a_named_architecture_tells_its_heads():
     vit = tiny_weights.vit(arch="deit-tiny")
-    stated = {"type": "mmdino.VisionTransformer", "arch": "deit-tiny"}
-    config, source = vit_config(vit.state_dict(), stated)
+    stored = {"type": "mmdino.VisionTransformer", "arch": "deit-tiny"}
+    config, source = vit_config(vit.state_dict(), stored)
     assert (config["arch"]["num_heads"], source) == (3, "from the file")
 
 
@@ -36,13 +36,13 @@ def test_a_grid_that_is_not_square_is_the_files_to_say():
     vit = tiny_weights.vit(img_size=(32, 48))
     config, _ = vit_config(vit.state_dict(), {"img_size": [32, 48]}, num_heads=2)
     assert config["img_size"] == [32, 48]
-    with pytest.raises(ValueError, match="24 patches, which is no square"):
+    with pytest.raises(ValueError, match="24 patches, which is not a square"):
         vit_config(vit.state_dict(), num_heads=2)
 
 
 def test_options_that_change_what_is_computed_are_kept_and_others_are_not():
-    stated = {"norm_cfg": {"type": "LN", "eps": 1e-12}, "drop_path_rate": 0.1}
-    config, _ = vit_config(tiny_weights.vit().state_dict(), stated, num_heads=2)
+    stored = {"norm_cfg": {"type": "LN", "eps": 1e-12}, "drop_path_rate": 0.1}
+    config, _ = vit_config(tiny_weights.vit().state_dict(), stored, num_heads=2)
     assert config["norm_cfg"]["eps"] == 1e-12
     assert "drop_path_rate" not in config
 
@@ -58,7 +58,7 @@ def test_resnet_config_tells_the_depth(depth):
 
 def test_an_unknown_resnet_is_refused():
     state = {"conv1.weight": torch.zeros(8, 3, 3, 3), "layer1.0.conv1.weight": torch.zeros(1)}
-    with pytest.raises(ValueError, match=r"\(1, 0, 0, 0\) blocks a stage.*7 x 7"):
+    with pytest.raises(ValueError, match=r"\(1, 0, 0, 0\) blocks per stage.*7 x 7"):
         resnet_config(state)
 
 
@@ -79,7 +79,7 @@ def test_head_config_builds_the_same_head(num_layers, use_bn):
 
 
 def test_what_is_no_head_is_refused():
-    with pytest.raises(ValueError, match=r"no projection head.*has fc\.weight"):
+    with pytest.raises(ValueError, match=r"not a projection head.*has fc\.weight"):
         head_config({"fc.weight": torch.zeros(2, 2)})
 
 
@@ -92,7 +92,7 @@ def test_the_text_of_a_config_is_read_like_the_config():
     assert found["norm_cfg"]["eps"] == 1e-5
 
 
-def test_the_text_of_a_config_is_not_run(tmp_path):
+def test_the_text_of_a_config_is_not_executed(tmp_path):
     ran = tmp_path / "ran"
     text = (
         f"open({str(ran)!r}, 'w')\n"
@@ -103,6 +103,6 @@ def test_the_text_of_a_config_is_not_run(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["model = dict(", "work_dir = 'a'", "model = dict(type='ResNet')"])
-def test_a_text_without_a_vit_says_nothing(text):
+def test_a_text_without_a_vit_gives_none(text):
     assert config_in_text(text) is None
     assert config_in_meta({"cfg": text}) is None

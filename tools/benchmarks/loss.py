@@ -21,8 +21,6 @@ from common.plain_step import PlainHead, per_pair_loss
 from common.report import draw_lines, print_table, timing_rows, write_json
 from common.timing import compare, peak_bytes
 from mmdino.models import DINOHead, DINOLoss
-from mmdino.models.layers import product_dtype
-from mmdino.models.losses.fused_prototypes import UnprojectedLogits
 
 TARGET = 0.5
 PLAIN, UNFUSED, PRODUCTS = "a log-softmax a pair", "ours, chunk None", "matrix products alone"
@@ -120,10 +118,7 @@ def our_case(
     def run() -> None:
         x = features.clone().requires_grad_()
         with autocast(args):
-            if chunk is None:
-                logits = layer(x)
-            else:
-                logits = UnprojectedLogits(x, layer.weight_v, layer.weight_g, product_dtype(x))
+            logits = layer(x) if chunk is None else layer.lazy(x)
             loss(logits, teacher_logits)["loss"].backward()
         layer.zero_grad()
 

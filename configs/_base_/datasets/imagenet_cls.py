@@ -16,13 +16,13 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=128,  # a process
+    batch_size=128,  # per process
     num_workers=10,
     persistent_workers=True,
     pin_memory=True,
     sampler=dict(type="mmdino.EpochSampler", shuffle=True),
     collate_fn=dict(type="default_collate"),
-    # For few labels, share=0.01 takes 1 % of each class. The lists of images that SimCLR's authors
+    # fraction=0.01 uses 1 % of each class. The fixed lists of images that SimCLR's authors
     # drew can go in as ann_file, with lines "n01440764/x.JPEG 0"; a path below data_root.
     dataset=dict(
         type="mmdino.ImageFolder",

@@ -11,5 +11,4 @@ model = dict(
     head=dict(type="mmdino.DINOHead", in_channels=384, out_channels=65536, norm_last_layer=True),
     loss=dict(type="mmdino.DINOLoss", student_temp=0.1, teacher_temp=0.04),
     data_preprocessor=dict(type="mmdino.MultiViewPreprocessor"),
-    view_sizes=(224, 96),
 )

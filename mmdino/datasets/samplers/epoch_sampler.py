@@ -1,4 +1,4 @@
-"""An order of the images that follows from seed and epoch, and can start in the middle."""
+"""A sampler whose order depends only on seed and epoch, and that can start mid-epoch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mmdino.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class EpochSampler(Sampler):
-    """Shuffles anew each epoch, gives each draw a seed for its views, and can skip what was seen.
+    """Shuffles per epoch, yields indices with a seed for their views, and can resume mid-epoch.
 
-    With several ranks, rank r takes every W-th image of one order, so that the images of a step are
-    those of a single process with the whole batch. The order is repeated from its start until it
-    divides by the ranks, as mmengine's ``DefaultSampler`` does.
+    Rank r of W takes every W-th image of one common order, so the images of a step are those of a
+    single process with the total batch size. The order is padded from its start to a multiple of W,
+    as in mmengine's ``DefaultSampler``.
 
     Args:
         dataset: The data set.
         shuffle: Whether to shuffle.
-        seed: Seed of the run, the same on all ranks. None draws one for all.
+        seed: Seed of the run, the same on all ranks; if None, one is drawn and synchronised.
 
     Example:
         >>> sampler = dict(type="mmdino.EpochSampler", shuffle=True)
@@ -40,11 +40,11 @@ class EpochSampler(Sampler):
         self.num_samples = math.ceil(len(dataset) / self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order; mmengine's ``DistSamplerSeedHook`` calls it before each epoch."""
+        """Sets the epoch; mmengine's ``DistSamplerSeedHook`` calls it before each epoch."""
         self.epoch = epoch
 
     def set_start(self, start: int) -> None:
-        """Lets the next pass leave out its first ``start`` images of this rank."""
+        """Sets the number of images of this rank that iteration skips."""
         self.start = start
 
     def __iter__(self) -> Iterator[SeededIndex]:
@@ -56,10 +56,10 @@ class EpochSampler(Sampler):
             order = torch.randperm(size, generator=generator)
         else:
             order = torch.arange(size)
-        places = torch.arange(self.rank, self.num_samples * self.world_size, self.world_size)
-        for index in order[places[self.start :] % size].tolist():
+        positions = torch.arange(self.rank, self.num_samples * self.world_size, self.world_size)
+        for index in order[positions[self.start :] % size].tolist():
             yield SeededIndex(index, (self.seed, self.epoch, index))
 
     def __len__(self) -> int:
-        """Returns the images of a whole epoch on this rank."""
+        """Returns the number of images per epoch on this rank, including skipped ones."""
         return self.num_samples

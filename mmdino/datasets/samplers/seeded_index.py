@@ -1,14 +1,14 @@
-"""A data set index that carries the seed of its draw."""
+"""A data set index with the seed of its augmentations."""
 
 from __future__ import annotations
 
 
 class SeededIndex(int):
-    """An index into a data set that also says how to seed the random views of that draw.
+    """An index into a data set with a seed for the random views of the sample.
 
-    It travels from the sampler through the data set into the pipeline as
-    ``results["sample_idx"]``. The seed depends on the run, the epoch and the image only, so views
-    are the same whatever the number of workers or ranks, and after a resume.
+    The sampler yields it, and the pipeline receives it as ``results["sample_idx"]``. The seed
+    depends only on run, epoch and image, so views do not depend on the number of workers or ranks,
+    or on a resume.
 
     Attributes:
         seed: Run seed, epoch and sample index.

@@ -1,4 +1,4 @@
-"""Images of drawn shapes, for runs without any data."""
+"""Synthetic images of shapes, for runs without any data."""
 
 from mmdino.datasets.synthetic_shapes.drawn_shapes import DrawnShapes
 

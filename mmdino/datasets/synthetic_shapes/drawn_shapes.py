@@ -1,4 +1,4 @@
-"""A small labelled set of images that is drawn, not downloaded."""
+"""A small labelled data set of synthetic images."""
 
 from __future__ import annotations
 
@@ -18,43 +18,39 @@ SMALLEST_IMAGE = 16
 
 @DATASETS.register_module()
 class DrawnShapes(BaseDataset):
-    """Images of one shape on a many-coloured ground, with labels and exact masks.
+    """Images of one shape on a multicoloured background, with labels and exact masks.
 
-    Ten kinds of shape differ by their contour and the pattern inside it; place, size, rotation and
-    colours are random, see ``shape_painter.py``. An image depends on ``seed``, ``split`` and its
-    index alone, so a larger set begins with the images of a smaller one. Every
-    ten images from the first on hold each kind once.
+    The ten classes differ in contour and inner pattern; position, size, rotation and colours are
+    random, see ``shape_painter.py``. An image depends only on ``seed``, ``split`` and its index, so
+    a larger set starts with the images of a smaller one. Each block of ten images contains each
+    class once.
 
-    All images are drawn when the data set is initialised, which takes about half a millisecond and
-    16 KiB each at 64 pixels, and are then shared with forked data loader workers.
+    All images are drawn at initialisation, which takes about 0.5 ms and 16 KiB each at 64 pixels.
 
     A sample has ``img``, uint8 (S, S, 3) in BGR; ``gt_label``, an int; ``gt_seg_map``, uint8
-    (S, S); ``seg_fields``, ``img_shape``, ``ori_shape``, ``sample_idx`` (the very object that was
-    asked for), ``img_id`` (its index before any subset was taken) and ``img_path`` (no file, but a
-    name for messages). No loading transform is needed.
+    (S, S); ``seg_fields``, ``img_shape``, ``ori_shape``, ``sample_idx`` (the index object passed
+    in), ``img_id`` (the index before any subset) and ``img_path`` (a name, not a file). No loading
+    transform is needed.
 
     Args:
-        num_images: How many images there are.
+        num_images: Number of images.
         image_size: Side S of the images, in pixels.
-        seed: Another seed makes another set.
-        split: ``"train"``, ``"val"`` or ``"test"``: three sets that share no image.
-        seg_map: What ``gt_seg_map`` tells: ``"object"`` for 1 on the shape and 0 elsewhere,
-            ``"class"`` for the label plus 1 on the shape and 0 elsewhere.
+        seed: Seed of the data set.
+        split: ``"train"``, ``"val"`` or ``"test"``, three disjoint sets.
+        seg_map: Value of ``gt_seg_map`` on the shape: 1 for ``"object"``, the label plus 1 for
+            ``"class"``. It is 0 elsewhere.
         **kwargs: Other arguments of mmpretrain's ``BaseDataset``, such as ``pipeline``,
             ``test_mode``, ``indices`` and ``lazy_init``.
 
     Raises:
-        TypeError: If a number is no integer.
-        ValueError: If an argument is outside of what is allowed.
+        TypeError: If a number is not an integer.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> dataset = dict(
-        ...     type="mmdino.DrawnShapes",
-        ...     num_images=2000,
-        ...     split="train",
+        ...     type="mmdino.DrawnShapes", num_images=2000, split="train",
         ...     pipeline=[dict(type="mmdino.MultiCropTransform", views=[...]),
-        ...               dict(type="mmdino.PackViews")],
-        ... )
+        ...               dict(type="mmdino.PackViews")])
     """
 
     METAINFO = {"classes": tuple(KINDS)}
@@ -90,10 +86,7 @@ class DrawnShapes(BaseDataset):
         ]
 
     def get_data_info(self, idx: int) -> dict:
-        """Returns a sample before the pipeline; see the class for its keys.
-
-        The arrays are the caller's own.
-        """
+        """Returns a sample before the pipeline, with copies of the arrays."""
         sample = super().get_data_info(idx)
         image_id, label = sample["img_id"], sample["gt_label"]
         value = 1 if self.seg_map == "object" else label + 1
@@ -104,7 +97,7 @@ class DrawnShapes(BaseDataset):
         return sample
 
     def extra_repr(self) -> list[str]:
-        """Says what is drawn."""
+        """Returns the lines that ``repr`` adds."""
         return [
             f"Split: \t{self.split}",
             f"Seed: \t{self.seed}",
@@ -113,47 +106,29 @@ class DrawnShapes(BaseDataset):
 
 
 def draw_labels(key: tuple[int, ...], num_images: int, num_classes: int) -> np.ndarray:
-    """Draws labels of which every ``num_classes`` in a row hold each class once.
-
-    Args:
-        key: Seed of the draw.
-        num_images: How many labels to draw.
-        num_classes: How many classes there are.
-
-    Returns:
-        The labels, (num_images,) ints.
-    """
+    """Draws labels (num_images,) such that each block of ``num_classes`` has each class once."""
     rng = np.random.default_rng(key)
     blocks = [rng.permutation(num_classes) for _ in range(0, num_images, num_classes)]
     return np.concatenate(blocks)[:num_images]
 
 
 def draw_image(key: tuple[int, ...], label: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws an image of one kind of shape.
-
-    Args:
-        key: Seed of the draw.
-        label: Index of the kind.
-        size: Side S of the image, in pixels.
-
-    Returns:
-        The image, (S, S, 3) uint8 in BGR, and the mask of the shape, (S, S) bool.
-    """
+    """Draws an image of a class, seeded by ``key``; see :func:`paint_shape` for the result."""
     seeds = np.random.SeedSequence(key).spawn(3)
-    pose_rng, object_rng, ground_rng = (np.random.default_rng(seed) for seed in seeds)
+    pose_rng, object_rng, background_rng = (np.random.default_rng(seed) for seed in seeds)
     pose = draw_pose(pose_rng, size)
-    return paint_shape(tuple(KINDS)[label], size, pose, object_rng, ground_rng)
+    return paint_shape(tuple(KINDS)[label], size, pose, object_rng, background_rng)
 
 
 def _check_integer(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer of at least {least}, but is {value!r}.")
+        raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}.")
     if value < least:
-        raise ValueError(f"{name} must be at least {least}, but is {value}.")
+        raise ValueError(f"{name} must be at least {least}, got {value}.")
     return int(value)
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, but is {value!r}.")
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
     return value

@@ -1,9 +1,8 @@
-"""Draws one shape on a many-coloured ground, with its exact mask.
+"""Draws one shape on a multicoloured background, with its exact mask.
 
-What tells the kinds of shape apart is the contour and the light and dark pattern inside it; place,
-size, rotation and all hues are drawn at random. Colour varies inside an image as much as between
-images, so that it is of no use: two crops of one image share it as little as two images of one kind
-do. What two crops do share is the pattern, and that is what self-supervision is to find.
+The kinds of shape differ in contour and in the light and dark pattern inside; position, size,
+rotation and hues are random. Colour varies as much within an image as between images, so it does
+not help to match two crops of an image. The pattern does, and that is what a model has to learn.
 """
 
 from __future__ import annotations
@@ -14,22 +13,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-GROUND_RANGE = (5.0, 250.0)
+BACKGROUND_RANGE = (5.0, 250.0)
 LIGHT_RANGE = (175.0, 255.0)
 DARK_RANGE = (0.0, 80.0)
-"""Ranges of the channels, of 255. The ground spans nearly all tones: on a calmer one the silhouette
-alone would give a kind away to a comparison of raw pixels."""
+"""Ranges of the channel values, within 0 to 255. The background spans nearly all of them, so that
+raw pixels do not reveal the silhouette."""
 
 Region = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Pose(NamedTuple):
-    """Where a shape lies in the image.
+    """Position, size and rotation of a shape.
 
     Attributes:
         x: Column of the centre, in pixels from the left border.
         y: Row of the centre, in pixels from the upper border.
-        radius: Length of the shape's unit, in pixels. Every shape lies within its unit circle.
+        radius: Radius of the shape's unit circle, in pixels. Every shape lies within it.
         angle: Clockwise rotation, in radians.
     """
 
@@ -40,11 +39,11 @@ class Pose(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One kind of shape, in coordinates where x points right, y down and the unit is the radius.
+    """One kind of shape, in coordinates with x to the right, y down and a radius of 1.
 
     Attributes:
-        contour: Tells which of the points (x, y) belong to the shape.
-        pattern: Tells which of the points (x, y) are light; the others are dark.
+        contour: Returns which points (x, y) belong to the shape.
+        pattern: Returns which points (x, y) are light; the others are dark.
     """
 
     contour: Region
@@ -52,7 +51,7 @@ class Kind(NamedTuple):
 
 
 def _polygon(*corners: tuple[float, float]) -> Region:
-    """Returns the inside of a polygon: points with an odd number of edges to their right."""
+    """Returns the test for the inside of a polygon, by the even-odd rule."""
 
     def inside(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         odd = np.zeros(x.shape, dtype=bool)
@@ -171,30 +170,14 @@ KINDS: dict[str, Kind] = {
 
 
 def draw_pose(rng: np.random.Generator, size: int) -> Pose:
-    """Draws a pose at which the whole shape lies in the image.
-
-    Args:
-        rng: The source of random numbers.
-        size: Side of the image, in pixels.
-
-    Returns:
-        A pose with a diameter of 58% to 88% of the side, at any angle.
-    """
+    """Draws a pose inside an image of ``size`` pixels, with a diameter of 58 % to 88 % of it."""
     radius = size * rng.uniform(0.29, 0.44)
     x, y = rng.uniform(radius, size - radius, size=2)
     return Pose(x, y, radius, rng.uniform(-np.pi, np.pi))
 
 
 def shape_coordinates(pose: Pose, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Maps the pixels' centres to the coordinates of a shape.
-
-    Args:
-        pose: Where the shape lies.
-        size: Side S of the image, in pixels.
-
-    Returns:
-        The coordinates x and y, each (S, S).
-    """
+    """Returns the coordinates x and y of the pixel centres, each (S, S), in those of a shape."""
     centers = np.arange(size) + 0.5
     right = (centers - pose.x)[None, :] / pose.radius
     down = (centers - pose.y)[:, None] / pose.radius
@@ -205,16 +188,7 @@ def shape_coordinates(pose: Pose, size: int) -> tuple[np.ndarray, np.ndarray]:
 def draw_color_field(
     rng: np.random.Generator, size: int, value_range: tuple[float, float]
 ) -> np.ndarray:
-    """Draws a field of smoothly changing colours: 4 x 4 independent ones, interpolated.
-
-    Args:
-        rng: The source of random numbers.
-        size: Side S of the field, in pixels.
-        value_range: Smallest and largest value of a channel.
-
-    Returns:
-        The colours, (S, S, 3) floats.
-    """
+    """Draws a smooth colour field (size, size, 3): 4 x 4 colours, interpolated linearly."""
     weights = _interpolation_weights(size, 4)
     knots = rng.uniform(*value_range, size=(4, 4 * 3))
     return weights @ (weights @ knots).reshape(size, 4, 3)
@@ -222,9 +196,9 @@ def draw_color_field(
 
 @lru_cache
 def _interpolation_weights(size: int, knots: int) -> np.ndarray:
-    """Weights (size, knots) that linearly interpolate evenly spaced knots."""
-    places = np.linspace(0, knots - 1, size)
-    return np.clip(1 - abs(places[:, None] - np.arange(knots)), 0, None)
+    """Returns weights (size, knots) for linear interpolation between evenly spaced knots."""
+    positions = np.linspace(0, knots - 1, size)
+    return np.clip(1 - abs(positions[:, None] - np.arange(knots)), 0, None)
 
 
 def paint_shape(
@@ -232,28 +206,26 @@ def paint_shape(
     size: int,
     pose: Pose,
     object_rng: np.random.Generator,
-    ground_rng: np.random.Generator,
+    background_rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paints one shape on a ground.
+    """Paints one shape on a background.
 
-    A pixel belongs to the shape if its centre does, and edges are not smoothed. So the mask is
-    exact: every pixel has a colour of the shape inside it and of the ground outside.
+    A pixel belongs to the shape if its centre does, without antialiasing, so the mask is exact.
 
     Args:
         kind: One of the names in ``KINDS``.
         size: Side S of the image, in pixels.
-        pose: Where the shape lies.
-        object_rng: Source of the random numbers that colour the shape.
-        ground_rng: Source of the random numbers that colour the ground.
+        pose: Pose of the shape.
+        object_rng: Source of the shape's colours.
+        background_rng: Source of the background's colours.
 
     Returns:
-        The image, (S, S, 3) uint8 with channels blue, green and red, and the mask of the shape,
-        (S, S) bool.
+        The image, (S, S, 3) uint8 in BGR, and the mask of the shape, (S, S) bool.
     """
     contour, pattern = KINDS[kind]
     x, y = shape_coordinates(pose, size)
     mask = contour(x, y)
-    image = draw_color_field(ground_rng, size, GROUND_RANGE)
+    image = draw_color_field(background_rng, size, BACKGROUND_RANGE)
     light = draw_color_field(object_rng, size, LIGHT_RANGE)
     dark = draw_color_field(object_rng, size, DARK_RANGE)
     is_light = pattern(x[mask], y[mask])[:, None]

@@ -1,4 +1,4 @@
-"""Pipeline steps of the scope ``mmdino``."""
+"""Pipeline transforms."""
 
 from mmdino.datasets.transforms.check_seg_map import CheckSegMap
 from mmdino.datasets.transforms.ignore_seg_ids import IgnoreSegIds

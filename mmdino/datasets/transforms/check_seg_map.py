@@ -1,4 +1,4 @@
-"""The check of a mask's ids."""
+"""Validation of segmentation masks."""
 
 from __future__ import annotations
 
@@ -15,24 +15,21 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @TRANSFORMS.register_module()
 class CheckSegMap(BaseTransform):
-    """Refuses a mask with ids that are no class, or of another size than its image.
+    """Rejects masks with unknown ids, with 16 bits, or of another size than their image.
 
-    A PNG of 16 bits is refused too, since mmsegmentation's loader cuts its ids to 8 bits.
+    Without it an unknown id ends in an index error of the loss (on a GPU without the file name) or
+    is silently left out of the metric, and mmsegmentation's loader truncates 16-bit ids to 8 bits.
+    Place it after ``LoadAnnotations`` and other transforms that change ids, and before crops.
 
-    Without it an unknown id ends in an index error of the loss, on a GPU without the name of the
-    file, or is left out of the metric without a word. Place it after ``LoadAnnotations`` and what
-    else changes ids, before crops.
-
-    Required keys: ``gt_seg_map``, uint8 of shape (H, W), and ``seg_map_path``; compared where they
-    are there: ``reduce_zero_label`` and ``ori_shape``.
+    Required keys: ``gt_seg_map``, uint8 of shape (H, W), and ``seg_map_path``. Optional keys:
+    ``reduce_zero_label`` and ``ori_shape``.
 
     Args:
-        num_classes: Number of classes; their ids are 0 to ``num_classes - 1``.
-        ignore_index: The id that counts nowhere.
+        num_classes: Number C of classes, with ids 0 to C - 1.
+        ignore_index: The ignored id.
 
     Raises:
-        ValueError: If there are no classes; from the pipeline for a mask that does not fit, with
-            the file, what it has, what is allowed and what to do.
+        ValueError: If ``num_classes`` is below 1, or, from the pipeline, if a mask is invalid.
 
     Example:
         >>> train_pipeline = [
@@ -43,36 +40,30 @@ class CheckSegMap(BaseTransform):
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
         if num_classes < 1:
-            raise ValueError(f"CheckSegMap got num_classes={num_classes}; it must be at least 1.")
+            raise ValueError(
+                f"invalid num_classes={num_classes} of CheckSegMap: expected at least 1."
+            )
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 
     def transform(self, results: dict) -> dict:
-        """Checks the mask of a sample and returns the sample as it is.
-
-        Args:
-            results: The sample; see the class for its keys.
-
-        Raises:
-            ValueError: If the mask does not fit.
-        """
+        """Checks the mask of a sample and returns the sample unchanged."""
         seg_map, path = results["gt_seg_map"], results["seg_map_path"]
         if png_bits(path) == 16:
             raise ValueError(
-                f"The mask {path} is a PNG of 16 bits, which mmsegmentation reads as 8: id 256 "
-                "becomes 0. Write it as an 8-bit grey or palette PNG, with ids up to 255."
+                f"The mask {path} is a 16-bit PNG, which mmsegmentation reads as 8 bits: id 256 "
+                "becomes 0. Save it as an 8-bit greyscale or palette PNG, with ids up to 255."
             )
         if seg_map.ndim != 2:
             raise ValueError(
-                f"The mask {path} has shape {seg_map.shape}; it must be (height, width), one id a "
-                "pixel. Write it as an 8-bit grey or palette PNG; colours must be turned into ids."
+                f"The mask {path} has shape {seg_map.shape}: expected (height, width), one id per "
+                "pixel. Convert colours to ids and save it as an 8-bit greyscale or palette PNG."
             )
         size = tuple(results.get("ori_shape", seg_map.shape)[:2])
         if seg_map.shape != size:
             raise ValueError(
-                f"The mask {path} has {seg_map.shape} pixels (height, width) and its image {size}; "
-                "they must be the same. Remake the mask, or check that the names of image and mask "
-                "belong together."
+                f"The mask {path} has size {seg_map.shape} (height, width), but its image {size}. "
+                "Check that the file names of image and mask match, or recreate the mask."
             )
         present = np.flatnonzero(np.bincount(seg_map.ravel(), minlength=self.num_classes))
         unknown = [int(i) for i in present if i >= self.num_classes and i != self.ignore_index]
@@ -81,15 +72,15 @@ class CheckSegMap(BaseTransform):
         return results
 
     def _message(self, path: str, unknown: list[int], reduced: bool) -> str:
-        # The user knows the ids of the file, which reduce_zero_label has moved down by one.
+        # Report the ids in the file, which reduce_zero_label has decremented.
         shift = 1 if reduced else 0
         named = ", ".join(str(i + shift) for i in unknown[:MAX_NAMED])
         more = f" and {len(unknown) - MAX_NAMED} more" if len(unknown) > MAX_NAMED else ""
         zero = ", 0 (ignored, reduce_zero_label=True)" if reduced else ""
         return (
-            f"The mask {path} has unknown ids: {named}{more}. Allowed are {shift} to "
+            f"The mask {path} has unknown ids: {named}{more}. Valid ids are {shift} to "
             f"{self.num_classes - 1 + shift} (the classes){zero} and {self.ignore_index} (ignored)."
-            " Correct the mask; or, if these pixels belong to no class, add dict(type='mmdino."
+            " Fix the mask; or, if these pixels belong to no class, add dict(type='mmdino."
             f"IgnoreSegIds', ids={unknown[:MAX_NAMED]}) before CheckSegMap; or, if the data set has"
             " more classes, set num_classes here and in the heads, and metainfo.classes."
         )
@@ -102,7 +93,7 @@ class CheckSegMap(BaseTransform):
 
 
 def png_bits(path: str) -> int | None:
-    """Returns the bits a channel of a local PNG file; None where it is no such file."""
+    """Returns the bits per channel of a local PNG file, None if it is no such file."""
     try:
         with Path(path).open("rb") as file:
             start = file.read(25)

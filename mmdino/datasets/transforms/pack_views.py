@@ -1,4 +1,4 @@
-"""Packing of views."""
+"""Packing of views into tensors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mmdino.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PackViews(PackInputs):
-    """mmpretrain's ``PackInputs``, its channels split by OpenCV, in two thirds of the time.
+    """mmpretrain's ``PackInputs`` with the channels split by OpenCV, in 2/3 of the time.
 
-    Takes the same arguments and gives the same sample.
+    Arguments and results are the same.
 
     Example:
         >>> train_pipeline = [
@@ -25,14 +25,7 @@ class PackViews(PackInputs):
 
     @staticmethod
     def format_input(input_: object) -> object:
-        """Turns views into tensors.
-
-        Args:
-            input_: List of uint8 arrays (H, W, C), or one; what else it is, ``PackInputs`` packs.
-
-        Returns:
-            Contiguous tensors (C, H, W) in the place of the arrays.
-        """
+        """Converts a uint8 array (H, W, C), or a list of them, to contiguous tensors (C, H, W)."""
         if isinstance(input_, list):
             return [PackViews.format_input(item) for item in input_]
         if isinstance(input_, np.ndarray) and input_.ndim == 3 and input_.dtype == np.uint8:
@@ -41,14 +34,7 @@ class PackViews(PackInputs):
 
 
 def split_channels(image: np.ndarray) -> np.ndarray:
-    """Lays an image out as channels.
-
-    Args:
-        image: uint8 image of shape (H, W, C).
-
-    Returns:
-        Contiguous array of shape (C, H, W) with memory of its own.
-    """
+    """Copies an image of shape (H, W, C) to a contiguous array of shape (C, H, W)."""
     channels = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
     cv2.split(image, list(channels))
     return channels

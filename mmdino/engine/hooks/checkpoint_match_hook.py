@@ -1,4 +1,4 @@
-"""The check that a checkpoint fits the model."""
+"""Checks that a checkpoint matches the model."""
 
 from __future__ import annotations
 
@@ -18,56 +18,55 @@ NETWORKS = ("backbone.", "neck.", "head.", "teacher.")
 
 @HOOKS.register_module()
 class CheckpointMatchHook(Hook):
-    """Takes the authors' full files too, and refuses one that leaves weights as they are.
+    """Raises an error for a checkpoint that does not match, and converts the authors' full ones.
 
-    A file of the authors' with student, teacher, heads and centre is renamed while it is loaded, so
-    that ``load_from`` goes on from it. mmengine prints what does not match and carries on with
-    random weights; here that is an error. Position embeddings may differ in length: the ViT resizes
-    them.
+    mmengine logs mismatches and continues with random weights; here they are an error, except that
+    position embeddings may differ in length, since the ViT resizes them. The tensors of an authors'
+    file with student, teacher, heads and centre are renamed, so that ``load_from`` accepts it.
 
     Raises:
-        ValueError: From loading, with the tensors that are missing, unknown or of another shape, or
-            where a run is to be resumed from a file of the authors'.
+        ValueError: From loading, if tensors are missing, unexpected or of another shape, or if a
+            run resumes from an authors' file.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.CheckpointMatchHook")]
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compares names and shapes before the weights are taken over."""
-        _rename_authors(runner, checkpoint)
-        came = checkpoint.get("state_dict", checkpoint)
+        """Compares names and shapes before the weights are loaded."""
+        _convert_authors_file(runner, checkpoint)
+        loaded = checkpoint.get("state_dict", checkpoint)
         expected = {
             name: torch.empty(shape, device="meta")
             for name, shape in state_shapes(runner.model).items()
         }
-        match = compare(came, allow_pos_embed_resize(expected, came))
-        unknown = [name for name in match.unexpected if name.startswith(NETWORKS)]
-        match = match._replace(unexpected=unknown)
-        if not match.whole or unknown:
+        match = compare(loaded, allow_pos_embed_resize(expected, loaded))
+        unexpected = [name for name in match.unexpected if name.startswith(NETWORKS)]
+        match = match._replace(unexpected=unexpected)
+        if not match.complete or unexpected:
             model = runner.model.module if is_model_wrapper(runner.model) else runner.model
             frozen = isinstance(getattr(model, "backbone", None), FrozenBackbone)
             key = f"model.backbone{'.backbone' if frozen else ''}.init_cfg"
             raise ValueError(
-                f"The checkpoint does not fit the model: {match}. Use the config that the "
-                f"checkpoint was trained with. To start from a backbone alone, set {key}="
-                "dict(type='Pretrained', checkpoint=...) in place of load_from."
+                f"The checkpoint does not match the model: {match}. Use the config that the "
+                f"checkpoint was trained with. To load only a backbone, set {key}="
+                "dict(type='Pretrained', checkpoint=...) instead of load_from."
             )
 
 
-def _rename_authors(runner: Runner, checkpoint: dict) -> None:
-    """Puts our names in place of the authors' where the file is a full one of theirs."""
+def _convert_authors_file(runner: Runner, checkpoint: dict) -> None:
+    """Renames the tensors of an authors' full file, in place; leaves any other file unchanged."""
     state = dino_state_dict(checkpoint)
     if state is None:
         return
     if runner._resume:
         raise ValueError(
-            "This file of the authors' holds no state of a run of this project, so that none can "
-            "be resumed from it. Begin a new run with its weights: --cfg-options load_from=FILE "
-            "without --resume."
+            "A run cannot be resumed from an authors' file, which has no optimiser state of this "
+            "project. Start a new run from its weights: --cfg-options load_from=FILE without "
+            "--resume."
         )
     checkpoint.clear()
     checkpoint["state_dict"] = state
     runner.logger.info(
-        f"The file is the authors': {len(state)} tensors of student, teacher, heads and centre."
+        f"Converted an authors' file: {len(state)} tensors of student, teacher, heads and centre."
     )

@@ -1,4 +1,4 @@
-"""The check that data set and head have the same number of classes."""
+"""Checks that data set and head have the same number of classes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ HEADS = ("head", "decode_head", "auxiliary_head")
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Refuses a data set whose number of classes is not that of the model's heads.
+    """Raises an error if a data set and the model's heads differ in their number of classes.
 
-    Where the head has more classes than the data set, training runs and the figures are wrong
-    without a word; where it has fewer, it ends in an index error that names neither.
+    Otherwise a head with too many classes trains without an error and gives wrong metrics, and one
+    with too few ends in an index error that names neither number.
 
-    Heads are ``head`` of a model of mmpretrain, ``decode_head`` and ``auxiliary_head`` of one of
-    mmsegmentation. The classes of a data set are those in its ``metainfo``. Before training, the
-    validation set is compared too, so that a mistake does not show hours later.
+    Heads are ``head`` of mmpretrain's models, and ``decode_head`` and ``auxiliary_head`` of
+    mmsegmentation's. The classes of a data set are those in its ``metainfo``. Before training the
+    validation set is checked too.
 
     Raises:
-        ValueError: From the run, with both numbers and the keys to set, or if the model has no head
-            with a number of classes.
+        ValueError: From the run, if the numbers differ, or if the model has no head with
+            ``num_classes``.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.ClassCountHook")]
@@ -50,53 +50,47 @@ class ClassCountHook(Hook):
 
 
 def check(runner: Runner, mode: str, dataset: Dataset) -> None:
-    """Compares one data set with the heads of the runner's model.
-
-    Args:
-        runner: Has the model, and the logger that is told of a data set without classes.
-        mode: ``"train"``, ``"val"`` or ``"test"``, as in the key of the data set's loader.
-        dataset: The data set.
+    """Compares a data set of ``{mode}_dataloader`` with the heads of the runner's model.
 
     Raises:
-        ValueError: If a number differs, or if there is no head to compare with.
+        ValueError: If the numbers differ, or the model has no head with ``num_classes``.
     """
     classes = getattr(dataset, "metainfo", {}).get("classes")
     if classes is None:
         runner.logger.warning(
-            f"{mode}_dataloader.dataset ({type(dataset).__name__}) does not name its classes, so "
-            "their number is not compared with the head's. Name them in "
-            f"{mode}_dataloader.dataset.metainfo.classes."
+            f"{mode}_dataloader.dataset ({type(dataset).__name__}) has no class names, so their "
+            f"number is not checked. Set {mode}_dataloader.dataset.metainfo.classes."
         )
         return
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     counts = dict(class_counts(model))
     if not counts:
         raise ValueError(
-            f"ClassCountHook found no head with num_classes in {type(model).__name__}; it looks at "
-            f"{', '.join(HEADS)}. Leave the hook out for this model."
+            f"ClassCountHook found no num_classes in {type(model).__name__}, in none of "
+            f"{', '.join(HEADS)}. Remove the hook for this model."
         )
-    wrong = {key: count for key, count in counts.items() if count != len(classes)}
-    if wrong:
-        found = ", ".join(f"{key}={count}" for key, count in wrong.items())
-        wanted = " ".join(f"{key}={len(classes)}" for key in wrong)
+    different = {key: count for key, count in counts.items() if count != len(classes)}
+    if different:
+        found = ", ".join(f"{key}={count}" for key, count in different.items())
+        expected = " ".join(f"{key}={len(classes)}" for key in different)
         raise ValueError(
             f"{mode}_dataloader.dataset ({type(dataset).__name__}) has {len(classes)} classes, but "
-            f"the model has {found}. Set {wanted}, or take the data set that the head is for."
+            f"the model has {found}. Set {expected}, or use the data set that the head is for."
         )
 
 
 def class_counts(model: nn.Module) -> Iterator[tuple[str, int]]:
-    """Yields the config key and the value of each ``num_classes`` that is set.
+    """Yields config key and value of each ``num_classes`` of the model.
 
-    The data preprocessor of a classifier has one for the labels of mixup.
+    A classifier's data preprocessor has one too, for the labels of mixup.
     """
     for name in HEADS:
         head = getattr(model, name, None)
         if head is None:
             continue
-        # Cascades and models with several auxiliary heads keep them in a list.
-        listed = isinstance(head, nn.ModuleList)
-        members = {f"{name}.{i}": member for i, member in enumerate(head)} if listed else {}
+        # Cascades and models with several auxiliary heads have a list of heads.
+        is_list = isinstance(head, nn.ModuleList)
+        members = {f"{name}.{i}": member for i, member in enumerate(head)} if is_list else {}
         for key, member in (members or {name: head}).items():
             count = getattr(member, "num_classes", None)
             if count is not None:

@@ -2,57 +2,74 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 
-from mmdino.engine.progress import dino_model
 from mmdino.registry import HOOKS
 
 UNIFORM = (
-    "The teacher says the same of every prototype (its entropy is {entropy:.3f} of at most "
-    "{bound:.3f}) and the student agrees: a collapse to the uniform distribution. Try, in this "
+    "The teacher's output is uniform over prototypes (its entropy is {entropy:.3f} of at most "
+    "{bound:.3f}) and the student matches it: a collapse to the uniform distribution. Try, in this "
     "order: a lower teacher temperature (model.loss.teacher_temp=0.02 to 0.03), a longer "
     "learning-rate warm-up, a teacher momentum nearer to 1, fewer prototypes (out_channels)."
 )
 ONE_POINT = (
-    "The teacher gives every view the same prototype (its entropy is {entropy:.4f}) and the "
-    "student agrees: a collapse to one point. Check that CenterUpdateHook runs; try, in this "
+    "The teacher assigns every view to the same prototype (its entropy is {entropy:.4f}) and the "
+    "student matches it: a collapse to one point. Check that CenterUpdateHook runs; try, in this "
     "order: a lower center_momentum, a higher teacher temperature, a lower learning rate."
+)
+SAME_FEATURE = (
+    "All images have nearly the same feature (feature_std is {spread:.4f}, was up to "
+    "{highest:.3f}, and is about 1 for features spread over the sphere): a collapse of the "
+    "representation. Check that targets get no gradient where the method stops it, and that the "
+    "teacher moves; try, in this order: a lower learning rate, a longer warm-up, a larger batch."
 )
 
 
 @HOOKS.register_module()
 class CollapseMonitorHook(Hook):
-    """Says which of the two collapses a run is in, and what to try.
+    """Warns when a run has collapsed, with the kind of collapse and what to try.
 
-    Without sharpening the teacher's entropy goes to ln K, without centring to 0; in both the
-    divergence between teacher and student goes to 0 (Caron et al. 2021, section 5.3). The log line
-    has the figures at every interval; this hook reads them.
+    It reads what a method logs. Where that has a teacher entropy: without sharpening it goes to its
+    bound, without centring to 0, and in both the divergence between teacher and student goes to 0
+    (Caron et al. 2021, section 5.3). For other methods: the spread of the features goes to 0.
 
     Args:
-        interval: Iterations between two looks.
-        patience: Looks in a row that must show a collapse before it is reported.
-        margin: How near to a bound counts, as a share of ln K.
+        interval: Iterations between two checks.
+        patience: Consecutive checks that must show a collapse before it is reported.
+        margin: How near to a bound of the entropy counts, as a fraction of the bound.
+        min_spread: Fraction of the highest ``feature_std`` so far below which features count as
+            collapsed, for methods without an entropy.
 
     Raises:
         ValueError: If an argument is out of range.
 
     Example:
-        >>> custom_hooks = [dict(type="mmdino.CollapseMonitorHook")]
+        >>> default_hooks = dict(collapse_monitor=dict(type="mmdino.CollapseMonitorHook"))
     """
 
-    def __init__(self, interval: int = 50, patience: int = 4, margin: float = 0.005) -> None:
-        if interval < 1 or patience < 1 or not 0 < margin < 0.5:
+    def __init__(
+        self,
+        interval: int = 50,
+        patience: int = 4,
+        margin: float = 0.005,
+        min_spread: float = 0.05,
+    ) -> None:
+        fractions = 0 < margin < 0.5 and 0 < min_spread < 1
+        if interval < 1 or patience < 1 or not fractions:
             raise ValueError(
                 f"CollapseMonitorHook got interval={interval}, patience={patience}, "
-                f"margin={margin}; the first two must be at least 1, the margin within (0, 0.5)."
+                f"margin={margin}, min_spread={min_spread}; the first two must be at least 1, the "
+                "margin within (0, 0.5), min_spread within (0, 1)."
             )
         self.interval = interval
         self.patience = patience
         self.margin = margin
+        self.min_spread = min_spread
         self._suspicions = 0
 
     def after_train_iter(
@@ -60,30 +77,45 @@ class CollapseMonitorHook(Hook):
         runner: Runner,
         batch_idx: int,
         data_batch: Any = None,
-        outputs: dict | None = None,
+        outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Looks at the figures of the iteration."""
+        """Checks the metrics of the iteration."""
         if not self.every_n_train_iters(runner, self.interval):
             return
-        bound = math.log(dino_model(runner, self).dino_loss.num_prototypes)
-        entropy = float(outputs["teacher_entropy"])
-        message = collapse(entropy, float(outputs["kl"]), bound, self.margin)
+        if "teacher_entropy" in outputs:
+            entropy, kl, bound = (
+                float(outputs[name]) for name in ("teacher_entropy", "kl", "entropy_bound")
+            )
+            message = entropy_collapse(entropy, kl, bound, self.margin)
+            values = {"entropy": entropy, "bound": bound}
+        elif "feature_std" in outputs:
+            # The history is in the checkpoint, so that a resumed run knows the highest too.
+            history, _ = runner.message_hub.get_scalar("train/feature_std").data
+            spread, highest = float(outputs["feature_std"]), float(max(history))
+            message = SAME_FEATURE if spread < self.min_spread * highest else None
+            values = {"spread": spread, "highest": highest}
+        else:
+            return
         self._suspicions = self._suspicions + 1 if message else 0
         if message and self._suspicions == self.patience:
-            runner.logger.warning(message.format(entropy=entropy, bound=bound))
+            runner.logger.warning(message.format(**values))
+
+    def before_train(self, runner: Runner) -> None:
+        """Starts anew: a hook may serve several runs."""
+        self._suspicions = 0
 
 
-def collapse(entropy: float, kl: float, bound: float, margin: float) -> str | None:
-    """Tells the collapse that figures show.
+def entropy_collapse(entropy: float, kl: float, bound: float, margin: float) -> str | None:
+    """Returns the kind of collapse that a teacher's entropy shows.
 
     Args:
         entropy: Entropy of the teacher in nats.
         kl: KL(teacher || student) in nats.
-        bound: ln K.
-        margin: How near to a bound counts, as a share of ln K.
+        bound: Largest entropy possible, ln K.
+        margin: How near to a bound counts, as a fraction of ``bound``.
 
     Returns:
-        The message with places for ``entropy`` and ``bound``, or None where there is no collapse.
+        The message, with ``{entropy}`` and ``{bound}`` to fill in, or None if there is no collapse.
     """
     if kl > margin * bound:
         return None

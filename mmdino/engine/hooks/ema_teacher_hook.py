@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmdino.engine.progress import current_step, dino_model, num_steps, took_step
-from mmdino.models.dino import TEACHER_UPDATE
+from mmdino.engine.model_access import bare_model, mark_met
+from mmdino.engine.progress import current_step, num_steps, took_step
 from mmdino.registry import HOOKS
 from mmdino.schedules import cosine
 
@@ -22,27 +22,28 @@ class EMATeacherHook(Hook):
 
     m rises from ``momentum`` to ``end_momentum`` on half a cosine over all steps (Caron et al.
     2021, section 3.1). Parameters only: the teacher's batch-norm statistics come from its own
-    forward passes. A step that the gradient scaler skips leaves the teacher where it is.
+    forward passes. A step that the gradient scaler skips does not move the teacher.
 
     Args:
-        momentum: m at the first step, the paper's sense (mmengine's "momentum" is 1 - m). 0.996 is
-            the paper's for a batch of 1024; small batches want more, 0.9995 at 256.
+        momentum: m at the first step, as the paper defines it (mmengine's "momentum" is 1 - m).
+            The paper has 0.996 for a batch of 1024; small batches need more, 0.9995 at 256.
         end_momentum: m after the last step.
 
     Raises:
         ValueError: If a momentum is outside [0, 1].
-        TypeError: If the model is not DINO, or the optimiser wrapper does not tell its steps.
+        TypeError: From the run, if the model has no teacher to move, or the optimiser wrapper does
+            not tell its steps.
 
     Example:
-        >>> custom_hooks = [dict(type="mmdino.EMATeacherHook", momentum=0.996)]
+        >>> default_hooks = dict(ema_teacher=dict(type="mmdino.EMATeacherHook", momentum=0.996))
     """
 
     def __init__(self, momentum: float = 0.996, end_momentum: float = 1.0) -> None:
         for name, value in (("momentum", momentum), ("end_momentum", end_momentum)):
             if not 0 <= value <= 1:
                 raise ValueError(
-                    f"EMATeacherHook got {name}={value}; it must be within [0, 1]. It is the share "
-                    "of the old teacher that stays: 0.996 in the paper, 0.004 in mmengine's terms."
+                    f"EMATeacherHook got {name}={value}; it must be within [0, 1]. It is the "
+                    "weight of the old teacher: 0.996 in the paper, 0.004 in mmengine's terms."
                 )
         self.momentum = momentum
         self.end_momentum = end_momentum
@@ -51,14 +52,20 @@ class EMATeacherHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Pairs the parameters of teacher and student."""
-        model = dino_model(runner, self)
+        model = bare_model(runner)
+        if "teacher" not in getattr(model, "needs", ()):
+            raise TypeError(
+                "EMATeacherHook moves a teacher of moving averages, but the run trains a "
+                f"{type(model).__name__} without one. Switch the hook off "
+                "(default_hooks.ema_teacher=None), or set model.teacher='ema'."
+            )
         took_step(runner.optim_wrapper)
-        model.declare_updated_by(TEACHER_UPDATE)
+        mark_met(runner, "teacher")
         self._teacher, self._student = model.teacher_pairs()
         if self.momentum < 0.5:
             runner.logger.warning(
-                f"EMATeacherHook has momentum={self.momentum}: the teacher nearly is the student. "
-                "The momentum is the share of the old teacher that stays; what mmengine would call "
+                f"EMATeacherHook has momentum={self.momentum}: the teacher is almost the student. "
+                "The momentum is the weight of the old teacher; what mmengine would call "
                 f"{self.momentum} is {1 - self.momentum} here."
             )
 

@@ -1,4 +1,4 @@
-"""A warning where training makes the features worse than it found them."""
+"""The warning that training makes loaded features worse."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ KEY = "knn_at_start"
 
 @HOOKS.register_module()
 class FeatureDropHook(Hook):
-    """Warns when k-NN accuracy falls below that of the weights the run began with.
+    """Warns when k-NN accuracy falls below that of the initial weights.
 
-    Continuing from good weights with the settings of a run from scratch destroys them before it
-    mends them, if it ever does. The figure to compare with is the one of the validation at
-    iteration 0, which ``ResumableTrainLoop`` does by itself where weights were loaded. It is kept
-    in the checkpoint, so a resumed run compares with it too.
+    Continuing from pretrained weights with the settings of a run from scratch degrades them, at
+    least at first. The reference is the validation at iteration 0, which ``ResumableTrainLoop``
+    runs if weights were loaded. It is in the checkpoint, so a resumed run compares with it too.
 
     Args:
-        metric: Name of the figure, the higher the better, in percent.
-        tolerance: Points by which it may fall without a warning.
+        metric: Name of the metric, in percent; higher is better.
+        tolerance: Percentage points by which it may fall without a warning.
 
     Raises:
         ValueError: If the tolerance is negative.
@@ -43,7 +42,7 @@ class FeatureDropHook(Hook):
         self._training = True
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Notes the first figure, compares later ones with it."""
+        """Records the first metric and compares later ones with it."""
         found = (metrics or {}).get(self.metric)
         if found is None or not self._training:
             return
@@ -55,9 +54,9 @@ class FeatureDropHook(Hook):
         start = hub.runtime_info.get(KEY)
         if start is not None and found < start - self.tolerance:
             runner.logger.warning(
-                f"{self.metric} is {found:.2f} %, below the {start:.2f} % that the run began with:"
+                f"{self.metric} is {found:.2f} %, below the {start:.2f} % of the initial weights:"
                 " training makes the features worse. Lower optim_wrapper.optimizer.lr, lengthen the"
                 " warm-up (param_scheduler.0.warmup), bring default_hooks.ema_teacher.momentum "
-                "nearer to 1, and begin with the head and the centre of the same file; the first "
+                "nearer to 1, and start with the head and the centre of the same file; the first "
                 "epochs may dip and recover."
             )

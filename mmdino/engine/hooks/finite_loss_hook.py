@@ -1,4 +1,4 @@
-"""The stop at a loss that is not finite."""
+"""Stops at a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MAX_NAMED_FILES = 16
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops the run when the loss is not finite, before teacher, centre or checkpoint take it in.
+    """Stops the run when the loss is not finite, before it reaches teacher, centre or checkpoint.
 
     Raises:
         ValueError: From the run, with the iteration, the learning rate, the gradient norm, the
-            files of the batch and the last checkpoint, which stays as it is.
+            files of the batch and the last checkpoint.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.FiniteLossHook")]

@@ -1,4 +1,4 @@
-"""Random state that follows from the iteration count."""
+"""Seeding of the random generators per iteration."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from mmdino.registry import HOOKS
 class IterationSeedHook(Hook):
     """Seeds Python, NumPy and torch before each iteration from run seed, iteration and rank.
 
-    A resumed run then draws what an uninterrupted one would have drawn (stochastic depth, dropout),
-    whatever validation or loaders have drawn in between. Views have seeds of their own, see
-    ``EpochSampler``.
+    So a resumed run has the same stochastic depth and dropout as an uninterrupted one, regardless
+    of what validation and data loaders draw. Views are seeded separately, see ``EpochSampler``.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.IterationSeedHook")]
@@ -29,7 +28,7 @@ class IterationSeedHook(Hook):
     priority = "VERY_HIGH"
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Seeds the generators."""
+        """Seeds the global generators."""
         seeds = np.random.SeedSequence((runner.seed, runner.iter, get_rank()))
         seed = int(seeds.generate_state(1)[0])
         random.seed(seed)

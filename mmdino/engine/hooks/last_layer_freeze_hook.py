@@ -8,33 +8,37 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.optim import SGD, Optimizer
 
-from mmdino.engine.progress import current_epoch, dino_model
+from mmdino.engine.model_access import bare_model
+from mmdino.engine.progress import current_epoch
 from mmdino.registry import HOOKS
 
 
 @HOOKS.register_module()
 class LastLayerFreezeHook(Hook):
-    """Keeps the head's last layer from moving in the first epochs.
+    """Freezes a layer, the head's last, in the first epochs.
 
-    As in the authors' implementation, its gradients are taken away between clipping and the step.
-    Its parameters stay trainable throughout, as distributed wrappers want them.
+    As in the authors' implementation, its gradients are dropped between clipping and the step. Its
+    parameters stay trainable throughout, as distributed wrappers want them.
 
     Args:
-        epochs: Number of epochs; 1 in the paper. More helps where the loss does not come down.
+        epochs: Number of epochs; 1 in the paper. More helps if the loss does not decrease.
+        layer: Name of the layer within the model.
 
     Raises:
         ValueError: If the number is negative, or from the run if the optimiser is SGD with momentum
             and ``fused=True``, which cannot start the momentum of a parameter late.
-        TypeError: If the model is not DINO.
+        TypeError: From the run, if the model has no such layer.
 
     Example:
-        >>> custom_hooks = [dict(type="mmdino.LastLayerFreezeHook", epochs=1)]
+        >>> default_hooks = dict(
+        ...     last_layer_freeze=dict(type="mmdino.LastLayerFreezeHook", epochs=1))
     """
 
-    def __init__(self, epochs: int = 1) -> None:
+    def __init__(self, epochs: int = 1, layer: str = "head.last_layer") -> None:
         if epochs < 0:
             raise ValueError(f"LastLayerFreezeHook got epochs={epochs}; it may not be negative.")
         self.epochs = epochs
+        self.layer = layer
 
     def before_train(self, runner: Runner) -> None:
         """Hooks into the optimiser."""
@@ -44,11 +48,19 @@ class LastLayerFreezeHook(Hook):
                 "which SGD with fused=True cannot start its momentum. Leave fused out of "
                 "optim_wrapper.optimizer, or set the hook's epochs=0."
             )
-        prototypes = list(dino_model(runner, self).head.last_layer.parameters())
+        model = bare_model(runner)
+        try:
+            parameters = list(model.get_submodule(self.layer).parameters())
+        except AttributeError as error:
+            raise TypeError(
+                f"LastLayerFreezeHook has layer={self.layer!r}, which a {type(model).__name__} "
+                f"with this config does not have ({error}). Set layer to the name of the layer to "
+                "freeze, or switch the hook off (default_hooks.last_layer_freeze=None)."
+            ) from error
 
         def drop_gradients(optimizer: Optimizer, *_: Any) -> None:
             if current_epoch(runner) < self.epochs:
-                for parameter in prototypes:
+                for parameter in parameters:
                     parameter.grad = None
 
         runner.optim_wrapper.optimizer.register_step_pre_hook(drop_gradients)

@@ -6,8 +6,10 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
-from mmdino.engine.progress import current_epoch, dino_model
+from mmdino.engine.model_access import modules_with
+from mmdino.engine.progress import current_epoch
 from mmdino.registry import HOOKS
 from mmdino.schedules import linear_warmup
 
@@ -26,10 +28,11 @@ class TeacherTempWarmupHook(Hook):
 
     Raises:
         ValueError: If ``start`` is not positive or ``epochs`` is negative.
-        TypeError: If the model is not DINO.
+        TypeError: From the run, if no loss of the model has a teacher temperature.
 
     Example:
-        >>> custom_hooks = [dict(type="mmdino.TeacherTempWarmupHook", start=0.04, epochs=30)]
+        >>> default_hooks = dict(
+        ...     temp_warmup=dict(type="mmdino.TeacherTempWarmupHook", start=0.04, epochs=30))
     """
 
     def __init__(self, start: float = 0.04, epochs: int = 30) -> None:
@@ -40,11 +43,16 @@ class TeacherTempWarmupHook(Hook):
             )
         self.start = start
         self.epochs = epochs
+        self._losses: list[nn.Module] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Finds the losses that have a teacher temperature."""
+        self._losses = modules_with(runner, "current_teacher_temp", self)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Sets the temperature of the epoch."""
-        loss = dino_model(runner, self).dino_loss
-        loss.current_teacher_temp = linear_warmup(
-            current_epoch(runner), self.epochs, self.start, loss.teacher_temp
-        )
-        runner.message_hub.update_scalar("train/teacher_temp", loss.current_teacher_temp)
+        for loss in self._losses:
+            loss.current_teacher_temp = linear_warmup(
+                current_epoch(runner), self.epochs, self.start, loss.teacher_temp
+            )
+            runner.message_hub.update_scalar("train/teacher_temp", loss.current_teacher_temp)

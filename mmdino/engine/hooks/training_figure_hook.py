@@ -15,7 +15,7 @@ from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
-from mmdino.engine.progress import dino_model
+from mmdino.engine.model_access import bare_model
 from mmdino.registry import HOOKS
 from mmdino.visualization import (
     TrainingCurves,
@@ -24,37 +24,37 @@ from mmdino.visualization import (
     draw_training_figure,
     write_training_figure,
 )
-from mmdino.visualization.training_figure import FORMATS
+from mmdino.visualization.training_figure import CURVES, FORMATS
 
 RECORD = "knn_curve"
-CURVES = ("loss", "teacher_entropy", "kl")
 
 
 @HOOKS.register_module()
 class TrainingFigureHook(Hook):
-    """Writes a picture of the run so far: loss, k-NN accuracy, entropies, and some images' views.
+    """Draws the run so far: loss, k-NN accuracy, signs of collapse, and the views of some images.
 
-    It is written after each validation and after training, as ``<work_dir>/<filename>``, and beside
-    it the numbers, as ``.json``. With ``val_at_start=True`` in ``train_cfg`` it shows what the
-    untrained network scores. The k-NN curve is in the checkpoint (``knn_curve`` of the message
-    hub), and so are the others, so a resumed run goes on drawing them.
+    The figure is written after each validation and after training, as ``<work_dir>/<filename>``,
+    with its data beside it, as ``.json``. It shows what the model logs: the teacher's entropy where
+    there is one, else the spread of the features; a model of mmpretrain has its loss and k-NN
+    accuracy. With ``val_at_start=True`` in ``train_cfg`` it shows the untrained network's accuracy
+    too. The curves are in the checkpoint, so a resumed run continues them.
 
     A validation that follows a checkpoint of the same iteration is not in that checkpoint. A run
-    that resumes from it takes the figure of that validation from the ``.json`` file, if the losses
+    that resumes from it takes the metrics of that validation from the ``.json`` file, if the losses
     there are those of the checkpoint.
 
     Args:
         filename: Name of the figure within ``work_dir``; PNG, PDF or SVG.
         interval: Iterations between two further times of writing it; None for none. Each takes
-            about a second of the main process.
+            about a second in the main process.
         num_images: Number of images of the first batch whose views are shown; 0 for none.
 
     Raises:
-        TypeError: If an argument has the wrong type, or the model is not DINO.
+        TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of range.
 
     Example:
-        >>> custom_hooks = [dict(type="mmdino.TrainingFigureHook")]
+        >>> default_hooks = dict(training_figure=dict(type="mmdino.TrainingFigureHook"))
         >>> train_cfg = dict(type="mmdino.ResumableTrainLoop", max_epochs=100, val_at_start=True)
     """
 
@@ -82,8 +82,7 @@ class TrainingFigureHook(Hook):
         self._said_no_knn = False
 
     def before_train(self, runner: Runner) -> None:
-        """Checks the model, and takes up what the figure of an interrupted run has."""
-        dino_model(runner, self)
+        """Takes over what the figure of an interrupted run has."""
         if runner.iter and is_main_process():
             record = recover(self._curves(runner, runner.iter), self._path(runner), runner)
             runner.message_hub.update_info(RECORD, record)
@@ -92,7 +91,7 @@ class TrainingFigureHook(Hook):
         """Keeps the views of the first batch, before the model may change them in place."""
         if self._views or not self.num_images or not is_main_process():
             return
-        preprocessor = dino_model(runner, self).data_preprocessor
+        preprocessor = bare_model(runner).data_preprocessor
         bgr = getattr(preprocessor, "bgr_to_rgb", True)
         self._views = first_views(data_batch["inputs"], self.num_images, bgr)
 
@@ -109,7 +108,7 @@ class TrainingFigureHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Adds a point to the k-NN curve and writes the figure."""
-        # A validation by itself is no part of a training, and must not overwrite its figure.
+        # A validation outside of training must not overwrite the figure of the training.
         if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
             return
         metrics = metrics or {}
@@ -124,7 +123,7 @@ class TrainingFigureHook(Hook):
         self._write(runner, runner.iter)
 
     def after_train(self, runner: Runner) -> None:
-        """Writes the figure and says where it is."""
+        """Writes the figure and logs its path."""
         curves = self._curves(runner, runner.iter)
         written = self._write(runner, runner.iter)
         parts = [f"k-NN top-1: {summary(curves, self._best_k)}."] if curves.knn else []
@@ -134,7 +133,7 @@ class TrainingFigureHook(Hook):
 
     def _add_point(self, runner: Runner, metrics: Mapping[str, float]) -> None:
         hub, now = runner.message_hub, runner.iter
-        # A second validation of one iteration replaces the first.
+        # A second validation of the same iteration replaces the first.
         record = [point for point in hub.get_info(RECORD, []) if point[0] < now]
         top5 = metrics.get("knn/top5")
         point = (now, float(metrics["knn/top1"]), None if top5 is None else float(top5))
@@ -144,13 +143,14 @@ class TrainingFigureHook(Hook):
     def _curves(self, runner: Runner, done: int) -> TrainingCurves:
         by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
         hub = runner.message_hub
+        bound = hub.log_scalars.get("train/entropy_bound")
         histories = {
             name: hub.log_scalars[f"train/{name}"].data[0]
             for name in CURVES
             if f"train/{name}" in hub.log_scalars
         }
         return TrainingCurves(
-            num_prototypes=dino_model(runner, self).dino_loss.num_prototypes,
+            entropy_bound=float(bound.current()) if bound else None,
             knn=tuple(tuple(point) for point in hub.get_info(RECORD, [])),
             iterations_per_epoch=None if by_iteration else len(runner.train_dataloader),
             **aligned(histories, done),
@@ -165,14 +165,15 @@ class TrainingFigureHook(Hook):
         curves = self._curves(runner, done)
         if not (curves.iteration.size or curves.knn or self._views):
             return False
-        views_seen = dino_model(runner, self).num_global_views
+        all_views = len(self._views[0]) if self._views else 0
+        views_seen = getattr(bare_model(runner), "num_global_views", all_views)
         figure = draw_training_figure(curves, self._views, views_seen)
         try:
             write_training_figure(figure, curves_as_json(curves), self._path(runner))
         except OSError as error:
-            # Days of training are worth more than a picture of them.
+            # Not worth losing days of training for.
             runner.logger.warning(
-                f"The training figure could not be written: {error}. The training goes on."
+                f"The training figure could not be written: {error}. Training continues."
             )
             return False
         return True
@@ -199,18 +200,21 @@ def aligned(histories: Mapping[str, np.ndarray], done: int) -> dict[str, np.ndar
 
 
 def first_views(
-    inputs: Sequence[Tensor | Sequence[Tensor]], num_images: int, bgr: bool
+    inputs: Tensor | Sequence[Tensor | Sequence[Tensor]], num_images: int, bgr: bool
 ) -> list[list[np.ndarray]]:
     """Returns the views of a batch's first images, ready to be shown.
 
     Args:
-        inputs: V views, each a tensor (B, C, H, W) or a list of B tensors (C, H, W).
-        num_images: Number of images, at most.
+        inputs: V views, each a tensor (B, C, H, W) or a list of B tensors (C, H, W); or one tensor
+            (B, C, H, W), of methods with a single view.
+        num_images: Largest number of images.
         bgr: Whether three channels are in the order blue, green, red.
 
     Returns:
-        For each image its V views; nothing where the batch has no list of views.
+        For each image its V views; nothing if the batch has none.
     """
+    if isinstance(inputs, Tensor) and inputs.dim() == 4:
+        inputs = [inputs]
     # The model or its preprocessor says what is wrong with such a batch.
     if not isinstance(inputs, (list, tuple)) or not inputs:
         return []
@@ -274,7 +278,7 @@ def best_k(metrics: Mapping[str, float]) -> int | None:
 
 
 def summary(curves: TrainingCurves, k: int | None) -> str:
-    """Says what the k-NN curve says: the untrained, the last and, if another, the best figure."""
+    """Returns the untrained, the last and, if it differs, the best accuracy in words."""
     untrained = [top1 for done, top1, _ in curves.knn if done == 0]
     trained = [(done, top1) for done, top1, _ in curves.knn if done > 0]
     parts = [f"{untrained[0]:.1f} % untrained"] if untrained else []

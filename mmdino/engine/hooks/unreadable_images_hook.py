@@ -1,4 +1,4 @@
-"""The count of images that could not be read."""
+"""Counting of unreadable training images."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ RECORD = "unreadable_images"
 
 @HOOKS.register_module()
 class UnreadableImagesHook(Hook):
-    """Names each training image that ``ImageFolder`` skipped, and stops when there are too many.
+    """Logs each training image that ``ImageFolder`` skipped, and stops if there are too many.
 
-    The ranks put together what they had to skip every ``interval`` iterations and at the end of
-    each epoch; a single process does so at once. The record is in the checkpoint, so a resumed run
-    goes on counting.
+    Ranks exchange the paths every ``interval`` iterations and at the end of each epoch; a single
+    process logs them at once. The paths are stored in the checkpoint, so counting survives a
+    resume.
 
     Args:
-        limit: Number of different unreadable files that a run may skip.
-        interval: Iterations between two exchanges of the ranks.
+        limit: Maximum number of distinct unreadable files of a run.
+        interval: Iterations between exchanges of the ranks.
 
     Raises:
-        ValueError: If an argument is out of range, or from the run when the limit is exceeded.
+        ValueError: If an argument is out of range, or, from the run, if the limit is exceeded.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.UnreadableImagesHook", limit=100)]
@@ -36,8 +36,8 @@ class UnreadableImagesHook(Hook):
     def __init__(self, limit: int = 100, interval: int = 50) -> None:
         if limit < 0 or interval < 1:
             raise ValueError(
-                f"UnreadableImagesHook got limit={limit} and interval={interval}; the limit may "
-                "not be negative, the interval must be at least 1."
+                f"invalid limit={limit}, interval={interval} of UnreadableImagesHook: expected a "
+                "limit of at least 0 and an interval of at least 1."
             )
         self.limit = limit
         self.interval = interval
@@ -50,7 +50,7 @@ class UnreadableImagesHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Takes up what the batch says it had to skip."""
+        """Collects the paths that were skipped for this batch."""
         for sample in data_batch.get("data_samples") or []:
             self._skipped += sample.get("skipped_paths", ())
         if (
@@ -70,10 +70,10 @@ class UnreadableImagesHook(Hook):
         record += new
         runner.message_hub.update_info(RECORD, record)
         for path in new:
-            runner.logger.warning(f"Skipped an image that cannot be read: {path}")
+            runner.logger.warning(f"Skipped unreadable image: {path}")
         if len(record) > self.limit:
             raise ValueError(
                 f"{len(record)} training images could not be read, more than the limit of "
-                f"{self.limit}. The last was {record[-1]}. Repair or remove the files named in the "
-                "log, or raise limit in dict(type='mmdino.UnreadableImagesHook', limit=...)."
+                f"{self.limit}; the last was {record[-1]}. Repair or remove the files named in the "
+                "log, or increase limit in dict(type='mmdino.UnreadableImagesHook', limit=...)."
             )

@@ -19,16 +19,16 @@ from mmdino.weights.pretrained import pretrained_cfg
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """mmengine's ``EpochBasedTrainLoop`` whose resumed runs equal uninterrupted ones.
 
-    mmengine repeats an epoch from its beginning if the checkpoint was written within it. This loop
-    goes on with the next batch, which ``EpochSampler`` makes possible without reading the ones
+    mmengine repeats an epoch from its start if the checkpoint was written within it. This loop
+    continues with the next batch, which ``EpochSampler`` makes possible without reading the ones
     before. It also gives the sampler the seed of the resumed run, and ends an accumulation with the
-    epoch, so that no gradient waits while a checkpoint is written between epochs.
+    epoch, so that no gradient is pending when a checkpoint is written between epochs.
 
     Args:
         *args: Arguments of ``EpochBasedTrainLoop``.
-        val_at_start: Whether to validate before the first iteration. By default it does where
-            weights were loaded (``load_from``, or an ``init_cfg`` of the backbone), so that a later
-            drop shows; True gives the figure of an untrained network too.
+        val_at_start: Whether to validate before the first iteration. By default only if weights
+            were loaded (``load_from``, or an ``init_cfg`` of the backbone), so that a later drop
+            shows; True evaluates an untrained network too.
         **kwargs: Arguments of ``EpochBasedTrainLoop``.
 
     Example:
@@ -52,7 +52,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return super().run()
 
     def run_epoch(self) -> None:
-        """Runs what is left of the current epoch."""
+        """Runs the rest of the current epoch."""
         # Here and not in run(), so that hooks have seen before_train.
         if self._iter == 0 and self.runner.val_loop is not None and self._validates_at_start():
             self.runner.val_loop.run()

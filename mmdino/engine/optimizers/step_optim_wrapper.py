@@ -1,9 +1,13 @@
-"""mmengine's optimiser wrapper with per-tensor clipping."""
+"""mmengine's optimiser wrapper with per-tensor clipping and mixed precision on any device."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Literal
 
+import torch
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
@@ -14,35 +18,48 @@ from mmdino.registry import OPTIM_WRAPPERS
 
 KERNEL_OPTIONS = ("fused", "foreach")
 """Options of torch's optimisers that change how they compute, not what."""
+AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Type that autocast computes in for each precision; None for no autocast."""
 
 
 @OPTIM_WRAPPERS.register_module()
 class StepOptimWrapper(OptimWrapper):
-    """``OptimWrapper`` that can clip each tensor by itself and says when it took a step.
+    """``OptimWrapper`` that can clip each tensor separately and tells whether it took a step.
+
+    It trains in mixed precision too. mmengine's ``AmpOptimWrapper`` needs an accelerator and does
+    not tell that its scaler skipped a step, after which teacher and centre must not move.
 
     Args:
         optimizer: The optimiser.
-        accumulative_counts: Micro-batches an optimiser step.
+        accumulative_counts: Micro-batches in an optimiser step.
         clip_grad: As in mmengine, or ``dict(type="per_tensor", max_norm=3.0)`` to bound the norm of
-            each gradient by itself (the paper's implementation has 3.0). The norm over all
+            each gradient separately (3.0 in the paper's implementation). The norm over all
             gradients before clipping is logged as ``grad_norm``, the number of tensors clipped as
             ``clipped_tensors``.
+        precision: "float32" computes without autocast, "bfloat16" and "float16" under autocast,
+            float16 with loss scaling. "auto" is bfloat16 where the device computes with it, else
+            float16. The weights keep their own type.
+        loss_scale: For float16: "dynamic", a fixed number, or the arguments of
+            ``torch.amp.GradScaler``.
 
     Attributes:
-        epoch_length: Micro-batches an epoch, where an accumulation ends with the epoch;
-            ``ResumableTrainLoop`` sets it. None lets it run on into the next, as mmengine does.
+        dtype: Type that autocast computes in; None where there is none.
+        epoch_length: Micro-batches in an epoch, where an accumulation ends with the epoch;
+            ``ResumableTrainLoop`` sets it. None lets it continue into the next, as in mmengine.
         shard_group: Ranks that each hold a part of every parameter; ``StudentTeacherFSDPStrategy``
             sets it.
         step_taken: Whether the last micro-batch made the optimiser move the weights.
 
     Raises:
-        ValueError: If the per-tensor norm is missing or not positive.
+        ValueError: If the per-tensor norm is missing or not positive, or the precision or the loss
+            scale is unknown.
 
     Example:
         >>> optim_wrapper = dict(
         ...     type="mmdino.StepOptimWrapper",
         ...     optimizer=dict(type="AdamW", lr=0.0005, weight_decay=0.04),
-        ...     clip_grad=dict(type="per_tensor", max_norm=3.0))
+        ...     clip_grad=dict(type="per_tensor", max_norm=3.0),
+        ...     precision="auto")
     """
 
     def __init__(
@@ -50,6 +67,8 @@ class StepOptimWrapper(OptimWrapper):
         optimizer: Optimizer,
         accumulative_counts: int = 1,
         clip_grad: dict | None = None,
+        precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
+        loss_scale: str | float | dict = "dynamic",
     ) -> None:
         self.step_taken = False
         self.epoch_length: int | None = None
@@ -59,11 +78,42 @@ class StepOptimWrapper(OptimWrapper):
             self.per_tensor_norm = _per_tensor_norm(clip_grad)
             clip_grad = None
         super().__init__(optimizer, accumulative_counts, clip_grad)
-        # mmengine keeps an unscaled copy of the settings to log beside groups of several rates.
-        # All groups have one rate here, and the copy would miss its scaling to the batch.
+        # mmengine keeps an unscaled copy of the settings to log with groups of several rates.
+        # The copy would miss the scaling of the rates to the batch.
         self.base_param_settings = None
         # A step counts once the optimiser has run; a gradient scaler may keep it from running.
         optimizer.register_step_post_hook(self._note_step)
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        self.device_type = next(parameters).device.type
+        self.dtype = autocast_dtype(precision, self.device_type)
+        self.fixed_scale = float(loss_scale) if isinstance(loss_scale, (int, float)) else None
+        # A scaler that is not enabled does nothing.
+        self.loss_scaler = torch.amp.GradScaler(
+            self.device_type,
+            enabled=self.dtype is torch.float16,
+            **_scaler_arguments(loss_scale),
+        )
+        if self.dtype is not None:
+            print_log(f"Mixed precision: {self.dtype} on {self.device_type}.", logger="current")
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether gradients may overflow, in which case the step is skipped."""
+        return self.loss_scaler.is_enabled()
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocasts as configured, and keeps gradients local until the accumulation is complete."""
+        if self.dtype is None:
+            autocast = nullcontext()
+        else:
+            autocast = torch.autocast(self.device_type, dtype=self.dtype)
+        with super().optim_context(model), autocast:
+            yield
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Runs the backward pass of the scaled loss."""
+        super().backward(self.loss_scaler.scale(loss), **kwargs)
 
     def update_params(self, *args: Any, **kwargs: Any) -> None:
         """Runs the backward pass and, where the accumulation is complete, the step."""
@@ -71,9 +121,9 @@ class StepOptimWrapper(OptimWrapper):
         super().update_params(*args, **kwargs)
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Notes where the run stands and where it ends, in micro-batches.
+        """Sets the number of micro-batches that are done and that of the whole run.
 
-        Without mmengine's warning of lost gradients, which knows nothing of epochs; the loop warns.
+        mmengine's warning of lost gradients, which ignores epochs, is left to the loop.
         """
         self._inner_count = init_counts
         self._max_counts = max_counts
@@ -99,7 +149,7 @@ class StepOptimWrapper(OptimWrapper):
         return loss / size
 
     def is_within_step(self) -> bool:
-        """Returns whether micro-batches wait for their optimiser step."""
+        """Returns whether gradients are accumulated for a step that has not been taken."""
         if self.epoch_length is None:
             return self._inner_count % self._accumulative_counts != 0
         return self._window(self._inner_count)[0] != 0
@@ -109,18 +159,31 @@ class StepOptimWrapper(OptimWrapper):
         return place == size - 1
 
     def _window(self, iteration: int) -> tuple[int, int]:
-        """Place of a micro-batch within its step, and the number of micro-batches of that step."""
+        """Index of a micro-batch within its step, and the number of micro-batches of that step."""
         place = iteration % self.epoch_length
         start = place - place % self._accumulative_counts
         return place - start, min(self._accumulative_counts, self.epoch_length - start)
 
     def step(self, **kwargs: Any) -> None:
-        """Clips the gradients and runs the optimiser."""
+        """Unscales and clips the gradients, and runs the optimiser unless they overflowed."""
+        self.loss_scaler.unscale_(self.optimizer)
         self.clip_gradients()
-        self.optimizer.step(**kwargs)
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update(self.fixed_scale)
+
+    def state_dict(self) -> dict:
+        """Returns the optimiser's state and, under "loss_scaler", the scaler's."""
+        return {**super().state_dict(), "loss_scaler": self.loss_scaler.state_dict()}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Loads what ``state_dict`` returned, but not by which kernel that run computed."""
+        """Loads what :meth:`state_dict` returned, but not by which kernel that run computed.
+
+        The state may be that of a run in another precision, with or without a scaler.
+        """
+        state_dict = dict(state_dict)
+        scaler_state = state_dict.pop("loss_scaler", None)
+        if scaler_state and self.scales_loss:
+            self.loss_scaler.load_state_dict(scaler_state)
         groups = [dict(group) for group in state_dict.get("param_groups", [])]
         for loaded, own in zip(groups, self.optimizer.param_groups, strict=False):
             loaded.update({option: own[option] for option in KERNEL_OPTIONS if option in own})
@@ -140,6 +203,37 @@ class StepOptimWrapper(OptimWrapper):
         # A fused optimiser runs even where the scaler found an overflow, and then does nothing.
         overflow = getattr(optimizer, "found_inf", None)
         self.step_taken = overflow is None or not bool(overflow)
+
+
+def autocast_dtype(precision: str, device_type: str) -> torch.dtype | None:
+    """Returns the type that autocast computes in on a kind of device; None for no autocast.
+
+    Raises:
+        ValueError: If the precision is unknown.
+    """
+    if precision == "auto":
+        # GPUs before Ampere only emulate bfloat16, which is slower than float32.
+        emulated = device_type == "cuda" and not torch.cuda.is_bf16_supported(False)
+        precision = "float16" if emulated else "bfloat16"
+    if precision not in AUTOCAST_DTYPES:
+        raise ValueError(
+            f"StepOptimWrapper got precision={precision!r}; it must be one of "
+            f"{[*AUTOCAST_DTYPES, 'auto']}."
+        )
+    return AUTOCAST_DTYPES[precision]
+
+
+def _scaler_arguments(loss_scale: str | float | dict) -> dict[str, Any]:
+    if isinstance(loss_scale, dict):
+        return dict(loss_scale)
+    if loss_scale == "dynamic":
+        return {}
+    if isinstance(loss_scale, (int, float)) and loss_scale > 0:
+        return {"init_scale": float(loss_scale)}
+    raise ValueError(
+        f"StepOptimWrapper got loss_scale={loss_scale!r}; it must be 'dynamic', a number above 0, "
+        "or a dict with the arguments of torch.amp.GradScaler."
+    )
 
 
 def _per_tensor_norm(clip_grad: dict) -> float:

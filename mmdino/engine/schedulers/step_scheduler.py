@@ -13,17 +13,17 @@ from mmdino.schedules import step_of
 class StepScheduler(_ParamScheduler):
     """Sets a parameter of the optimiser's groups to a function of the optimiser step.
 
-    mmengine's schedulers multiply the value of the step before: a warm-up cannot start at 0, errors
-    add up, and with accumulation they move on every micro-batch. This one computes each value from
-    the step alone; all micro-batches of a step have the same.
+    mmengine's schedulers multiply the value of the previous step: a warm-up cannot start at 0,
+    errors accumulate, and with accumulation they advance every micro-batch. This one computes each
+    value from the step alone; it is the same for all micro-batches of a step.
 
     Args:
         optimizer: The optimiser wrapper.
         param_name: Key of the groups.
         end: Length of the run, in micro-batches. The runner fills it in.
         last_step: As in mmengine.
-        by_epoch: Whether lengths are in epochs, as the runner takes them where a config does not
-            say. Must be False here; a config says ``by_epoch=True, convert_to_iter_based=True``.
+        by_epoch: Whether lengths are in epochs, mmengine's default. Must be False here; a config
+            has ``by_epoch=True, convert_to_iter_based=True``.
         verbose: Not used.
 
     Raises:
@@ -45,7 +45,7 @@ class StepScheduler(_ParamScheduler):
         if by_epoch:
             raise ValueError(
                 f"{type(self).__name__} changes its value every optimiser step. Add "
-                "convert_to_iter_based=True to its config, or say by_epoch=False and give lengths "
+                "convert_to_iter_based=True to its config, or set by_epoch=False and give lengths "
                 "in iterations."
             )
         super().__init__(optimizer, param_name, 0, end, last_step, False, verbose)
@@ -91,7 +91,7 @@ class StepScheduler(_ParamScheduler):
         self.step()
 
     def step(self) -> None:
-        """Moves on by one micro-batch."""
+        """Advances by one micro-batch."""
         self._global_step += 1
         self.apply()
 

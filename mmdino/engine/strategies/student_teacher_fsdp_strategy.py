@@ -1,4 +1,4 @@
-"""mmengine's FSDP strategy for DINO."""
+"""mmengine's FSDP strategy for a student and its teacher."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
-from mmdino.engine.optimizers import DINOAmpOptimWrapper, StepOptimWrapper
+from mmdino.engine.optimizers import StepOptimWrapper
 from mmdino.engine.sharding import filled_optimizer_state, sharding_units
-from mmdino.models import DINO
 from mmdino.registry import STRATEGIES
 
 SHARDING = "FULL_SHARD"
@@ -26,10 +25,10 @@ SHARDING = "FULL_SHARD"
 class StudentTeacherFSDPStrategy(FSDPStrategy):
     """Spreads parameters, gradients and optimiser state of student and teacher over the ranks.
 
-    It is mmengine's ``FSDPStrategy``, for its ``FlexibleRunner``, with what DINO needs: student and
-    teacher cut at the same places, parameter groups by the shapes of whole parameters, per-tensor
-    clipping by the norms of whole gradients. Checkpoints are whole and have the names of any other
-    run's, so that every tool reads them and a run without sharding loads their weights.
+    mmengine's ``FSDPStrategy``, for its ``FlexibleRunner``, with student and teacher cut at the
+    same places, parameter groups by unsharded shapes, and per-tensor clipping by the norms of
+    unsharded gradients. Checkpoints are unsharded and have the names of any other run's, so that
+    every tool reads them and a run without sharding loads their weights.
 
     Args:
         model_wrapper: Arguments of ``MMFullyShardedDataParallel``, such as ``limit_all_gathers``.
@@ -40,7 +39,7 @@ class StudentTeacherFSDPStrategy(FSDPStrategy):
         ValueError: If ``model_wrapper`` has an argument that does not work with a teacher, the run
             has one process only, the model is compiled, or the optimiser wrapper cannot work on
             parts of gradients.
-        TypeError: If the model is not DINO or the optimiser wrapper not of this project.
+        TypeError: If the model or the optimiser wrapper is not of this project.
 
     Example:
         >>> runner_type = "FlexibleRunner"
@@ -63,10 +62,10 @@ class StudentTeacherFSDPStrategy(FSDPStrategy):
                 "Start it with tools/dist_train.sh CONFIG GPUS or tools/slurm_train.sh, or leave "
                 "out runner_type and strategy."
             )
-        if not isinstance(model, DINO):
+        if not hasattr(model, "networks"):
             raise TypeError(
-                "StudentTeacherFSDPStrategy shards a model of type 'mmdino.DINO', but the run has "
-                f"a {type(model).__name__}. Use strategy=dict(type='FSDPStrategy')."
+                "StudentTeacherFSDPStrategy shards the networks of a method of mmdino, but the run "
+                f"has a {type(model).__name__}. Use strategy=dict(type='FSDPStrategy')."
             )
         if model.is_compiled:
             raise ValueError(
@@ -92,7 +91,7 @@ class StudentTeacherFSDPStrategy(FSDPStrategy):
         return built
 
     def optim_state_dict(self) -> dict:
-        """Returns the whole optimiser state, by names, on rank 0; an empty dict elsewhere."""
+        """Returns the unsharded optimiser state, by names, on rank 0; an empty dict elsewhere."""
         optimizer = self.optim_wrapper.optimizer
         return FullyShardedDataParallel.optim_state_dict(
             self.model, optimizer, filled_optimizer_state(optimizer)
@@ -126,17 +125,17 @@ def _refuse_unusable(model_wrapper: dict) -> None:
 def _refuse_partial_gradients(optim_wrapper: BaseOptimWrapper) -> None:
     if not isinstance(optim_wrapper, StepOptimWrapper):
         raise TypeError(
-            f"The optim_wrapper is a {type(optim_wrapper).__name__}, which takes each rank's part "
-            "of a gradient for the whole. Use optim_wrapper = dict(type='mmdino.StepOptimWrapper', "
-            "...), or 'mmdino.DINOAmpOptimWrapper'."
+            f"The optim_wrapper is a {type(optim_wrapper).__name__}, which would treat a rank's "
+            "shard of a gradient as the gradient. Use optim_wrapper = "
+            "dict(type='mmdino.StepOptimWrapper', ...)."
         )
     if optim_wrapper.clip_grad_kwargs:
         raise ValueError(
             f"clip_grad={optim_wrapper.clip_grad_kwargs} would clip by the norm of one rank's part "
             "of the gradients. Use clip_grad=dict(type='per_tensor', max_norm=3.0)."
         )
-    if isinstance(optim_wrapper, DINOAmpOptimWrapper) and optim_wrapper.loss_scaler.is_enabled():
+    if optim_wrapper.scales_loss:
         raise ValueError(
-            "float16 with sharded gradients would have each rank decide by itself whether to skip "
-            "a step. Use optim_wrapper.dtype='bfloat16', which needs no loss scaling."
+            "float16 with sharded gradients would have each rank decide alone whether to skip "
+            "a step. Use optim_wrapper.precision='bfloat16', which needs no loss scaling."
         )

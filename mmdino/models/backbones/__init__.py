@@ -1,7 +1,8 @@
 """Backbones. Any backbone of mmpretrain works too."""
 
+from mmdino.models.backbones.features import Features
 from mmdino.models.backbones.frozen import FrozenBackbone
 from mmdino.models.backbones.resnet import ResNet
 from mmdino.models.backbones.vision_transformer import VisionTransformer
 
-__all__ = ["FrozenBackbone", "ResNet", "VisionTransformer"]
+__all__ = ["Features", "FrozenBackbone", "ResNet", "VisionTransformer"]

@@ -1,4 +1,4 @@
-"""A backbone whose features are taken as they are."""
+"""A backbone that is not trained."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class FrozenBackbone(BaseModule):
-    """Runs a backbone in eval mode and without gradients, whatever mode the model is in.
+    """Runs a backbone in eval mode and without gradients, in any mode of the model.
 
-    No stochastic depth, no dropout, batch norms with their running statistics, which do not move:
-    the features of an image are the same in training and in testing. Nothing is kept for a backward
-    pass, so memory is that of inference. Fits where mmpretrain and mmsegmentation take a backbone.
+    There is no stochastic depth and no dropout, and batch norms use their running statistics, which
+    stay constant. Memory is that of inference. For models of mmpretrain and mmsegmentation.
 
     Args:
-        backbone: Config of the backbone; its ``init_cfg`` says where the weights come from.
+        backbone: Config of the backbone, with ``init_cfg`` for its weights.
 
     Example:
         >>> model = dict(

@@ -1,4 +1,4 @@
-"""mmpretrain's ResNet, which refuses pretrained weights that do not fit."""
+"""mmpretrain's ResNet with torchvision's initialisation and strict loading."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
 @MODELS.register_module()
 class ResNet(MMPretrainResNet):
-    """mmpretrain's ``ResNet``, started like torchvision's, which the authors used.
+    """mmpretrain's ``ResNet``, initialised like torchvision's, which the authors used.
 
-    Parameters, their names and all options are mmpretrain's. What differs: the last batch norm of a
-    block starts from 1, and an ``init_cfg`` of type ``Pretrained`` reads every file that
-    :func:`load_pretrained` reads and must match whole.
+    It differs in two defaults: the last batch norm of a block is initialised to 1, and an
+    ``init_cfg`` of type ``Pretrained`` is loaded by :func:`load_pretrained`, which requires all
+    tensors to match.
 
     Args:
         depth: Depth; 50 in the paper.
-        zero_init_residual: Whether the last batch norm of each block starts from 0.
-        **kwargs: mmpretrain's other arguments.
+        zero_init_residual: Whether to initialise the last batch norm of each block to 0.
+        **kwargs: Other arguments of mmpretrain's ``ResNet``.
 
     Example:
         >>> backbone = dict(
@@ -33,7 +33,7 @@ class ResNet(MMPretrainResNet):
         super().__init__(depth=depth, zero_init_residual=zero_init_residual, **kwargs)
 
     def init_weights(self) -> None:
-        """Initialises the weights, or loads what ``init_cfg`` names."""
+        """Initialises the weights, or loads those of ``init_cfg``."""
         pretrained = pretrained_cfg(self.init_cfg)
         if pretrained is None:
             super().init_weights()

@@ -1,4 +1,4 @@
-"""mmpretrain's ViT with the reference's initialisation and position-embedding scale."""
+"""The vision transformer."""
 
 from __future__ import annotations
 
@@ -6,56 +6,78 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from mmcv.cnn.bricks import DropPath
+from mmcv.cnn.bricks.transformer import PatchEmbed
+from mmengine.model import BaseModule
 from mmpretrain.models import VisionTransformer as MMPretrainVisionTransformer
-from mmpretrain.models.utils import MultiheadAttention
-from mmpretrain.models.utils.attention import scaled_dot_product_attention as mmpretrain_attention
+from mmpretrain.models.utils import build_norm_layer
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from mmdino.models.backbones.features import Features
 from mmdino.models.layers import (
-    SelfAttention,
-    StochasticDepth,
-    at_least_float32,
-    fastest_attention,
+    NO_POSITIONS,
+    RelativePositions,
+    TransformerBlock,
+    interpolate_pos_embed,
 )
 from mmdino.registry import MODELS
 from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
+ARCHS: dict[str, dict[str, int]] = MMPretrainVisionTransformer.arch_zoo
+OUT_TYPES = ("cls_token", "featmap", "raw", "features")
+
 
 @MODELS.register_module()
-class VisionTransformer(MMPretrainVisionTransformer):
-    """mmpretrain's ``VisionTransformer``, computing what the authors' network computes.
+class VisionTransformer(BaseModule):
+    """ViT as the authors of DINO have it (Dosovitskiy et al. 2021; Caron et al. 2021).
 
-    Parameters, their names and all options are mmpretrain's, so weights move freely between the
-    two. What differs: linear weights start from a truncated normal of deviation 0.02 with biases 0;
-    position embeddings are interpolated in the precision they have, with the reference's scale;
-    sizes that do not fit are refused; an ``init_cfg`` of type ``Pretrained`` reads every file that
-    :func:`load_pretrained` reads and must match whole.
+    Parameters have the names of mmpretrain's ``VisionTransformer``, so weights move freely between
+    the two. Linear weights start from a truncated normal of deviation 0.02, biases from 0.
+
+    The tokens of an image are, in this order, the class token, the registers and the patches.
 
     Args:
-        arch: As in mmpretrain. DINO's ViT-S is ``"deit-small"`` (384 wide, 12 deep): mmpretrain's
-            ``"small"`` is another network, 768 wide and 8 deep. ViT-Ti is ``"deit-tiny"``, ViT-B
-            ``"deit-base"``.
+        arch: Name in mmpretrain's ``VisionTransformer.arch_zoo``, or a dict with ``embed_dims``,
+            ``num_layers``, ``num_heads`` and ``feedforward_channels``. DINO's ViT-S is
+            ``"deit-small"`` (384 wide, 12 deep): mmpretrain's ``"small"`` is another network, 768
+            wide and 8 deep. ViT-Ti is ``"deit-tiny"``, ViT-B ``"deit-base"``.
         img_size: Size the position embeddings are learned for, an int or (height, width).
         patch_size: Side of a patch in pixels.
+        in_channels: Channels of an image.
+        out_indices: Blocks whose output is returned; -1 is the last.
+        out_type: What an output is: ``"cls_token"`` (B, D), ``"featmap"`` (B, D, h, w), ``"raw"``
+            all tokens (B, N, D), or ``"features"`` (:class:`Features`).
+        norm_outputs: Whether the final norm acts on the output of every block in ``out_indices``,
+            as the authors' linear evaluation has it, and not of the last block alone.
+        final_norm: Whether there is a final norm.
+        pre_norm: Whether tokens are normalised before the first block, as in CLIP. The patch
+            embedding then has no bias.
+        qkv_bias: Whether queries, keys and values have a bias.
+        drop_rate: Dropout of embedded tokens, attention outputs and feed-forward networks.
+        drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
+        layer_scale_init_value: Initial value of the blocks' LayerScale; 0 for none.
+        norm_cfg: Config of the norms.
+        num_registers: Number R of register tokens (Darcet et al. 2024).
+        mask_token: Whether there is a token that stands in for masked patches.
+        learned_positions: Whether learned position embeddings are added to the tokens.
         pos_embed_offset: Added to the target grid when embeddings are interpolated: the scale is
             (grid + offset) / source grid. The authors' weights are trained with 0.1; 0 gives
             mmpretrain's scale.
-        norm_outputs: Whether the final norm acts on the output of every block in ``out_indices``,
-            as the authors' linear evaluation has it, and not of the last block alone.
+        interpolate_mode: Interpolation of ``torch.nn.functional.interpolate`` for embeddings.
+        position_encoding: Config of a module that maps a grid to :class:`RelativePositions`, which
+            act in the attention of every block.
+        frozen_stages: Number of first blocks that are frozen, with all before them; 0 or less
+            freezes nothing.
         with_cp: Whether a training pass keeps the input of each block alone and computes the rest
-            again in the backward pass: less memory for a third more time. The gradients are the
-            same.
-        attention: "fastest" for :func:`fastest_attention`, or "fused" for torch's fused kernel
-            everywhere, as in mmpretrain. They differ on CPUs alone, by rounding.
-        **kwargs: mmpretrain's other arguments.
+            again in the backward pass: less memory for a third more time, equal gradients.
+        init_cfg: mmengine's initialisation config. Of type ``Pretrained`` it takes every file that
+            :func:`load_pretrained` reads, and all tensors must match.
 
     Raises:
-        ValueError: If the image is no multiple of the patch, here or when it comes, if ``arch`` or
-            ``attention`` is unknown, or if there is no final norm for ``norm_outputs``.
+        ValueError: If the image size is no multiple of the patch, ``arch``, ``out_type`` or an
+            index is unknown, or there is no final norm for ``norm_outputs``.
 
     Example:
         >>> backbone = dict(
@@ -68,157 +90,230 @@ class VisionTransformer(MMPretrainVisionTransformer):
         arch: str | dict = "deit-small",
         img_size: int | Sequence[int] = 224,
         patch_size: int = 16,
-        pos_embed_offset: float = 0.1,
+        in_channels: int = 3,
+        out_indices: int | Sequence[int] = -1,
+        out_type: Literal["cls_token", "featmap", "raw", "features"] = "cls_token",
         norm_outputs: bool = False,
+        final_norm: bool = True,
+        pre_norm: bool = False,
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float = 0.0,
+        norm_cfg: dict | None = None,
+        num_registers: int = 0,
+        mask_token: bool = False,
+        learned_positions: bool = True,
+        pos_embed_offset: float = 0.1,
+        interpolate_mode: str = "bicubic",
+        position_encoding: dict | None = None,
+        frozen_stages: int = -1,
         with_cp: bool = False,
-        attention: Literal["fastest", "fused"] = "fastest",
-        **kwargs: Any,
+        init_cfg: dict | None = None,
     ) -> None:
-        sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-        if patch_size < 1 or any(side < patch_size or side % patch_size for side in sides):
+        super().__init__(init_cfg)
+        norm_cfg = norm_cfg or {"type": "LN", "eps": 1e-6}
+        self.arch_settings = _settings(arch)
+        self.embed_dims = self.arch_settings["embed_dims"]
+        self.num_layers = self.arch_settings["num_layers"]
+        self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        _check_size(self.img_size, patch_size)
+        if out_type not in OUT_TYPES:
             raise ValueError(
-                f"VisionTransformer got img_size={img_size} and patch_size={patch_size}; each "
-                "side of the image must be a multiple of the patch."
+                f"VisionTransformer got out_type={out_type!r}; it must be one of {OUT_TYPES}."
             )
-        if isinstance(arch, str) and arch.lower() not in self.arch_zoo:
-            raise ValueError(
-                f"VisionTransformer got arch={arch!r}; known are {sorted(self.arch_zoo)}, or "
-                "give a dict with embed_dims, num_layers, num_heads and feedforward_channels."
-            )
-        if attention not in ("fastest", "fused"):
-            raise ValueError(
-                f"VisionTransformer got attention={attention!r}; it must be 'fastest' or 'fused'."
-            )
-        super().__init__(arch=arch, img_size=img_size, patch_size=patch_size, **kwargs)
-        if norm_outputs and not self.final_norm:
+        if norm_outputs and not final_norm:
             raise ValueError(
                 "VisionTransformer got norm_outputs=True with final_norm=False, so there is no "
                 "norm for the outputs. Leave out final_norm=False."
             )
-        self.pos_embed_offset = pos_embed_offset
+        self.out_type = out_type
+        self.out_indices = _indices(out_indices, self.num_layers)
         self.norm_outputs = norm_outputs
+        self.final_norm = final_norm
+        self.pos_embed_offset = pos_embed_offset
+        self.interpolate_mode = interpolate_mode
+        self.frozen_stages = frozen_stages
         self.with_cp = with_cp
-        for layer in self.layers:
-            # mmpretrain's block builds its attention itself.
-            if type(layer.attn) is MultiheadAttention:
-                layer.attn.__class__ = SelfAttention
-            # With a scale of its own mmpretrain has put a function of its own there.
-            replaceable = layer.attn.scaled_dot_product_attention is mmpretrain_attention
-            if attention == "fastest" and replaceable:
-                layer.attn.scaled_dot_product_attention = fastest_attention
-        for module in list(self.modules()):
-            for name, child in module.named_children():
-                if type(child) is DropPath:
-                    # mmpretrain has NumPy's numbers here, on which torch.compile breaks its graph.
-                    setattr(module, name, StochasticDepth(float(child.drop_prob)))
-        self._init_like_reference()
+        self.num_extra_tokens = 1 + num_registers
+
+        # The names of mmpretrain's parameters, and their order, which optimiser states go by.
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        self.patch_resolution = tuple(side // patch_size for side in self.img_size)
+        places = math.prod(self.patch_resolution)
+        self.pos_embed = (
+            nn.Parameter(torch.zeros(1, 1 + places, self.embed_dims)) if learned_positions else None
+        )
+        self.register_tokens = (
+            nn.Parameter(torch.zeros(1, num_registers, self.embed_dims)) if num_registers else None
+        )
+        self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dims)) if mask_token else None
+        self.patch_embed = PatchEmbed(
+            in_channels=in_channels,
+            embed_dims=self.embed_dims,
+            kernel_size=patch_size,
+            stride=patch_size,
+            padding=0,
+            bias=not pre_norm,
+        )
+        self.drop_after_pos = nn.Dropout(drop_rate)
+        rates = np.linspace(0, drop_path_rate, self.num_layers).tolist()
+        self.layers = nn.ModuleList(
+            TransformerBlock(
+                self.embed_dims,
+                self.arch_settings["num_heads"],
+                self.arch_settings["feedforward_channels"],
+                rate,
+                norm_cfg,
+                qkv_bias,
+                drop_rate,
+                layer_scale_init_value,
+            )
+            for rate in rates
+        )
+        self.pre_norm = build_norm_layer(norm_cfg, self.embed_dims) if pre_norm else nn.Identity()
+        if final_norm:
+            self.ln1 = build_norm_layer(norm_cfg, self.embed_dims)
+        self.position_encoding = MODELS.build(position_encoding) if position_encoding else None
+        self._register_load_state_dict_pre_hook(self._resize_loaded_positions)
+        self._initialise()
+        self._freeze()
 
     def init_weights(self) -> None:
-        """Initialises the weights like the reference, or as ``init_cfg`` says."""
+        """Initialises the weights as the authors do, or as ``init_cfg`` says."""
         pretrained = pretrained_cfg(self.init_cfg)
         if pretrained is not None:
             load_pretrained(self, pretrained)
             return
         super().init_weights()
         if not self.init_cfg:
-            self._init_like_reference()
+            self._initialise()
 
-    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Resizes position embeddings that are loaded, as the forward pass does for an image."""
-        name = f"{prefix}pos_embed"
-        came = state_dict.get(name)
-        if self.cls_token is None or came is None or came.shape[2:] != self.pos_embed.shape[2:]:
-            super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
-            return
-        places = came.shape[1] - self.num_extra_tokens
-        side = math.isqrt(places)
-        if came.shape == self.pos_embed.shape:
-            return
-        if side * side != places:
-            raise ValueError(
-                f"The position embeddings of the file are of {places} patches, which is no square, "
-                f"and the network's of {self.patch_resolution}. Set img_size to that of the "
-                "pretraining; the forward pass resizes for other images."
-            )
-        state_dict[name] = interpolate_pos_embed(
-            came,
-            (side, side),
-            self.patch_resolution,
-            self.num_extra_tokens,
-            self.interpolate_mode,
-            self.pos_embed_offset,
-        )
-
-    def _init_like_reference(self) -> None:
+    def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        if self.cls_token is not None:
-            nn.init.trunc_normal_(self.cls_token, std=0.02)
+        for token in (self.pos_embed, self.cls_token):
+            if token is not None:
+                nn.init.trunc_normal_(token, std=0.02)
+        if self.register_tokens is not None:
+            nn.init.normal_(self.register_tokens, std=1e-6)
 
-    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def _resize_loaded_positions(self, state_dict: dict, prefix: str, *_: Any) -> None:
+        """Resizes position embeddings that are loaded, as the forward pass does for an image."""
+        name = f"{prefix}pos_embed"
+        loaded = state_dict.get(name)
+        if loaded is None or self.pos_embed is None or loaded.shape == self.pos_embed.shape:
+            return
+        if loaded.dim() != 3 or loaded.shape[2:] != self.pos_embed.shape[2:]:
+            return
+        places = loaded.shape[1] - 1
+        side = math.isqrt(places)
+        if side * side != places:
+            raise ValueError(
+                f"The position embeddings of the file are for {places} patches, which form no "
+                f"square, those of the network for a grid of {self.patch_resolution}. Set img_size "
+                "to that of the pretraining; the forward pass resizes them for other images."
+            )
+        state_dict[name] = self._positions(loaded, (side, side), self.patch_resolution)
+
+    def _positions(
+        self, pos_embed: Tensor, source_grid: Sequence[int], target_grid: Sequence[int]
+    ) -> Tensor:
+        return interpolate_pos_embed(
+            pos_embed, source_grid, target_grid, 1, self.interpolate_mode, self.pos_embed_offset
+        )
+
+    def train(self, mode: bool = True) -> VisionTransformer:
+        """Sets the mode of this module; frozen parts stay in eval mode."""
+        super().train(mode)
+        self._freeze()
+        return self
+
+    def _freeze(self) -> None:
+        if self.frozen_stages <= 0:
+            return
+        frozen = [self.patch_embed, self.drop_after_pos, self.pre_norm]
+        frozen += self.layers[: self.frozen_stages]
+        if self.frozen_stages >= self.num_layers and self.final_norm:
+            frozen.append(self.ln1)
+        for module in frozen:
+            module.eval()
+            module.requires_grad_(False)
+        for token in (self.cls_token, self.pos_embed, self.register_tokens, self.mask_token):
+            if token is not None:
+                token.requires_grad_(False)
+
+    def embed(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
         """Returns the tokens (B, N, D) that enter the first block, and the grid of patches.
 
         Args:
             images: Images (B, C, H, W).
+            masks: Patches (B, h * w), bool, that the mask token replaces.
 
         Raises:
-            ValueError: If a side of the images is no multiple of the patch, or smaller than it.
+            ValueError: If a side of the images is no multiple of the patch, or there are masks and
+                no mask token.
         """
-        self._check_size(*images.shape[-2:])
+        _check_size(images.shape[-2:], self.patch_embed.projection.stride[0])
         tokens, grid = self.patch_embed(images)
-        if self.cls_token is not None:
-            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
-        positions = interpolate_pos_embed(
-            self.pos_embed,
-            self.patch_resolution,
-            grid,
-            self.num_extra_tokens,
-            self.interpolate_mode,
-            self.pos_embed_offset,
-        )
-        return self.pre_norm(self.drop_after_pos(tokens + positions)), grid
+        if masks is not None:
+            if self.mask_token is None:
+                raise ValueError(
+                    "VisionTransformer got masks, but it has no mask token. Set mask_token=True."
+                )
+            tokens = torch.where(masks.unsqueeze(-1), self.mask_token.to(tokens.dtype), tokens)
+        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        if self.pos_embed is not None:
+            tokens = tokens + self._positions(self.pos_embed, self.patch_resolution, grid)
+        if self.register_tokens is not None:
+            registers = self.register_tokens.expand(len(tokens), -1, -1)
+            tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
+        return self.pre_norm(self.drop_after_pos(tokens)), grid
 
-    def _check_size(self, height: int, width: int) -> None:
-        # mmcv's patch embedding would pad with zeros and say nothing.
-        patch, step = self.patch_embed.projection.kernel_size, self.patch_embed.projection.stride
-        if height < patch[0] or width < patch[1]:
-            raise ValueError(
-                f"An image of {height} x {width} pixels came, smaller than a patch of {patch[0]} x "
-                f"{patch[1]}. Take it out, or enlarge it in the pipeline (ResizeEdge)."
-            )
-        if height % step[0] or width % step[1]:
-            raise ValueError(
-                f"An image of {height} x {width} pixels came, which does not divide into patches of"
-                f" {step[0]} x {step[1]}. Crop or resize it to multiples in the pipeline; for "
-                f"mmsegmentation set data_preprocessor.test_cfg.size_divisor={step[0]}, which pads "
-                "it and takes the padding off the result."
-            )
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor | Features, ...]:
         """Maps images (B, C, H, W) to the outputs of the blocks in ``out_indices``.
 
-        As in mmpretrain, what an output is depends on ``out_type``: by default the class token
-        (B, D), after the final norm for the last block, or for all with ``norm_outputs``.
+        Args:
+            images: Images (B, C, H, W).
+            masks: Patches (B, h * w), bool, that the mask token replaces.
+
+        Returns:
+            One output of the kind ``out_type`` for each index. That of the last block has passed
+            the final norm, the others have with ``norm_outputs``.
         """
-        tokens, grid = self.embed(images)
+        tokens, grid = self.embed(images, masks)
+        positions = self._relative_positions(grid)
         outputs = []
         for index, layer in enumerate(self.layers):
-            tokens = self._run_block(layer, tokens)
-            last = index == len(self.layers) - 1
+            tokens = self._run_block(layer, tokens, positions)
             if index in self.out_indices:
-                normed = self.final_norm and (last or self.norm_outputs)
-                output = self.ln1(tokens) if normed else tokens
-                outputs.append(self._format_output(output, grid))
+                normed = self.norm_outputs or index == self.num_layers - 1
+                output = self.ln1(tokens) if normed and self.final_norm else tokens
+                outputs.append(self._format(output, grid))
         return tuple(outputs)
 
-    def _run_block(self, layer: nn.Module, tokens: Tensor) -> Tensor:
+    def _relative_positions(self, grid: tuple[int, int]) -> RelativePositions:
+        return NO_POSITIONS if self.position_encoding is None else self.position_encoding(grid)
+
+    def _run_block(
+        self, layer: TransformerBlock, tokens: Tensor, positions: RelativePositions
+    ) -> Tensor:
         if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(layer, tokens, use_reentrant=False)
-        return layer(tokens)
+            return checkpoint(layer, tokens, positions, use_reentrant=False)
+        return layer(tokens, positions)
+
+    def _format(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor | Features:
+        if self.out_type == "raw":
+            return tokens
+        if self.out_type == "cls_token":
+            return tokens[:, 0]
+        patches = tokens[:, self.num_extra_tokens :]
+        if self.out_type == "featmap":
+            return patches.transpose(1, 2).unflatten(2, grid)
+        return Features(tokens[:, 0], tokens[:, 1 : self.num_extra_tokens], patches, tuple(grid))
 
     def intermediate_tokens(self, images: Tensor, num_blocks: int = 1) -> list[Tensor]:
         """Returns all tokens (B, N, D) after each of the last blocks and the final norm.
@@ -227,10 +322,11 @@ class VisionTransformer(MMPretrainVisionTransformer):
             images: Images (B, C, H, W).
             num_blocks: Number of last blocks; the first of the list is the earliest.
         """
-        tokens, _ = self.embed(images)
+        tokens, grid = self.embed(images)
+        positions = self._relative_positions(grid)
         outputs = []
         for layer in self.layers:
-            tokens = layer(tokens)
+            tokens = layer(tokens, positions)
             outputs.append(tokens)
         return [self.ln1(tokens) for tokens in outputs[-num_blocks:]]
 
@@ -238,75 +334,94 @@ class VisionTransformer(MMPretrainVisionTransformer):
         """Returns the attention (B, heads, N, N) of the last block, from each token to each.
 
         Recomputed from queries and keys, since fused attention returns no weights.
+
+        Args:
+            images: Images (B, C, H, W).
         """
-        query, key, _ = self._last_queries_and_keys(images)
-        return (query @ key.transpose(-2, -1)).softmax(-1)
+        query, key, bias, _ = self._last_queries_and_keys(images)
+        scores = query @ key.transpose(-2, -1)
+        return (scores if bias is None else scores + bias).softmax(-1)
 
     def class_token_attention(self, images: Tensor) -> Tensor:
-        """Returns the attention (B, heads, h, w) of the last block from the class token to patches.
+        """Returns the attention (B, heads, h, w) of the class token to each patch.
 
-        The class token's row of :meth:`last_attention`, less what it gives itself, without the
-        other N - 1 rows: at ten thousand tokens those are gigabytes.
+        The class token's row of :meth:`last_attention` without the class token and the registers,
+        and without the memory for all the other rows: N * N numbers a head for large images.
 
         Args:
             images: Images (B, C, h * patch, w * patch).
-
-        Raises:
-            ValueError: If the network has no class token.
         """
-        if self.cls_token is None:
-            raise ValueError(
-                f"{type(self).__name__} was built with with_cls_token=False; there is no class "
-                "token whose attention could be shown."
-            )
-        query, key, grid = self._last_queries_and_keys(images)
-        row = (query[:, :, :1] @ key.transpose(-2, -1)).softmax(-1)
+        query, key, bias, grid = self._last_queries_and_keys(images)
+        scores = query[:, :, :1] @ key.transpose(-2, -1)
+        row = (scores if bias is None else scores + bias[:, :1]).softmax(-1)
         return row[:, :, 0, self.num_extra_tokens :].unflatten(-1, grid)
 
-    def _last_queries_and_keys(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Scaled queries and keys (B, heads, N, width) of the last block; the grid of patches."""
+    def _last_queries_and_keys(
+        self, images: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None, tuple[int, int]]:
+        """Scaled queries and keys (B, heads, N, width) of the last block, its bias, the grid."""
         tokens, grid = self.embed(images)
+        positions = self._relative_positions(grid)
         for layer in self.layers[:-1]:
-            tokens = layer(tokens)
+            tokens = layer(tokens, positions)
         last = self.layers[-1]
-        query, key, _ = (
-            last.attn.qkv(last.ln1(tokens))
-            .unflatten(-1, (3, last.attn.num_heads, last.attn.head_dims))
-            .permute(2, 0, 3, 1, 4)
+        query, key, _ = last.attn.queries_keys_values(last.ln1(tokens), positions)
+        return query * last.attn.head_dims**-0.5, key, positions.bias, grid
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """Returns the layer of a parameter and the number of layers, for layer-wise rates.
+
+        Layer 0 holds the embeddings and tokens, 1 to depth the blocks, and depth + 1 the final norm
+        and every parameter whose name does not begin with ``prefix``.
+
+        Args:
+            param_name: Name of the parameter.
+            prefix: What the names of this backbone's parameters begin with.
+        """
+        num_layers = self.num_layers + 2
+        name = param_name.removeprefix(prefix)
+        if not param_name.startswith(prefix):
+            return num_layers - 1, num_layers
+        if name.startswith("layers."):
+            return int(name.split(".")[1]) + 1, num_layers
+        first = ("cls_token", "pos_embed", "register_tokens", "mask_token", "patch_embed.")
+        return (0 if name.startswith(first) else num_layers - 1), num_layers
+
+
+def _settings(arch: str | dict) -> dict[str, int]:
+    if isinstance(arch, str) and arch.lower() in ARCHS:
+        return ARCHS[arch.lower()]
+    needed = {"embed_dims", "num_layers", "num_heads", "feedforward_channels"}
+    if isinstance(arch, str) or not needed <= set(arch):
+        raise ValueError(
+            f"VisionTransformer got arch={arch!r}; known are {sorted(ARCHS)}, or give a dict with "
+            f"{', '.join(sorted(needed))}."
         )
-        return query * last.attn.head_dims**-0.5, key, grid
+    if arch["embed_dims"] % arch["num_heads"]:
+        raise ValueError(
+            f"VisionTransformer got {arch['num_heads']} heads for a width of "
+            f"{arch['embed_dims']}; arch.embed_dims must be a multiple of arch.num_heads."
+        )
+    return dict(arch)
 
 
-def interpolate_pos_embed(
-    pos_embed: Tensor,
-    source_grid: Sequence[int],
-    target_grid: Sequence[int],
-    num_extra_tokens: int,
-    mode: str = "bicubic",
-    offset: float = 0.1,
-) -> Tensor:
-    """Resizes learned position embeddings to another grid of patches.
+def _indices(indices: int | Sequence[int], num_layers: int) -> tuple[int, ...]:
+    listed = [indices] if isinstance(indices, int) else list(indices)
+    if any(not -num_layers <= index < num_layers for index in listed):
+        raise ValueError(
+            f"VisionTransformer got out_indices={indices}; it has {num_layers} blocks, so an index "
+            f"is {-num_layers} to {num_layers - 1}."
+        )
+    return tuple(index % num_layers for index in listed)
 
-    Args:
-        pos_embed: Embeddings (1, extra + H * W, D) of the source grid (H, W).
-        source_grid: Rows and columns of patches that the embeddings were learned for.
-        target_grid: Rows and columns wanted.
-        num_extra_tokens: Leading tokens without a place, such as the class token.
-        mode: Interpolation of ``torch.nn.functional.interpolate``.
-        offset: Added to the target grid for the scale factor, as the reference does.
 
-    Returns:
-        Embeddings (1, extra + h * w, D).
-    """
-    if tuple(source_grid) == tuple(target_grid):
-        return pos_embed
-    extra, places = pos_embed[:, :num_extra_tokens], pos_embed[:, num_extra_tokens:]
-    places = at_least_float32(places.unflatten(1, tuple(source_grid)).permute(0, 3, 1, 2))
-    scale = [(new + offset) / old for new, old in zip(target_grid, source_grid, strict=True)]
-    if offset:
-        places = functional.interpolate(places, scale_factor=scale, mode=mode)
-    else:
-        places = functional.interpolate(places, size=tuple(target_grid), mode=mode)
-    assert places.shape[-2:] == tuple(target_grid), "the offset must not add a row or a column"
-    places = places.permute(0, 2, 3, 1).flatten(1, 2).to(extra.dtype)
-    return torch.cat([extra, places], dim=1)
+def _check_size(size: Sequence[int], patch: int) -> None:
+    height, width = size
+    if patch < 1 or min(size) < patch or height % patch or width % patch:
+        raise ValueError(
+            f"VisionTransformer got images of {height} x {width} pixels, which do not divide into "
+            f"patches of {patch} x {patch}. Set img_size or patch_size, or crop and resize to "
+            "multiples of the patch in the pipeline (MultiCropTransform, ResizeEdge); for "
+            f"mmsegmentation data_preprocessor.test_cfg.size_divisor={patch} pads images and "
+            "crops the result."
+        )

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmdino.models.layers import WeightNormLinear, at_least_float32, no_autocast
+from mmdino.models.layers import LazyLogits, WeightNormLinear, at_least_float32, no_autocast
 from mmdino.registry import MODELS
 
 
@@ -17,8 +17,9 @@ from mmdino.registry import MODELS
 class DINOHead(BaseModule):
     """Projects a feature to the logits of K prototypes (Caron et al. 2021, appendix C).
 
-    An MLP down to a bottleneck, L2 normalisation, then one direction a prototype. The names of the
-    parameters are those of the authors' checkpoints (``mlp.0.weight``, ``last_layer.weight_v``).
+    An MLP down to a bottleneck, L2 normalisation, then one weight-normalised row a prototype. The
+    names of the parameters are those of the authors' checkpoints (``mlp.0.weight``,
+    ``last_layer.weight_v``).
 
     Args:
         in_channels: Width D of the feature.
@@ -38,8 +39,7 @@ class DINOHead(BaseModule):
         >>> head = dict(type="mmdino.DINOHead", in_channels=384, out_channels=65536)
     """
 
-    # Whether forward() takes a ``score``. Asked of the module, since wrappers hide its class.
-    takes_score = True
+    gives_lazy_logits = True
 
     def __init__(
         self,
@@ -83,26 +83,24 @@ class DINOHead(BaseModule):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def forward(
-        self, x: Tensor, score: Callable[[Tensor, WeightNormLinear], Any] | None = None
-    ) -> Any:
+    def forward(self, x: Tensor, use: Callable[[LazyLogits], Any] | None = None) -> Any:
         """Maps features (B, D) to logits (B, K).
 
         Under autocast the matrix products run in the lower precision, the normalisation does not.
 
         Args:
             x: Features (B, D).
-            score: Called, where given, with what enters the last layer (B, bottleneck) and with the
-                layer, in place of it. That happens in here because wrappers that shard parameters
-                have those of a module at hand in its forward pass only.
+            use: If given, is called with the logits (B, K) before they are computed. That happens
+                in here because wrappers that shard parameters gather those of a module for its
+                forward pass only.
 
         Returns:
-            Logits (B, K), or what ``score`` returns.
+            Logits (B, K), or what ``use`` returns.
         """
         x = self.mlp(x)
         with no_autocast(x):
             x = functional.normalize(at_least_float32(x), dim=-1)
-        return self.last_layer(x) if score is None else score(x, self.last_layer)
+        return self.last_layer(x) if use is None else use(self.last_layer.lazy(x))
 
 
 def _mlp(

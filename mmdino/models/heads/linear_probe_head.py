@@ -1,4 +1,4 @@
-"""Linear classifiers with a learning rate each, trained side by side."""
+"""Linear classifiers with different learning rates, trained together."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 
 @MODELS.register_module()
 class LinearProbeHead(BaseModule):
-    """One linear classifier a learning rate, all trained in one pass over the data.
+    """One linear classifier per learning rate, all trained in one pass over the data.
 
-    The accuracy of a linear evaluation depends much on the rate, and the frozen features are what
-    costs time; so they are computed once for all rates. The classifiers (probes) start from the
-    same weights, get the gradient of their own loss only and never meet, so that each becomes what
-    it would have become alone. ``LinearProbeConstructor`` gives each its rate.
+    The accuracy of a linear evaluation depends on the rate, and the frozen features dominate its
+    cost; so they are computed once for all rates. The classifiers (probes) have equal initial
+    weights and independent gradients, so each is trained as if alone. ``LinearProbeConstructor``
+    sets their learning rates.
 
-    Weights start from a normal distribution of deviation 0.01, biases from 0, as the authors' do.
+    Weights are initialised from N(0, 0.01^2) and biases to 0, as in the authors' code.
 
     Args:
         in_channels: Width D of the feature.
         num_classes: Number C of classes.
-        lrs: Learning rates for a batch of 256 images. The authors' default is 0.001.
+        lrs: Learning rates for a batch of 256 images; the authors' default is 0.001.
 
     Raises:
-        ValueError: If a size or a rate is not positive, or a rate is given twice.
+        ValueError: If a size or a rate is not positive, or a rate is repeated.
 
     Example:
         >>> head = dict(
@@ -49,11 +49,11 @@ class LinearProbeHead(BaseModule):
         rates = tuple(lrs) if isinstance(lrs, (list, tuple)) else (lrs,)
         for name, size in {"in_channels": in_channels, "num_classes": num_classes}.items():
             if size < 1:
-                raise ValueError(f"LinearProbeHead got {name}={size}; it must be at least 1.")
+                raise ValueError(f"invalid {name}={size} of LinearProbeHead: expected at least 1.")
         positive = all(isinstance(rate, Real) and rate > 0 for rate in rates)
         if not rates or not positive or len(set(rates)) < len(rates):
             raise ValueError(
-                f"LinearProbeHead got lrs={lrs}; it needs one or more different numbers above 0."
+                f"invalid lrs={lrs} of LinearProbeHead: expected distinct numbers above 0."
             )
         self.in_channels = in_channels
         self.num_classes = num_classes
@@ -62,7 +62,7 @@ class LinearProbeHead(BaseModule):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Draws the first probe's weights and copies them to the others."""
+        """Initialises the first probe and copies its weights to the others."""
         nn.init.normal_(self.probes[0].weight, std=0.01)
         nn.init.zeros_(self.probes[0].bias)
         for probe in self.probes[1:]:
@@ -77,9 +77,9 @@ class LinearProbeHead(BaseModule):
         feature = feats[-1]
         if feature.shape[1:] != (self.in_channels,):
             raise ValueError(
-                f"LinearProbeHead has in_channels={self.in_channels}, but features of shape "
-                f"{tuple(feature.shape[1:])} came. Set model.head.in_channels to their width: "
-                "blocks x width of the ViT (and once more the width with mean_patch)."
+                f"LinearProbeHead has in_channels={self.in_channels}, but got features of shape "
+                f"{tuple(feature.shape[1:])}. Set model.head.in_channels to their width: blocks x "
+                "width of the ViT, plus the width with mean_patch."
             )
         return torch.stack([probe(feature) for probe in self.probes])
 
@@ -91,23 +91,22 @@ class LinearProbeHead(BaseModule):
             data_samples: Samples of the B images, with ``gt_label``.
 
         Returns:
-            ``loss``, the sum of the probes' mean cross-entropies, and ``lowest_ce``, the least. A
-            probe that has diverged counts as undecided in the loss, and as wrong in a prediction.
+            ``loss``, the sum of the probes' mean cross-entropies, and ``lowest_ce``, their minimum.
 
         Raises:
-            ValueError: If a label is missing or no class of the head.
+            ValueError: If a label is missing or out of range.
         """
-        # A probe whose rate is too high may diverge; without this its loss and gradient, which are
-        # not finite, would end the run of all others.
+        # A probe whose rate is too high may diverge; non-finite logits become 0 (a uniform
+        # prediction), so that it does not stop the run of the others.
         logits = at_least_float32(self(feats)).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-        labels = labels_of(data_samples, self.num_classes).to(logits.device)
+        labels = stack_labels(data_samples, self.num_classes).to(logits.device)
         losses = torch.stack([functional.cross_entropy(scores, labels) for scores in logits])
         return {"loss": losses.sum(), "lowest_ce": losses.detach().min()}
 
     def predict(
         self, feats: Sequence[Tensor], data_samples: list[DataSample] | None = None
     ) -> list[DataSample]:
-        """Returns a sample for each image, with ``probe_scores``: rate to logits (C,)."""
+        """Returns one sample per image with ``probe_scores``, a dict from rate to logits (C,)."""
         logits = at_least_float32(self(feats))
         samples = data_samples or [DataSample() for _ in logits[0]]
         for sample, scores in zip(samples, logits.unbind(1), strict=True):
@@ -115,15 +114,11 @@ class LinearProbeHead(BaseModule):
         return samples
 
 
-def labels_of(data_samples: Sequence[DataSample], num_classes: int) -> Tensor:
-    """Returns the labels (B,) of samples.
-
-    Args:
-        data_samples: Samples of B images.
-        num_classes: Number of classes that labels count up to.
+def stack_labels(data_samples: Sequence[DataSample], num_classes: int) -> Tensor:
+    """Returns the labels (B,) of B samples.
 
     Raises:
-        ValueError: If a sample has no label, or one outside of 0 to ``num_classes - 1``.
+        ValueError: If a label is missing, or outside of 0 to ``num_classes - 1``.
     """
     unlabelled = [sample.get("img_path") for sample in data_samples if "gt_label" not in sample]
     if unlabelled:
@@ -135,8 +130,7 @@ def labels_of(data_samples: Sequence[DataSample], num_classes: int) -> Tensor:
     outside = labels[(labels < 0) | (labels >= num_classes)].unique().tolist()
     if outside:
         raise ValueError(
-            f"Labels {outside} came, but the head has num_classes={num_classes}, so labels are "
-            f"0 to {num_classes - 1}. Set model.head.num_classes to the number of classes of the "
-            "data set."
+            f"Labels {outside} are out of range for num_classes={num_classes}. Set "
+            "model.head.num_classes to the number of classes of the data set."
         )
     return labels

@@ -1,6 +1,11 @@
 """Layers and arithmetic that the networks share."""
 
 from mmdino.models.layers.attention import fastest_attention
+from mmdino.models.layers.position_encoding import (
+    NO_POSITIONS,
+    RelativePositions,
+    interpolate_pos_embed,
+)
 from mmdino.models.layers.precision import HALF, at_least_float32, no_autocast, product_dtype
 from mmdino.models.layers.self_attention import SelfAttention
 from mmdino.models.layers.stochastic_depth import StochasticDepth
@@ -9,7 +14,9 @@ from mmdino.models.layers.sync_batch_norm import (
     CPUSyncBatchNorm,
     synchronise_batch_norm,
 )
+from mmdino.models.layers.transformer_block import FeedForward, TransformerBlock
 from mmdino.models.layers.weight_norm_linear import (
+    LazyLogits,
     WeightNormLinear,
     normalised_rows,
     row_blocks,
@@ -18,13 +25,19 @@ from mmdino.models.layers.weight_norm_linear import (
 
 __all__ = [
     "HALF",
+    "NO_POSITIONS",
     "SYNCHRONISED",
     "CPUSyncBatchNorm",
+    "FeedForward",
+    "LazyLogits",
+    "RelativePositions",
     "SelfAttention",
     "StochasticDepth",
+    "TransformerBlock",
     "WeightNormLinear",
     "at_least_float32",
     "fastest_attention",
+    "interpolate_pos_embed",
     "no_autocast",
     "normalised_rows",
     "product_dtype",

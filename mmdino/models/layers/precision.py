@@ -1,4 +1,4 @@
-"""Arithmetic that stays in single precision or better under autocast."""
+"""Arithmetic in single precision or better under autocast."""
 
 from __future__ import annotations
 

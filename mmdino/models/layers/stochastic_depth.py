@@ -1,4 +1,4 @@
-"""Stochastic depth that reads its input once."""
+"""Stochastic depth in one pass over its input."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from mmdino.models.layers.precision import HALF
 
 
 class StochasticDepth(DropPath):
-    """mmcv's ``DropPath`` in one division for a sample, kept or not, where that has two passes.
+    """mmcv's ``DropPath`` with one division per sample, where that makes two passes.
 
-    The draws and, on a CPU, the results and gradients are the same to the bit. In half precision it
-    is mmcv's: a divisor of that precision would be off by up to 0.4 %.
+    Dropped samples are divided by infinity, giving 0. The draws and, on a CPU, results and
+    gradients are bit-equal. Half precision uses mmcv's own: a divisor in that precision would be
+    off by up to 0.4 %.
 
     Args:
         drop_prob: Probability that a sample's path is dropped in training.
@@ -26,5 +27,4 @@ class StochasticDepth(DropPath):
         keep_prob = 1 - self.drop_prob
         shape = (len(x),) + (1,) * (x.dim() - 1)
         kept = (keep_prob + torch.rand(shape, dtype=x.dtype, device=x.device)).floor()
-        # By infinity where it is dropped.
         return x / (keep_prob / kept)

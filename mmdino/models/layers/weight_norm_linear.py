@@ -1,9 +1,10 @@
-"""The prototypes: a bias-free linear layer with normalised rows."""
+"""The prototypes: a bias-free linear layer with normalised rows, and logits not computed yet."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,32 @@ from mmdino.models.layers.precision import at_least_float32, no_autocast, produc
 
 ROWS_AT_ONCE = 8192
 """Rows that normalisation works on at a time: few enough for a cache, many for an accelerator."""
+
+
+@dataclass(frozen=True)
+class LazyLogits:
+    """Logits (..., K) that are not computed yet: the last layer's input and its weights.
+
+    A loss that takes them need not hold all logits at once.
+    """
+
+    inputs: Tensor
+    """Unit vectors (..., D) that enter the last layer."""
+    weight_v: Tensor
+    """Directions (K, D) of the prototypes, of any length."""
+    weight_g: Tensor
+    """Lengths (K, 1) of the prototypes."""
+    dtype: torch.dtype
+    """Precision of the matrix product."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (..., K) of the logits."""
+        return (*self.inputs.shape[:-1], len(self.weight_v))
+
+    def unflatten(self, dim: int, sizes: Sequence[int]) -> LazyLogits:
+        """Splits a leading dimension, as ``Tensor.unflatten`` does."""
+        return replace(self, inputs=self.inputs.unflatten(dim, sizes))
 
 
 class WeightNormLinear(nn.Module):
@@ -46,6 +73,10 @@ class WeightNormLinear(nn.Module):
             direction = functional.normalize(at_least_float32(self.weight_v), dim=1)
             weight = at_least_float32(self.weight_g) * direction
         return functional.linear(x, weight)
+
+    def lazy(self, x: Tensor) -> LazyLogits:
+        """Returns the logits of (..., D) without computing them."""
+        return LazyLogits(x, self.weight_v, self.weight_g, product_dtype(x))
 
 
 def row_blocks(matrix: Tensor) -> Iterator[slice]:

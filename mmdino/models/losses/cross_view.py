@@ -1,52 +1,87 @@
-"""The loss as plain functions of logits."""
+"""Pairs of views, and the cross-entropy over them as plain functions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+Pairs = Sequence[tuple[int, int]]
+"""Pairs of a target view, of the teacher, and a source view, of the student."""
 
 
-def teacher_targets(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
-    """Centred and sharpened distributions of the teacher.
+def view_pairs(num_views: int, num_targets: int) -> list[tuple[int, int]]:
+    """Pairs each target view with every other view (equation 3 of Caron et al. 2021).
 
     Args:
-        logits: Teacher logits (..., K).
-        center: Running mean of the teacher's logits (1, K).
-        temperature: Teacher temperature.
+        num_views: Number V of student views, the global ones first.
+        num_targets: Number G of teacher views, which are the first G of them.
 
     Returns:
-        Logarithms of the distributions (..., K).
+        The G * (V - 1) pairs (target view, source view).
     """
-    return functional.log_softmax((logits - center) / temperature, dim=-1)
+    return [
+        (target, source)
+        for target in range(num_targets)
+        for source in range(num_views)
+        if target != source
+    ]
 
 
-def cross_view_loss(student_log_probs: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy over the pairs of a teacher view and another view of the student.
+def targets_by_source(pairs: Pairs) -> dict[int, tuple[int, ...]]:
+    """Returns the target views of each source view."""
+    grouped: dict[int, list[int]] = {}
+    for target, source in pairs:
+        grouped.setdefault(source, []).append(target)
+    return {source: tuple(targets) for source, targets in sorted(grouped.items())}
 
-    Equation 3 of Caron et al. 2021. The cross-entropy is linear in the target, so the targets that
-    a student view is compared with are added first and each view is read once, not once a pair.
+
+def summed_targets(targets: Tensor, pairs: Pairs) -> Iterator[tuple[int, Tensor, int]]:
+    """Adds up the targets of each source view.
+
+    Cross-entropy is linear in the target, so that each source view is read once, not once a pair.
+    Source views with the same targets share one sum.
 
     Args:
-        student_log_probs: Log-probabilities (V, B, K), the G global views first.
+        targets: Distributions (G, B, K) of the teacher.
+        pairs: Pairs (target view, source view).
+
+    Yields:
+        A source view, the sum (B, K) of its targets, and their number.
+    """
+    sums: dict[tuple[int, ...], Tensor] = {}
+    for source, indices in targets_by_source(pairs).items():
+        if indices not in sums:
+            sums[indices] = _sum(targets[index] for index in indices)
+        yield source, sums[indices], len(indices)
+
+
+def cross_view_loss(student_log_probs: Tensor, targets: Tensor, pairs: Pairs) -> Tensor:
+    """Mean cross-entropy over pairs of views.
+
+    Args:
+        student_log_probs: Log-probabilities (V, B, K).
         targets: Distributions of the teacher (G, B, K).
+        pairs: Pairs (target view, source view).
 
     Returns:
-        The mean over G * (V - 1) pairs and the batch, in nats.
+        The mean over the pairs and the batch, in nats.
     """
-    num_views, batch_size, _ = student_log_probs.shape
-    num_globals = len(targets)
     total = student_log_probs.new_zeros(())
-    for view in range(num_globals):
-        others = [target for index, target in enumerate(targets) if index != view]
-        if others:
-            total = total - (sum(others) * student_log_probs[view]).sum()
-    if num_views > num_globals:
-        total = total - (targets.sum(0) * student_log_probs[num_globals:]).sum()
-    return total / (num_globals * (num_views - 1) * batch_size)
+    for source, target, _ in summed_targets(targets, pairs):
+        total = total - (target * student_log_probs[source]).sum()
+    return total / (len(pairs) * student_log_probs.shape[1])
 
 
 @torch.no_grad()
 def entropy(log_probs: Tensor) -> Tensor:
     """Mean entropy in nats of distributions given by their logarithms (..., K)."""
     return -(log_probs.exp() * log_probs).sum(-1).mean()
+
+
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    first, *rest = tensors
+    for tensor in rest:
+        first = first + tensor
+    return first

@@ -1,4 +1,4 @@
-"""What makes one feature of a backbone's outputs."""
+"""Necks between backbone and head."""
 
 from mmdino.models.necks.batch_norm_neck import BatchNormNeck
 from mmdino.models.necks.token_feature import TokenFeature

@@ -1,4 +1,4 @@
-"""Feature maps of one scale, for a linear head on frozen features."""
+"""Batch norm of feature maps for a linear head."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class BatchNormNeck(BaseModule):
-    """Batch norm of each feature map, without parameters of its own.
+    """Batch norm of each feature map, without gain and bias.
 
-    Frozen features of different networks, channels and blocks differ much in scale; normalised, one
-    learning rate fits them all. There is no gain and no bias: the linear head that follows has
-    weights enough, and stays the only part that learns.
+    The scale of frozen features varies with network, channel and block; normalised, they can share
+    a learning rate. The linear head that follows is the only part with parameters.
 
     Args:
-        in_channels: Width of each feature map.
+        in_channels: Width D of each feature map.
 
     Raises:
-        ValueError: From the forward pass, if there are more or fewer maps than widths.
+        ValueError: From the forward pass, if the number of maps differs from that of the widths.
 
     Example:
         >>> neck = dict(type="mmdino.BatchNormNeck", in_channels=[384])
@@ -36,10 +35,10 @@ class BatchNormNeck(BaseModule):
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for width in in_channels)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Normalises feature maps, each (B, D, H, W)."""
+        """Normalises feature maps of shape (B, D, H, W)."""
         if len(features) != len(self.norms):
             raise ValueError(
-                f"BatchNormNeck has {len(self.norms)} widths in in_channels, but {len(features)} "
-                "feature maps came. Give one width for each entry of the backbone's out_indices."
+                f"BatchNormNeck has {len(self.norms)} widths in in_channels, but got "
+                f"{len(features)} feature maps. Set one per entry of the backbone's out_indices."
             )
         return tuple(norm(x) for norm, x in zip(self.norms, features, strict=True))

@@ -1,4 +1,4 @@
-"""The feature that a linear classifier sees."""
+"""The feature of the linear evaluation."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmdino.models.backbones.features import Features
 from mmdino.registry import MODELS
 
 
 @MODELS.register_module()
 class TokenFeature(BaseModule):
-    """Joins the class tokens of several blocks and, if wanted, the mean patch token of the last.
+    """Concatenates the class tokens of several blocks and optionally the last mean patch token.
 
-    The authors' linear evaluation takes the class tokens of the last four blocks of ViT-S, and of
-    ViT-B the class token and the mean patch token of the last block.
+    The authors' linear evaluation uses the class tokens of the last four blocks for ViT-S, and the
+    class token and mean patch token of the last block for ViT-B (``eval_linear.py``).
 
     Args:
-        mean_patch: Whether the mean of the last block's patch tokens is appended.
+        mean_patch: Whether to append the mean of the last block's patch tokens.
 
     Example:
         >>> backbone = dict(
@@ -32,28 +33,36 @@ class TokenFeature(BaseModule):
         super().__init__()
         self.mean_patch = mean_patch
 
-    def forward(self, outputs: Sequence[Tensor]) -> tuple[Tensor]:
-        """Joins tokens.
+    def forward(self, outputs: Sequence[Tensor | Features]) -> tuple[Tensor]:
+        """Concatenates tokens.
 
         Args:
-            outputs: All tokens (B, N, D) of each block, the class token first; a backbone gives
-                them with ``out_type="raw"``.
+            outputs: Of each block all tokens (B, N, D), the class token first and patches after it,
+                or :class:`Features`, for a backbone with registers: the outputs of a backbone with
+                ``out_type="raw"`` or ``"features"``.
 
         Returns:
-            One feature (B, blocks * D), or (B, (blocks + 1) * D) with ``mean_patch``, in a tuple,
-            as mmpretrain's heads take it.
+            A tuple, as mmpretrain's heads expect, of one feature (B, blocks * D), or
+            (B, (blocks + 1) * D) with ``mean_patch``.
 
         Raises:
-            ValueError: If the outputs are no tokens.
+            ValueError: If an output has no tokens.
         """
-        shapes = [tuple(tokens.shape) for tokens in outputs]
-        if any(len(shape) != 3 for shape in shapes):
-            raise ValueError(
-                f"TokenFeature got outputs of shapes {shapes}; it needs all tokens (B, N, D) of "
-                "each block. Set the backbone's out_type='raw'; for a ResNet take "
-                "dict(type='GlobalAveragePooling') as neck."
-            )
-        parts = [tokens[:, 0] for tokens in outputs]
+        tokens = [_class_and_patches(output) for output in outputs]
+        parts = [class_token for class_token, _ in tokens]
         if self.mean_patch:
-            parts.append(outputs[-1][:, 1:].mean(dim=1))
+            parts.append(tokens[-1][1].mean(dim=1))
         return (torch.cat(parts, dim=-1),)
+
+
+def _class_and_patches(output: Tensor | Features) -> tuple[Tensor, Tensor]:
+    """Class token (B, D) and patches (B, N, D) of an output."""
+    if isinstance(output, Features):
+        return output.cls, output.patches
+    if output.dim() != 3:
+        raise ValueError(
+            f"TokenFeature got an output of shape {tuple(output.shape)}: expected all tokens "
+            "(B, N, D) of each block. Set the backbone's out_type='raw'; for a ResNet use the neck "
+            "dict(type='GlobalAveragePooling')."
+        )
+    return output[:, 0], output[:, 1:]

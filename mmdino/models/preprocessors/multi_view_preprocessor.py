@@ -1,4 +1,4 @@
-"""From uint8 views to normalised batches on the device."""
+"""Normalisation of uint8 views on the device."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ LEVELS_16_TO_8 = 65535 / 255
 class MultiViewPreprocessor(BaseDataPreprocessor):
     """Moves views to the device and normalises them there.
 
-    Images cross to the device as uint8, a quarter of the bytes of float32. Those of 16 bits, as an
-    evaluation pipeline may load them, are brought to the scale of 8 bits there.
+    Images are copied to the device as uint8, a quarter of the bytes of float32. 16-bit images, as
+    an evaluation pipeline may load them, are scaled to 0 to 255.
 
     Args:
-        mean: Mean of each channel on the scale of the pixels, in the order the network sees
-            (RGB for colour images). The default is ImageNet's.
+        mean: Mean of each channel, 0 to 255, in the order of the network's input (RGB for colour
+            images). ImageNet's by default.
         std: Standard deviation of each channel, likewise.
-        bgr_to_rgb: Whether to reverse the channels of three-channel images. OpenMMLab decodes BGR.
-        non_blocking: Whether the copy to the device may overlap with other work.
-        normalise: "fastest" multiplies and adds uint8 images in one pass over them on accelerators,
-            see :func:`normalise_in_one_pass`; "exact" subtracts and divides everywhere, as on CPUs.
-            They differ by rounding.
+        bgr_to_rgb: Whether to reverse the channels of three-channel images; OpenMMLab decodes BGR.
+        non_blocking: Whether the copy to the device is asynchronous.
+        normalise: ``"fastest"`` uses :func:`normalise_in_one_pass` on accelerators, which differs
+            by rounding; ``"exact"`` subtracts and divides on every device.
 
     Raises:
         ValueError: If ``mean`` and ``std`` differ in length, a deviation is not positive or
@@ -54,29 +53,22 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         if len(mean) != len(std) or not mean or min(std) <= 0:
             raise ValueError(
-                f"MultiViewPreprocessor got mean={tuple(mean)} and std={tuple(std)}; it needs one "
-                "of each a channel, and deviations above 0."
+                f"invalid mean={tuple(mean)}, std={tuple(std)} of MultiViewPreprocessor: expected "
+                "one of each per channel, and deviations above 0."
             )
         if normalise not in ("fastest", "exact"):
             raise ValueError(
-                f"MultiViewPreprocessor got normalise={normalise!r}; it must be 'fastest' or "
+                f"invalid normalise={normalise!r} of MultiViewPreprocessor: expected 'fastest' or "
                 "'exact'."
             )
         self.normalise = normalise
         self.bgr_to_rgb = bgr_to_rgb and len(mean) == 3
-        self.register_buffer(
-            "mean",
-            torch.tensor(mean, dtype=torch.get_default_dtype()).view(-1, 1, 1),
-            persistent=False,
-        )
-        self.register_buffer(
-            "std",
-            torch.tensor(std, dtype=torch.get_default_dtype()).view(-1, 1, 1),
-            persistent=False,
-        )
+        for name, values in {"mean": mean, "std": std}.items():
+            buffer = torch.tensor(values, dtype=torch.get_default_dtype()).view(-1, 1, 1)
+            self.register_buffer(name, buffer, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepares a batch.
+        """Normalises a batch.
 
         Args:
             data: ``inputs``: in training a list of V views, each a tensor (B, C, H, W) or a list
@@ -86,11 +78,11 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
 
         Returns:
             ``inputs`` as a list of V tensors (B, C, H, W) or, in evaluation, one tensor, in the
-            precision of ``mean``; ``data_samples`` as they came.
+            dtype of ``mean``; ``data_samples`` unchanged.
 
         Raises:
-            ValueError: If the channels of an image do not fit ``mean``.
-            TypeError: If training images are not lists of views.
+            ValueError: If the number of channels differs from that of ``mean``.
+            TypeError: If training inputs are not a list of views.
         """
         data = self.cast_data(data)
         inputs = data["inputs"]
@@ -100,7 +92,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
             batch = [self._normalise(view) for view in inputs]
         else:
             raise TypeError(
-                f"DINO trains on lists of views, but the batch is a {type(inputs).__name__}. Put "
+                f"Training needs a list of views, got a {type(inputs).__name__}. Put "
                 "dict(type='mmdino.MultiCropTransform') before PackInputs in the pipeline."
             )
         return {"inputs": batch, "data_samples": data.get("data_samples")}
@@ -110,9 +102,9 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         channels = len(self.mean)
         if batch.dim() != 4 or batch.shape[1] != channels:
             raise ValueError(
-                f"MultiViewPreprocessor has mean and std of {channels} channel(s), but images "
-                f"(batch, channels, height, width) of shape {tuple(batch.shape)} came. Set mean, "
-                "std and the backbone's in_channels to the channels of the images."
+                f"MultiViewPreprocessor has mean and std of {channels} channel(s), but got images "
+                f"(batch, channels, height, width) of shape {tuple(batch.shape)}. Set mean, std "
+                "and the backbone's in_channels to the channels of the images."
             )
         if batch.dtype == torch.uint16:
             batch = batch.to(self.mean.dtype) / LEVELS_16_TO_8
@@ -124,21 +116,14 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Subtracts the mean and divides by the deviation, in the precision of these.
-
-    Args:
-        images: Images (B, C, H, W); they stay as they are.
-        mean: Mean of each channel (C, 1, 1).
-        std: Standard deviation, likewise.
-    """
+    """Returns ``(images - mean) / std`` for images (B, C, H, W), in the dtype of ``mean``."""
     return images.to(mean.dtype, copy=True).sub_(mean).div_(std)
 
 
 def normalise_in_one_pass(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Does what :func:`normalise` does by one multiplication and addition, where images are uint8.
+    """Normalises uint8 images by one multiply-add, in one pass over memory instead of three.
 
-    On an accelerator they are read as they are and written once, in place of three passes over the
-    result. In float32 it differs by less than 1e-6 for ImageNet's mean and deviation.
+    In float32 it differs from :func:`normalise` by less than 1e-6 for ImageNet's mean and std.
     """
     if images.dtype != torch.uint8:
         return normalise(images, mean, std)

@@ -1,4 +1,4 @@
-"""The authors' names of a ViT's tensors, which are timm's too."""
+"""The authors' names of a ViT's tensors, which are also timm's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mmdino.weights.layouts.renaming import rename
 
-MARK = "blocks.0.norm1.weight"
-"""A tensor that every file in this layout has."""
+MARKER = "blocks.0.norm1.weight"
+"""A tensor in every file of this layout."""
 
 TO_MMDINO = (
     (r"patch_embed\.proj\.", "patch_embed.projection."),

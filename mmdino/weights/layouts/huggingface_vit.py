@@ -1,8 +1,8 @@
 """The names of Hugging Face's ``ViTModel``, and its config.
 
-Two namings are read: that of transformers 4 (``encoder.layer.0.attention.attention.query``), which
-published files have, and that of a ``ViTModel`` of transformers 5 in memory
-(``layers.0.attention.q_proj``). The first is written: both versions load it.
+Two schemes are read: that of transformers 4 and of published files
+(``encoder.layer.0.attention.attention.query``), and that of a ``ViTModel`` of transformers 5 in
+memory (``layers.0.attention.q_proj``). The first is written, since both versions load it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 from mmdino.weights.layouts.renaming import rename
 from mmdino.weights.specs import norm_eps
 
-MARK = "embeddings.cls_token"
-"""A tensor that every file in this layout has."""
+MARKER = "embeddings.cls_token"
+"""A tensor in every file of this layout."""
 
 BLOCK = r"(?:encoder\.layer|layers)\.(\d+)\."
 PARTS = ("query", "key", "value")
@@ -52,13 +52,13 @@ FROM_MMDINO = (
 
 
 def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames the tensors and joins query, key and value of each block, (D, D) each, to (3D, D)."""
+    """Renames the tensors and concatenates query, key and value, (D, D) each, to (3D, D)."""
     renamed = rename(state_dict, TO_MMDINO)
     joined = {}
     for name in list(renamed):
         match = re.fullmatch(r"(layers\.\d+\.attn\.)query(\.\w+)", name)
         parts = [f"{match[1]}{part}{match[2]}" for part in PARTS] if match else []
-        # Where one of the three is missing the others keep names that show it.
+        # If one of the three is missing, the names of the others show it.
         if parts and all(part in renamed for part in parts):
             rows = torch.cat([renamed.pop(part) for part in parts])
             joined[f"{match[1]}qkv{match[2]}"] = rows
@@ -66,7 +66,7 @@ def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Splits the queries, keys and values of each block and renames the tensors."""
+    """Splits queries, keys and values and renames the tensors."""
     split = {}
     for name, tensor in state_dict.items():
         match = re.fullmatch(r"(layers\.\d+\.attn\.)qkv(\.\w+)", name)
@@ -79,19 +79,16 @@ def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a ``ViTConfig`` says of the backbone, as arguments of a mmdino config.
-
-    Args:
-        config: Content of ``config.json``.
+    """Returns the ``mmdino.VisionTransformer`` config of a ``config.json``.
 
     Raises:
-        ValueError: If it is not the config of a ``ViTModel``.
+        ValueError: If it is not the config of a ``ViTModel`` with GELU.
     """
     if config.get("model_type") != "vit" or config.get("hidden_act", "gelu") != "gelu":
         raise ValueError(
             f"The config.json has model_type={config.get('model_type')!r} and "
-            f"hidden_act={config.get('hidden_act')!r}; what can be read is a ViTModel: model_type "
-            "'vit' with hidden_act 'gelu'."
+            f"hidden_act={config.get('hidden_act')!r}: expected a ViTModel, with model_type 'vit' "
+            "and hidden_act 'gelu'."
         )
     return {
         "type": "mmdino.VisionTransformer",
@@ -110,11 +107,7 @@ def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def huggingface_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the content of ``config.json`` for a backbone.
-
-    Args:
-        config: Config of a ``mmdino.VisionTransformer`` with ``arch`` as a dict.
-    """
+    """Returns the ``config.json`` of a ``VisionTransformer`` config with an ``arch`` dict."""
     arch, size = config["arch"], config["img_size"]
     return {
         "architectures": ["ViTModel"],

@@ -1,4 +1,4 @@
-"""Renaming by patterns."""
+"""Renaming of tensors."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ T = TypeVar("T")
 
 
 def rename(tensors: Mapping[str, T], rules: Iterable[tuple[str, str]]) -> dict[str, T]:
-    """Renames each tensor by the first rule that fits its name; the others keep theirs.
+    """Renames each tensor by the first rule that matches; the others keep their names.
 
     Args:
         tensors: Tensors by name.
-        rules: Pairs of a regular expression, matched at the start of the name, and what replaces
-            the match.
+        rules: Pairs of a regular expression, matched at the start of the name, and the replacement
+            of the match.
 
     Raises:
-        ValueError: If two tensors would get one name.
+        ValueError: If two tensors would have the same name.
     """
     compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
     renamed: dict[str, T] = {}
@@ -31,15 +31,15 @@ def rename(tensors: Mapping[str, T], rules: Iterable[tuple[str, str]]) -> dict[s
                 break
         if new_name in renamed:
             raise ValueError(
-                f"The tensor {name!r} would become {new_name!r}, which is there already. The file "
-                "mixes the names of two layouts; convert the file it was made from."
+                f"The tensor {name!r} would become {new_name!r}, which already exists. The file "
+                "mixes the names of two layouts; convert the file that it was made from."
             )
         renamed[new_name] = tensor
     return renamed
 
 
-def below(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
-    """Returns the tensors whose names begin with a prefix, without it."""
+def strip_prefix(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """Returns the tensors whose names start with a prefix, without it."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()
@@ -47,6 +47,6 @@ def below(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
     }
 
 
-def put_below(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
-    """Returns the tensors with a prefix before each name."""
+def add_prefix(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """Returns the tensors with a prefix added to each name."""
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}

@@ -24,7 +24,7 @@ def build(size=10, epoch=0, **options):
 
 @pytest.fixture
 def rank(monkeypatch):
-    """Lets samplers be built as by one rank of several."""
+    """Makes samplers see the given rank and world size."""
 
     def choose(rank, world_size):
         monkeypatch.setattr(epoch_sampler, "get_dist_info", lambda: (rank, world_size))
@@ -58,7 +58,7 @@ def test_seed_of_a_draw_is_run_epoch_and_image():
 
 @pytest.mark.parametrize("world_size", [2, 5])
 def test_ranks_share_the_images_of_each_step(rank, world_size):
-    """What the ranks have read after any number of steps is what one process has read."""
+    """After any number of steps the ranks together have read what one process has read."""
     alone = list(build(epoch=1))
     parts = []
     for number in range(world_size):
@@ -71,7 +71,7 @@ def test_ranks_share_the_images_of_each_step(rank, world_size):
     assert [index.seed for index in merged] == [index.seed for index in alone]
 
 
-def test_order_begins_anew_until_the_ranks_have_the_same_number(rank):
+def test_order_is_padded_to_the_same_number_for_all_ranks(rank):
     alone, parts = list(build()), []
     for number in range(4):
         rank(number, 4)
@@ -82,7 +82,7 @@ def test_order_begins_anew_until_the_ranks_have_the_same_number(rank):
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_start_leaves_out_what_was_seen(rank, world_size):
+def test_start_skips_images(rank, world_size):
     rank(world_size - 1, world_size)
     sampler = build(epoch=2)
     whole = list(sampler)
@@ -103,7 +103,7 @@ def test_without_a_seed_one_is_drawn():
 
 
 def test_seeded_index_is_an_index_and_survives_pickling():
-    """Which is how it gets to the workers of a loader."""
+    """Data loaders pickle it for their workers."""
     index = pickle.loads(pickle.dumps(SeededIndex(3, (5, 0, 3))))
     assert "abcdef"[index] == "d"
     assert index.seed == (5, 0, 3)

@@ -103,20 +103,21 @@ def test_seg_map_is_where_the_object_is_painted():
 
 
 @kinds
-def test_colours_of_the_object_stay_inside_the_mask_and_those_of_the_ground_outside(kind):
-    def paint(object_seed: int, ground_seed: int) -> tuple[np.ndarray, np.ndarray]:
-        object_rng, ground_rng = map(np.random.default_rng, (object_seed, ground_seed))
-        return paint_shape(kind, 64, Pose(30.0, 34.0, 25.0, 0.4), object_rng, ground_rng)
+def test_colours_of_the_object_stay_inside_the_mask_and_those_of_the_background_outside(kind):
+    def paint(object_seed: int, background_seed: int) -> tuple[np.ndarray, np.ndarray]:
+        object_rng = np.random.default_rng(object_seed)
+        background_rng = np.random.default_rng(background_seed)
+        return paint_shape(kind, 64, Pose(30.0, 34.0, 25.0, 0.4), object_rng, background_rng)
 
     image, mask = paint(0, 1)
     other_object, same_mask = paint(2, 1)
-    other_ground, _ = paint(0, 2)
+    other_background, _ = paint(0, 2)
 
     np.testing.assert_array_equal(mask, same_mask)
     np.testing.assert_array_equal((image != other_object).any(axis=2) & ~mask, False)
-    np.testing.assert_array_equal((image != other_ground).any(axis=2) & mask, False)
+    np.testing.assert_array_equal((image != other_background).any(axis=2) & mask, False)
     assert (image != other_object).any(axis=2)[mask].mean() > 0.95
-    assert (image != other_ground).any(axis=2)[~mask].mean() > 0.95
+    assert (image != other_background).any(axis=2)[~mask].mean() > 0.95
 
 
 @kinds
@@ -229,10 +230,10 @@ def test_repr_says_what_is_drawn():
 @pytest.mark.parametrize(
     ("argument", "error", "says"),
     [
-        ({"num_images": 0}, ValueError, "num_images must be at least 1, but is 0"),
+        ({"num_images": 0}, ValueError, "num_images must be at least 1, got 0"),
         ({"num_images": 2.5}, TypeError, "num_images must be an integer"),
         ({"num_images": True}, TypeError, "num_images must be an integer"),
-        ({"image_size": 8}, ValueError, "image_size must be at least 16, but is 8"),
+        ({"image_size": 8}, ValueError, "image_size must be at least 16, got 8"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
         ({"split": "training"}, ValueError, "split must be one of train, val, test"),
         ({"seg_map": "instance"}, ValueError, "seg_map must be one of object, class"),

@@ -1,4 +1,4 @@
-"""Ids that become the ignored one."""
+"""Mask ids are mapped to the ignored id."""
 
 from __future__ import annotations
 

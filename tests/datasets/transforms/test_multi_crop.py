@@ -1,4 +1,4 @@
-"""The multi-crop step as a pipeline meets it."""
+"""MultiCropTransform in a pipeline."""
 
 from __future__ import annotations
 
@@ -155,17 +155,17 @@ def test_blur_is_drawn_afresh_for_every_view():
 @pytest.mark.parametrize("color", ["fused", "sequential"])
 def test_changes_come_in_the_papers_order(color):
     group = dict(num=2, size=30, **WHOLE, flip_prob=1, jitter_prob=1, gray_prob=1, blur_prob=1)
-    # a jitter of no amount leaves the view as it is, so the expected view can be told
+    # a jitter of zero amount leaves the view unchanged, so the expected view is known
     group.update(brightness=0, contrast=0, saturation=0, hue=0, blur_sigma=(1, 1), solarize_prob=1)
     view = build(group, color=color)(draw_sample(height=30, width=30))["img"][0]
     expected = view_ops.to_gray(view_ops.flip(draw_image(30, 30)))
-    blur = view_ops.quick_blur if color == "fused" else view_ops.gaussian_blur
+    blur = view_ops.truncated_blur if color == "fused" else view_ops.gaussian_blur
     np.testing.assert_array_equal(view, view_ops.solarize(blur(expected, 1.0)))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_sequential_colours_are_the_single_changes_in_the_order_drawn(seed):
-    """These views are what the first version made; runs with them can be repeated."""
+    """The views of the first release, so that its runs can be reproduced."""
     group = dict(num=2, size=24, scale=(0.3, 1), blur_prob=0.5, solarize_prob=0.3)
     views = build(group, color="sequential")(draw_sample((seed,)))["img"]
 
@@ -298,7 +298,7 @@ def test_other_images_are_refused(image, error, message):
         ({"hue": 0.6}, ValueError, r"views\[1\].hue must be a number from 0 to 0.5, got 0.6"),
         ({"blur_sigma": (-1, 2)}, ValueError, r"views\[1\].blur_sigma"),
         ({"solarize_threshold": 256}, ValueError, r"solarize_threshold .* from 0 to 255, got 256"),
-        ({"blur": 1}, ValueError, r"views\[1\] has unknown fields \['blur'\]; known are .*blur_p"),
+        ({"blur": 1}, ValueError, r"views\[1\] has unknown fields \['blur'\]; valid .*blur_p"),
     ],
 )
 def test_fields_out_of_range_are_refused(change, error, message):
@@ -312,8 +312,8 @@ def test_fields_out_of_range_are_refused(change, error, message):
     [
         ([{"size": 16, "scale": (0.4, 1)}], ValueError, "at least 2 views.* got 1"),
         ([], ValueError, "at least 2 views.* got 0"),
-        ([{"size": 16}], ValueError, r"views\[0\] lacks \['scale'\]"),
-        ([{"scale": (0.4, 1)}], ValueError, r"views\[0\] lacks \['size'\]"),
+        ([{"size": 16}], ValueError, r"views\[0\] lacks .* \['scale'\]"),
+        ([{"scale": (0.4, 1)}], ValueError, r"views\[0\] lacks .* \['size'\]"),
         ({"size": 16, "scale": (0.4, 1)}, TypeError, "views must be a list of dicts"),
         ([16, 16], TypeError, r"views\[0\] must be a dict .* got 16"),
         (
@@ -326,7 +326,7 @@ def test_fields_out_of_range_are_refused(change, error, message):
         ),
     ],
 )
-def test_views_that_make_no_sense_are_refused(views, error, message):
+def test_invalid_view_groups_are_refused(views, error, message):
     with pytest.raises(error, match=message):
         MultiCropTransform(views)
 

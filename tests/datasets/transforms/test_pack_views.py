@@ -1,4 +1,4 @@
-"""Packed views are those of mmpretrain."""
+"""PackViews equals mmpretrain's PackInputs."""
 
 from __future__ import annotations
 

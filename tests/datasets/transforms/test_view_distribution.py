@@ -1,4 +1,4 @@
-"""Views have the distribution of the paper's chain, written with Pillow and torchvision."""
+"""Views have the distribution of the paper's augmentations in Pillow and torchvision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUP = dict(num=VIEWS // PHOTOS, size=24, scale=(0.2, 1.0), blur_prob=0.5, sola
 
 
 def draw_photo(seed: int) -> np.ndarray:
-    """Draws an image whose colours are spread as in photographs: much light and little chroma."""
+    """Draws an image with the colour statistics of photographs: low chroma."""
     rng = np.random.default_rng(seed)
 
     def structure(*shape):
@@ -56,7 +56,7 @@ def blur(image: Image.Image) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def papers(photos) -> np.ndarray:
-    """Statistics of views that the paper's chain makes."""
+    """Statistics of the views of the paper's augmentations."""
     bicubic = transforms.InterpolationMode.BICUBIC
     chain = transforms.Compose(
         [
@@ -76,7 +76,7 @@ def papers(photos) -> np.ndarray:
 
 
 def statistics(views: np.ndarray) -> np.ndarray:
-    """Measures each view: shape (photos, views, statistics)."""
+    """Returns the statistics of each view, (photos, views, statistics)."""
     return np.stack([view_statistics(part) for part in np.split(views, PHOTOS)])
 
 
@@ -100,5 +100,5 @@ def test_fused_and_sequential_views_are_distributed_as_the_papers(photos, papers
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_another_distribution_would_be_seen(photos, papers, change):
+def test_another_distribution_is_detected(photos, papers, change):
     assert deviates(statistics(draw_views(photos, **change)), papers).max() > FAR

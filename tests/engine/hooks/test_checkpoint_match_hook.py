@@ -1,4 +1,4 @@
-"""A checkpoint of another network is refused, not loaded in part."""
+"""A checkpoint of another network is an error, and an authors' full file is converted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_missing_unknown_and_misshapen_tensors_are_named(runner, tmp_path):
     state.pop("backbone.cls_token")
     state["backbone.layers.2.ln1.weight"] = torch.ones(12)
     state["head.mlp.0.weight"] = torch.ones(3, 3)
-    with pytest.raises(ValueError, match="does not fit the model") as error:
+    with pytest.raises(ValueError, match="does not match the model") as error:
         load(runner, state, tmp_path)
     for part in (
         "1 missing: backbone.cls_token",
@@ -49,7 +49,7 @@ def test_missing_unknown_and_misshapen_tensors_are_named(runner, tmp_path):
 
 @pytest.fixture
 def authors_file(tmp_path):
-    """A full file as the authors' code writes it, and the model that its tensors are of."""
+    """A full file as the authors' code writes it, and the model with the same tensors."""
     torch.manual_seed(1)
     other = MODELS.build(tiny_run.vit_model())
     other.init_weights()
@@ -63,7 +63,7 @@ def authors_file(tmp_path):
     return path, other
 
 
-def test_a_run_goes_on_from_the_authors_full_file(tmp_path, authors_file):
+def test_a_run_starts_from_the_authors_full_file(tmp_path, authors_file):
     path, other = authors_file
     runner = tiny_run.build(
         tmp_path / "run",
@@ -82,7 +82,7 @@ def test_a_run_goes_on_from_the_authors_full_file(tmp_path, authors_file):
     runner.train()
     torch.testing.assert_close(dict(start[0]), dict(other.state_dict()), rtol=0, atol=0)
     log = tiny_run.log_text(runner)
-    assert f"The file is the authors': {len(other.state_dict())} tensors" in log
+    assert f"Converted an authors' file: {len(other.state_dict())} tensors" in log
     assert log.index("knn/top1") < log.index("Epoch(train)")
 
 
@@ -91,5 +91,7 @@ def test_no_run_is_resumed_from_a_file_of_the_authors(tmp_path, authors_file):
     runner = tiny_run.build(
         tmp_path / "run", custom_hooks=hooks, load_from=str(authors_file[0]), resume=True
     )
-    with pytest.raises(ValueError, match=r"none can be resumed from it.*load_from=FILE"):
+    with pytest.raises(
+        ValueError, match=r"cannot be resumed from an authors' file.*load_from=FILE"
+    ):
         runner.train()

@@ -1,4 +1,4 @@
-"""Data sets and heads that disagree about the number of classes."""
+"""Data sets and heads with different numbers of classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmdino.engine.hooks.class_count_hook import class_counts
 
 
 class Named(tiny_run.LabelledImages):
-    """Images of a data set that names its classes."""
+    """A data set with class names."""
 
     def __init__(self, classes):
         super().__init__(num_classes=4)
@@ -23,7 +23,7 @@ class Named(tiny_run.LabelledImages):
 
 
 def classifier(num_classes=4):
-    """Config of a classifier of mmpretrain."""
+    """Returns the config of an mmpretrain classifier."""
     return {
         "type": "ImageClassifier",
         "backbone": tiny_run.vit_model()["backbone"],
@@ -33,7 +33,7 @@ def classifier(num_classes=4):
 
 
 def run(work_dir, mode, model=None, **classes):
-    """Runs ``Runner.train``, ``val`` or ``test`` with so many classes in each data set."""
+    """Runs ``Runner.train``, ``val`` or ``test`` with the given number of classes per data set."""
     loaders = {
         f"{name}_dataloader": tiny_run.loader(Named(classes.get(name, 4)))
         for name in ("train", "val", "test")
@@ -78,11 +78,11 @@ def test_validation_set_is_compared_before_training(tmp_path):
     assert not list(tmp_path.glob("*.pth"))
 
 
-def test_data_set_without_names_is_told_of(tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr("mmengine.logging.MMLogger.warning", lambda self, text: told.append(text))
+def test_data_set_without_class_names_gives_a_warning(tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr("mmengine.logging.MMLogger.warning", lambda self, text: logged.append(text))
     run(tmp_path, "test", test=None)
-    assert any("test_dataloader.dataset (Named) does not name its classes" in text for text in told)
+    assert any("test_dataloader.dataset (Named) has no class names" in text for text in logged)
 
 
 def test_model_without_head_is_refused(tmp_path):
@@ -90,7 +90,7 @@ def test_model_without_head_is_refused(tmp_path):
         def forward(self, inputs, data_samples=None, mode="tensor"):
             return torch.zeros(())
 
-    with pytest.raises(ValueError, match="no head with num_classes in Headless"):
+    with pytest.raises(ValueError, match="no num_classes in Headless"):
         run(tmp_path, "test", model=Headless())
 
 

@@ -8,7 +8,7 @@ import pytest
 import tiny_run
 from mmengine.registry import HOOKS
 
-from mmdino.engine.hooks.collapse_monitor_hook import ONE_POINT, UNIFORM, collapse
+from mmdino.engine.hooks.collapse_monitor_hook import ONE_POINT, UNIFORM, entropy_collapse
 
 BOUND = math.log(65536)
 
@@ -27,7 +27,7 @@ BOUND = math.log(65536)
     ],
 )
 def test_figures_tell_the_collapse(entropy, kl, message):
-    assert collapse(entropy, kl, BOUND, margin=0.005) == message
+    assert entropy_collapse(entropy, kl, BOUND, margin=0.005) == message
 
 
 def warnings(work_dir, monitor, loss):

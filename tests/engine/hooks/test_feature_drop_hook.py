@@ -47,7 +47,7 @@ def test_a_drop_below_the_start_is_warned_of(runner):
     log = tiny_run.log_text(runner)
     assert "knn/top1 at iteration 0: 60.00 %" in log
     assert log.count("training makes the features worse") == 1
-    assert "knn/top1 is 59.50 %, below the 60.00 % that the run began with" in log
+    assert "knn/top1 is 59.50 %, below the 60.00 % of the initial weights" in log
 
 
 def test_a_tolerated_drop_is_not(runner):

@@ -1,4 +1,4 @@
-"""Random state that follows from run, iteration and rank."""
+"""The random state depends only on run, iteration and rank."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmdino.engine.hooks import iteration_seed_hook
 
 
 class Draws(Hook):
-    """Notes what the three generators give in each iteration, and disturbs them if asked to."""
+    """Records what the three generators draw in each iteration, and optionally disturbs them."""
 
     def __init__(self, disturb):
         self.disturb = disturb

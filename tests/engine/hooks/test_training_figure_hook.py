@@ -105,7 +105,7 @@ def test_a_run_with_validation_leaves_its_figure(finished):
         for quadrant in np.split(half, middle[1:], axis=1):
             assert quadrant.std() > 10
     data = read_json(work_dir)
-    assert data["ln_k"] == pytest.approx(math.log(32))
+    assert data["entropy_bound"] == pytest.approx(math.log(32))
     assert data["iterations_per_epoch"] == 3
     assert data["train"]["iteration"] == [1, 2, 3, 4, 5, 6]
     losses = runner.message_hub.get_scalar("train/loss").data[0]
@@ -260,9 +260,16 @@ def test_views_of_other_types_can_be_shown(dtype):
     assert first_views([view], 4, bgr=True)[0][0].ravel().tolist() == list(range(0, 256, 17))
 
 
-@pytest.mark.parametrize("inputs", [torch.zeros(4, 3, 8, 8), [], [torch.zeros(3, 8, 8)] * 4])
+@pytest.mark.parametrize("inputs", [torch.zeros(3, 8, 8), [], [torch.zeros(3, 8, 8)] * 4])
 def test_a_batch_without_views_is_left_to_the_model(inputs):
     assert first_views(inputs, 4, bgr=True) == []
+
+
+def test_a_batch_of_images_is_one_view():
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    views = first_views(images, 2, bgr=False)
+    assert [len(of_image) for of_image in views] == [1, 1]
+    assert np.array_equal(views[1][0], images[1].permute(1, 2, 0).numpy())
 
 
 def test_histories_end_together():
@@ -292,7 +299,7 @@ def test_no_history_before_the_first_iteration(histories, done):
     ],
 )
 def test_summary(knn, per_epoch, k, expected):
-    curves = TrainingCurves(num_prototypes=8, knn=knn, iterations_per_epoch=per_epoch)
+    curves = TrainingCurves(entropy_bound=math.log(8), knn=knn, iterations_per_epoch=per_epoch)
     assert summary(curves, k).removesuffix(" epoch") == expected
 
 

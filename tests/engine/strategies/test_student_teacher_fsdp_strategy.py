@@ -10,7 +10,7 @@ from mmengine.registry import STRATEGIES
 from mmengine.runner import FlexibleRunner
 from torch import nn
 
-from mmdino.engine.optimizers import DINOAmpOptimWrapper, StepOptimWrapper
+from mmdino.engine.optimizers import StepOptimWrapper
 from mmdino.engine.strategies import student_teacher_fsdp_strategy
 from mmdino.engine.strategies.student_teacher_fsdp_strategy import _refuse_partial_gradients
 
@@ -51,7 +51,7 @@ def test_a_compiled_model_is_refused(tmp_path, monkeypatch):
     [
         (OptimWrapper, TypeError, "StepOptimWrapper"),
         (lambda o: StepOptimWrapper(o, clip_grad={"max_norm": 3.0}), ValueError, "per_tensor"),
-        (lambda o: DINOAmpOptimWrapper(optimizer=o, dtype="float16"), ValueError, "bfloat16"),
+        (lambda o: StepOptimWrapper(o, precision="float16"), ValueError, "bfloat16"),
     ],
 )
 def test_wrappers_that_take_a_part_for_the_whole_are_refused(wrapper, error, message):

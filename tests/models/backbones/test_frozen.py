@@ -1,4 +1,4 @@
-"""A frozen backbone stays in eval mode and out of the graph, whatever the model around it does."""
+"""A frozen backbone stays in eval mode and has no gradients, in any mode of the model."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
+from mmdino.models.layers import RelativePositions
 from mmdino.weights.layouts import authors_vit
 
 ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48}
@@ -34,12 +35,18 @@ def test_tokens_and_attention_equal_the_reference(golden, case, shape):
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-9)
 
 
-def test_without_offset_it_is_mmpretrains_network():
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"layer_scale_init_value": 0.3}, {"pre_norm": True}, {"qkv_bias": False}],
+    ids=str,
+)
+def test_without_offset_it_is_mmpretrains_network(options):
+    """Names of tensors, their order, and what is computed."""
     torch.manual_seed(0)
-    ours = build(pos_embed_offset=0)
-    theirs = MODELS.build(
-        {"type": "mmpretrain.VisionTransformer", "arch": ARCH, "img_size": 32, "patch_size": 8}
-    )
+    ours = build(pos_embed_offset=0, **options)
+    arguments = {"arch": ARCH, "img_size": 32, "patch_size": 8, **options}
+    theirs = MODELS.build({"type": "mmpretrain.VisionTransformer", **arguments})
+    assert [n for n, _ in ours.named_parameters()] == [n for n, _ in theirs.named_parameters()]
     theirs.load_state_dict(ours.state_dict())
     for size in ((32, 32), (16, 16), (24, 40)):
         images = torch.randn(2, 3, *size)
@@ -75,15 +82,9 @@ def test_norm_outputs_gives_each_block_the_final_norm():
     torch.testing.assert_close(last, vit(images)[1])
 
 
-@pytest.mark.parametrize(
-    ("size", "message"),
-    [
-        ((4, 32), "4 x 32 pixels came, smaller than a patch of 8 x 8"),
-        ((32, 7), "32 x 7 pixels came, smaller than a patch"),
-        ((32, 20), "32 x 20 pixels came, which does not divide into patches of 8 x 8"),
-    ],
-)
-def test_images_that_do_not_divide_into_patches_are_refused(size, message):
+@pytest.mark.parametrize("size", [(4, 32), (32, 7), (32, 20)])
+def test_images_that_do_not_divide_into_patches_are_refused(size):
+    message = f"{size[0]} x {size[1]} pixels, which do not divide into patches of 8 x 8"
     with pytest.raises(ValueError, match=message):
         build()(torch.zeros(1, 3, *size))
 
@@ -92,10 +93,14 @@ def test_images_that_do_not_divide_into_patches_are_refused(size, message):
     ("options", "message"),
     [
         ({"norm_outputs": True, "final_norm": False}, "norm_outputs=True with final_norm=False"),
-        ({"img_size": 100}, "img_size=100 and patch_size=8"),
-        ({"img_size": (32, 33)}, "multiple of the patch"),
-        ({"patch_size": 64}, "patch_size=64"),
+        ({"img_size": 100}, "100 x 100 pixels, which do not divide into patches of 8 x 8"),
+        ({"img_size": (32, 33)}, "32 x 33 pixels, .* multiples of the patch"),
+        ({"patch_size": 64}, "32 x 32 pixels, which do not divide into patches of 64 x 64"),
         ({"arch": "vit-s"}, "deit-small"),
+        ({"arch": {"embed_dims": 12}}, "feedforward_channels"),
+        ({"arch": {**ARCH, "num_heads": 5}}, "5 heads for a width of 12"),
+        ({"out_type": "avg_featmap"}, "out_type='avg_featmap'; it must be one of"),
+        ({"out_indices": [0, 2]}, r"it has 2 blocks, so an index is -2 to 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, message):
@@ -146,16 +151,113 @@ def test_activation_checkpoints_keep_fewer_tensors():
     assert kept[True] < 0.3 * kept[False]
 
 
-def test_fused_attention_is_an_option_and_equal():
-    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
-    for fastest, fused in zip(
-        outputs_and_gradients(images),
-        outputs_and_gradients(images, attention="fused"),
-        strict=True,
-    ):
-        torch.testing.assert_close(fastest, fused, rtol=0, atol=1e-10)
+def test_features_are_the_tokens_of_one_pass():
+    """Class token, registers and patches, in the order of the tokens; the map is the patches."""
+    torch.manual_seed(0)
+    vit = build(num_registers=3, out_type="features", out_indices=[0, 1], norm_outputs=True)
+    vit.eval()
+    images = torch.randn(2, 3, 32, 16)
+    expected = vit.intermediate_tokens(images, 2)
+    for features, tokens in zip(vit(images), expected, strict=True):
+        assert features.grid == (4, 2)
+        assert torch.equal(torch.cat([features.cls[:, None], *features[1:3]], 1), tokens)
+        assert features.registers.shape == (2, 3, 12)
+    outputs = {}
+    for out_type in ("cls_token", "featmap", "raw"):
+        vit.out_type = out_type
+        outputs[out_type] = vit(images)[-1]
+    assert torch.equal(outputs["cls_token"], features.cls)
+    assert torch.equal(outputs["featmap"].flatten(2).transpose(1, 2), features.patches)
+    assert torch.equal(outputs["raw"], tokens)
+    assert vit.class_token_attention(images).shape == (2, 2, 4, 2)
+    whole = vit.last_attention(images)[:, :, 0, 4:].unflatten(-1, (4, 2))
+    torch.testing.assert_close(vit.class_token_attention(images), whole)
 
 
-def test_unknown_attention_is_refused():
-    with pytest.raises(ValueError, match="attention='quick'"):
-        build(attention="quick")
+def test_mask_token_replaces_masked_patches():
+    torch.manual_seed(0)
+    vit = build(mask_token=True, out_type="features").eval()
+    with torch.no_grad():
+        vit.mask_token.normal_()
+    images, others = torch.randn(2, 2, 3, 32, 32)
+    masks = torch.zeros(2, 16, dtype=torch.bool)
+    masks[0, 3] = masks[1, 5:9] = True
+    whole_patches = masks.view(2, 1, 4, 1, 4, 1).expand(2, 3, 4, 8, 4, 8).reshape(2, 3, 32, 32)
+    changed = torch.where(whole_patches, others, images)
+    for found, expected in zip(vit(images, masks)[0], vit(changed, masks)[0], strict=True):
+        torch.testing.assert_close(found, expected)
+    assert not torch.allclose(vit(images, masks)[0].cls, vit(images)[0].cls)
+    with pytest.raises(ValueError, match="Set mask_token=True"):
+        build()(images, masks)
+
+
+class Grid(torch.nn.Module):
+    """Rotates patches by their column, and biases attention towards the row above."""
+
+    def forward(self, grid):
+        rows, columns = grid
+        place = torch.arange(rows * columns)
+        angles = (place % columns).float()[:, None] * torch.tensor([1.0, 0.1, 0.01] * 2)
+        bias = torch.zeros(2, 1 + len(place), 1 + len(place))
+        above = place[:, None] - columns == place
+        bias[:, 1:, 1:] = torch.where(above, 2.0, 0.0)
+        return RelativePositions((angles.cos(), angles.sin()), bias)
+
+
+def test_relative_positions_act_in_the_attention_of_every_block():
+    torch.manual_seed(0)
+    vit = build(learned_positions=False, out_type="features").eval()
+    with torch.no_grad():
+        for parameter in vit.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    images = torch.randn(2, 3, 16, 32)
+    halves = torch.cat([images[..., 16:], images[..., :16]], -1)
+    # Without positions, patches that change places change nothing but places.
+    torch.testing.assert_close(vit(images)[0].cls, vit(halves)[0].cls)
+    vit.position_encoding = Grid()
+    assert not torch.allclose(vit(images)[0].cls, vit(halves)[0].cls, atol=1e-3)
+
+    block = vit.layers[-1]
+    tokens, _ = vit.embed(images)
+    for layer in vit.layers[:-1]:
+        tokens = layer(tokens, vit.position_encoding((2, 4)))
+    (cos, sin), bias = vit.position_encoding((2, 4))
+    query, key, value = (
+        part.transpose(1, 2)
+        for part in block.attn.qkv(block.ln1(tokens)).view(2, 9, 3, 2, 6).unbind(2)
+    )
+
+    def rotated(x):
+        turned = x[:, :, 1:] * cos + torch.cat([-x[:, :, 1:, 3:], x[:, :, 1:, :3]], -1) * sin
+        return torch.cat([x[:, :, :1], turned], 2)
+
+    scores = rotated(query) @ rotated(key).transpose(-2, -1) / 6**0.5 + bias
+    torch.testing.assert_close(vit.last_attention(images), scores.softmax(-1))
+    attended = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+    expected = tokens + block.attn.proj(attended)
+    expected = expected + block.ffn(block.ln2(expected))
+    torch.testing.assert_close(vit(images)[0].cls, vit.ln1(expected)[:, 0])
+
+
+def test_frozen_stages_stay_in_eval_mode_and_get_no_gradient():
+    vit = build(frozen_stages=1, drop_path_rate=0.5).train()
+    assert not vit.layers[0].training
+    assert vit.layers[1].training
+    trained = {
+        name.split(".")[0] + name.split(".")[1]
+        for name, p in vit.named_parameters()
+        if p.requires_grad
+    }
+    assert trained == {"layers1", "ln1weight", "ln1bias"}
+
+
+def test_layers_of_parameters_are_mmpretrains():
+    vit = build(num_registers=2, mask_token=True)
+    theirs = MODELS.build({"type": "mmpretrain.VisionTransformer", "arch": ARCH, "img_size": 32})
+    for name, _ in theirs.named_parameters():
+        for prefix in ("", "backbone."):
+            assert vit.get_layer_depth(prefix + name, prefix) == theirs.get_layer_depth(
+                prefix + name, prefix
+            )
+    assert vit.get_layer_depth("head.weight", "backbone.") == (3, 4)
+    assert vit.get_layer_depth("register_tokens") == vit.get_layer_depth("mask_token") == (0, 4)

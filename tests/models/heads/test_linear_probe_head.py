@@ -1,4 +1,4 @@
-"""Linear probes start alike, learn apart and say what does not fit."""
+"""Linear probes have equal initial weights and independent gradients."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def test_a_single_rate_may_stand_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_classes": 0}, "num_classes=0; it must be at least 1"),
+        ({"num_classes": 0}, "num_classes=0 .* at least 1"),
         ({"in_channels": -1}, "in_channels=-1"),
-        ({"lrs": ()}, "one or more different numbers above 0"),
+        ({"lrs": ()}, "distinct numbers above 0"),
         ({"lrs": (0.1, 0.0)}, r"lrs=\(0.1, 0.0\)"),
-        ({"lrs": (0.1, 0.1)}, "different"),
+        ({"lrs": (0.1, 0.1)}, "distinct"),
     ],
 )
 def test_bad_arguments_are_refused(options, message):
@@ -87,7 +87,7 @@ def test_bad_arguments_are_refused(options, message):
 
 
 def test_labels_that_are_no_class_of_the_head_are_named(feats):
-    with pytest.raises(ValueError, match=r"Labels \[3, 9\] came, but the head has num_classes=3"):
+    with pytest.raises(ValueError, match=r"Labels \[3, 9\] are out of range for num_classes=3"):
         build().loss(feats, samples(0, 3, 9, 3))
 
 
@@ -98,5 +98,5 @@ def test_missing_labels_are_named(feats):
 
 
 def test_features_of_another_width_are_refused():
-    with pytest.raises(ValueError, match=r"in_channels=6, but features of shape \(8,\) came"):
+    with pytest.raises(ValueError, match=r"in_channels=6, but got features of shape \(8,\)"):
         build()((torch.zeros(2, 8),))

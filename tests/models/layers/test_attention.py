@@ -41,10 +41,12 @@ def test_in_half_precision_it_is_as_near_to_the_exact_result_as_torchs(tokens, d
         assert error < max(1.2 * other_error, torch.finfo(dtype).eps)
 
 
-def test_dropout_is_torchs():
-    query = torch.randn(1, 1, 4, 8)
-    results = []
-    for function in (fastest_attention, scaled_dot_product_attention):
-        torch.manual_seed(0)
-        results.append(function(query, query, query, dropout_p=0.5))
-    assert torch.equal(*results)
+@pytest.mark.parametrize("tokens", [5, SHORT_SEQUENCE + 1])
+def test_a_bias_is_added_to_the_scores(tokens):
+    bias = torch.randn(2, tokens, tokens, dtype=torch.float64)
+    expected = attended(
+        lambda *inputs: scaled_dot_product_attention(*inputs, attn_mask=bias), tokens
+    )
+    found = attended(lambda *inputs: fastest_attention(*inputs, bias), tokens)
+    for value, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(value, other, rtol=0, atol=1e-12)

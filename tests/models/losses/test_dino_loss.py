@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
+from mmdino.models.layers import LazyLogits
 from mmdino.schedules import linear_warmup
 
 
@@ -15,22 +16,28 @@ def build(num_prototypes=8, **kwargs):
     return MODELS.build({"type": "mmdino.DINOLoss", "num_prototypes": num_prototypes, **kwargs})
 
 
+def lazy(logits):
+    """Logits (V, B, K) that the loss computes itself: the last layer maps them to themselves."""
+    k = logits.shape[-1]
+    ones = torch.ones(k, 1, dtype=logits.dtype)
+    return LazyLogits(logits, torch.eye(k, dtype=logits.dtype), ones, logits.dtype)
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 3, 64])
 @pytest.mark.parametrize("case", ["two_views", "six_views", "ten_views"])
-def test_four_calls_equal_the_reference(golden, case):
-    """Loss, gradient and the centre that each call leaves to the next."""
+def test_four_calls_equal_the_reference(golden, case, chunk):
+    """Loss, gradient and the centre after each call, of given logits and through the last layer."""
     views = int(golden("loss", case)["/views"])
     k = golden("loss", f"{case}/0/")["student"].shape[1]
-    loss = build(k, teacher_temp=0.07).double()
+    loss = build(k, teacher_temp=0.07, chunk=chunk).double()
     for call in range(4):
         expected = golden("loss", f"{case}/{call}/")
         temperature = linear_warmup(int(expected["epoch"]), 3, 0.04, loss.teacher_temp)
         assert temperature == pytest.approx(float(expected["teacher_temp"]), abs=1e-12)
         loss.current_teacher_temp = temperature
         student = expected["student"].clone().requires_grad_()
-        figures = loss(
-            student.view(views, -1, k),
-            expected["teacher"].view(2, -1, k),
-        )
+        logits = student.view(views, -1, k)
+        figures = loss(lazy(logits) if chunk else logits, expected["teacher"].view(2, -1, k))
         figures["loss"].backward()
         loss.update_center()
         torch.testing.assert_close(figures["loss"], expected["loss"], rtol=0, atol=1e-9)
@@ -159,8 +166,8 @@ class TwoRanks:
 
     def __init__(self, monkeypatch):
         self.waiting = 0
-        monkeypatch.setattr("mmdino.models.losses.dino_loss.get_world_size", lambda: 2)
-        monkeypatch.setattr("mmdino.models.losses.dino_loss.all_reduce", lambda x: x.mul_(2))
+        monkeypatch.setattr("mmdino.models.losses.centered_loss.get_world_size", lambda: 2)
+        monkeypatch.setattr("mmdino.models.losses.centered_loss.all_reduce", lambda x: x.mul_(2))
         monkeypatch.setattr("torch.distributed.all_reduce", self.start)
 
     def start(self, tensor, async_op):

@@ -1,4 +1,4 @@
-"""Feature maps of one scale."""
+"""Feature maps are normalised per channel."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def test_channels_of_every_map_are_centred_and_scaled():
         torch.testing.assert_close(normed.var((0, 2, 3)), torch.ones(x.shape[1]), atol=0.01, rtol=0)
 
 
-def test_nothing_of_it_learns():
+def test_it_has_no_parameters():
     neck = MODELS.build({"type": "mmdino.BatchNormNeck", "in_channels": [3]})
     assert not list(neck.parameters())
 
 
 def test_another_number_of_maps_is_refused():
     neck = MODELS.build({"type": "mmdino.BatchNormNeck", "in_channels": [3]})
-    with pytest.raises(ValueError, match="1 widths in in_channels, but 2 feature maps came"):
+    with pytest.raises(ValueError, match="1 widths in in_channels, but got 2 feature maps"):
         neck([torch.zeros(1, 3, 2, 2)] * 2)

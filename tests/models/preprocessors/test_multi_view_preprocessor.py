@@ -1,4 +1,4 @@
-"""From uint8 views to normalised batches."""
+"""Normalisation of uint8 views."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_views_become_rgb_with_imagenets_mean_and_deviation():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_images_may_come_stacked_or_as_a_list(training):
+def test_images_may_be_stacked_or_a_list(training):
     stacked, alone = images(), list(images())
     wrap = (lambda inputs: [inputs]) if training else (lambda inputs: inputs)
     batches = [
@@ -55,7 +55,7 @@ def test_channels_keep_their_order_where_they_are_no_colours():
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_the_batch_that_came_stays_as_it_is(dtype):
+def test_the_input_is_not_modified(dtype):
     view = images(channels=1).to(dtype)
     before = view.clone()
     build(mean=[100.0], std=[2.0])({"inputs": [view]}, training=True)
@@ -63,7 +63,7 @@ def test_the_batch_that_came_stays_as_it_is(dtype):
 
 
 def test_one_pass_differs_by_rounding():
-    """Accelerators take it by default; here it is called on the CPU, on all pixels there are."""
+    """The default on accelerators, here on the CPU for all pixel values."""
     pixels = torch.arange(256, dtype=torch.uint8).expand(1, 3, 256).unsqueeze(-1).contiguous()
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
     found = normalise_in_one_pass(pixels, mean, std)
@@ -98,7 +98,7 @@ def test_precision_follows_the_model():
 
 
 def test_wrong_channels_are_refused():
-    with pytest.raises(ValueError, match=r"3 channel\(s\), but images .*\(2, 8, 4, 4\) came"):
+    with pytest.raises(ValueError, match=r"3 channel\(s\), but got images .*\(2, 8, 4, 4\)"):
         build()({"inputs": [images(channels=8)]}, training=True)
 
 
@@ -116,10 +116,10 @@ def test_training_without_views_is_refused():
     ],
 )
 def test_bad_arguments_are_refused(options):
-    with pytest.raises(ValueError, match="one of each a channel"):
+    with pytest.raises(ValueError, match="one of each per channel"):
         build(**options)
 
 
-def test_an_unknown_way_to_normalise_is_refused():
-    with pytest.raises(ValueError, match="got normalise='quick'; it must be 'fastest' or 'exact'"):
+def test_an_unknown_normalisation_is_refused():
+    with pytest.raises(ValueError, match=r"invalid normalise='quick' .* 'fastest' or 'exact'"):
         build(normalise="quick")

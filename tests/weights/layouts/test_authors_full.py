@@ -1,4 +1,4 @@
-"""The authors' full file becomes the state of DINO, whole, and back."""
+"""The authors' full checkpoint is converted to the state dict of DINO and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of the authors' ViT, there and back."""
+"""The names of the authors' ViT are converted and back."""
 
 from __future__ import annotations
 

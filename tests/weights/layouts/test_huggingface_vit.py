@@ -1,4 +1,4 @@
-"""The names of Hugging Face's ViTModel, old and new, there and back."""
+"""The names of Hugging Face's ViTModel, old and new, are converted and back."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def test_the_eps_of_a_published_config_is_kept():
     "config", [{"model_type": "dinov2"}, {"model_type": "vit", "hidden_act": "relu"}, {}]
 )
 def test_other_models_are_refused(config):
-    with pytest.raises(ValueError, match="what can be read is a ViTModel"):
+    with pytest.raises(ValueError, match="expected a ViTModel"):
         huggingface_vit.backbone_config(config)

@@ -1,4 +1,4 @@
-"""Tensors are renamed by the first rule that fits, and none is lost on the way."""
+"""Tensors are renamed by the first matching rule, and none is lost."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def test_the_first_rule_that_fits_the_start_of_a_name_counts():
 
 
 def test_two_tensors_of_one_name_are_refused():
-    with pytest.raises(ValueError, match=r"'a\.x' would become 'b\.x', which is there already"):
+    with pytest.raises(ValueError, match=r"'a\.x' would become 'b\.x', which already exists"):
         rename({"b.x": 1, "a.x": 2}, ((r"a\.", "b."),))

@@ -14,8 +14,8 @@ import mmdino  # noqa: F401
 from common.plain_step import CLIP_NORM, LR, MOMENTUM, WEIGHT_DECAY
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
 from mmdino.engine.optimizers import DecayGroupsConstructor
-from mmdino.models import DINO, VisionTransformer
-from mmdino.models.dino import CENTER_UPDATE, TEACHER_UPDATE
+from mmdino.models import DINO
+from mmdino.models.backbones.vision_transformer import ARCHS
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16}
 
@@ -64,14 +64,14 @@ def build_dino(
             "data_preprocessor": data_preprocessor,
         }
     )
-    model.declare_updated_by(TEACHER_UPDATE)
-    model.declare_updated_by(CENTER_UPDATE)
+    for need in model.needs:
+        model.mark_met(need)
     return model.to(device).train()
 
 
 def architecture(arch: str | dict) -> dict[str, int]:
     """Returns the sizes of a ViT, given as a dict or by mmpretrain's name."""
-    return arch if isinstance(arch, dict) else VisionTransformer.arch_zoo[arch]
+    return arch if isinstance(arch, dict) else ARCHS[arch]
 
 
 def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
@@ -80,16 +80,13 @@ def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
     It takes ``inputs``, V views (B, C, H, W), and optionally the ``data_samples`` of a loader.
 
     Args:
-        model: What :func:`build_dino` returns.
+        model: Result of :func:`build_dino`.
         dtype: Dtype of autocast; None disables it.
     """
-    wrapper = {"type": "mmdino.StepOptimWrapper"}
-    if dtype is not None:
-        name = str(dtype).removeprefix("torch.")
-        wrapper = {"type": "mmdino.DINOAmpOptimWrapper", "dtype": name}
     optim_wrapper = DecayGroupsConstructor(
         {
-            **wrapper,
+            "type": "mmdino.StepOptimWrapper",
+            "precision": str(dtype or torch.float32).removeprefix("torch."),
             "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": WEIGHT_DECAY},
             "clip_grad": {"type": "per_tensor", "max_norm": CLIP_NORM},
         }

@@ -71,7 +71,7 @@ def _plain_block(layer: nn.Module) -> nn.ModuleDict:
             "norm2": layer.ln2,
             "fc1": layer.ffn.layers[0][0],
             "fc2": layer.ffn.layers[1],
-            "drop": DropPath(layer.attn.out_drop.drop_prob),
+            "drop": DropPath(layer.drop_path.drop_prob),
         }
     )
 

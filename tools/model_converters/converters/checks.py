@@ -20,10 +20,11 @@ from converters.conversion import (
     full_checkpoint,
     write_huggingface_folder,
 )
+from mmdino.evaluation.features import feature_of
 from mmdino.weights.layouts.authors_full import UNUSED
-from mmdino.weights.layouts.renaming import below
+from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import compare
-from mmdino.weights.networks import BackboneWeights, build_backbone, feature_of
+from mmdino.weights.networks import BackboneWeights, build_backbone
 from mmdino.weights.specs import NORM_EPS, RESNET, norm_eps
 
 TOLERANCE = 1e-5
@@ -82,12 +83,14 @@ def check_full(weights: FullWeights) -> float:
     for name, prefix in (("student", ""), ("teacher", "teacher.")):
         network = {key.removeprefix("module."): value for key, value in theirs[name].items()}
         used = {key: value for key, value in network.items() if not key.startswith(UNUSED)}
-        our_features = features_by("mmdino", config, below(ours, f"{prefix}backbone."), images)
-        their_features = features_by("authors", config, below(used, "backbone."), images)
-        head.load_state_dict(below(ours, f"{prefix}head."))
+        our_features = features_by(
+            "mmdino", config, strip_prefix(ours, f"{prefix}backbone."), images
+        )
+        their_features = features_by("authors", config, strip_prefix(used, "backbone."), images)
+        head.load_state_dict(strip_prefix(ours, f"{prefix}head."))
         with torch.no_grad():
             our_logits = head(our_features)
-            their_logits = head_logits(_double(below(used, "head.")), their_features)
+            their_logits = head_logits(_double(strip_prefix(used, "head.")), their_features)
         differences.append(_difference(our_features, their_features))
         differences.append(_difference(our_logits, their_logits))
     return _require_small(differences)
@@ -145,7 +148,7 @@ def features_by(
         return model(images).last_hidden_state[:, 0]
     network = _resnet(project, config) if config["type"] == RESNET else _timm_vit(config)
     match = compare(tensors, network.state_dict())
-    if not match.whole or match.unexpected:
+    if not match.complete or match.unexpected:
         raise ValueError(f"The tensors do not fit the network of {project}: {match}.")
     network.load_state_dict(dict(tensors))
     return network.double().eval()(images)

@@ -14,7 +14,7 @@ from torch import Tensor
 from mmdino.weights.files import read_checkpoint, write_bytes, write_pickle, write_tensors
 from mmdino.weights.layouts import authors_vit, huggingface_vit
 from mmdino.weights.layouts.authors_full import authors_checkpoint, dino_state_dict
-from mmdino.weights.layouts.renaming import below
+from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import Match, compare
 from mmdino.weights.networks import BackboneWeights, describe
 from mmdino.weights.specs import (
@@ -193,7 +193,7 @@ def full_weights(path: str | Path, num_heads: int | None = None) -> FullWeights:
             f"{path} holds no student and teacher with heads: expected a checkpoint of a training "
             "run or the authors' full file. Leave out --full to convert only a backbone."
         )
-    backbone = below(state, "backbone.")
+    backbone = strip_prefix(state, "backbone.")
     if "layer1.0.conv1.weight" in backbone:
         config, heads_from = resnet_config(backbone), ""
     else:
@@ -201,7 +201,7 @@ def full_weights(path: str | Path, num_heads: int | None = None) -> FullWeights:
     model = {
         "type": "mmdino.DINO",
         "backbone": config,
-        "head": head_config(below(state, "head.")),
+        "head": head_config(strip_prefix(state, "head.")),
     }
     if config["type"] == RESNET:
         model["neck"] = {"type": "mmpretrain.GlobalAveragePooling"}

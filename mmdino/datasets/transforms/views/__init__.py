@@ -1,1 +1,1 @@
-"""How a view is made: its options, its draws, its pixels."""
+"""Views of an image: options, random draws and image operations."""

@@ -1,4 +1,4 @@
-"""Random draws for small decisions, many at a time."""
+"""Random numbers drawn in batches."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 BATCH = 128
 
 
-class QuickDraws:
-    """Makes the draws of a :class:`numpy.random.Generator` that views need, at a third of its cost.
+class BatchedDraws:
+    """The draws of :class:`numpy.random.Generator` that views need, at a third of its cost.
 
-    A generator takes longer to be called than to draw, so this one draws numbers in advance. The
-    draws are not those that the generator itself would make.
+    A call of a generator takes longer than the draw itself, so numbers are drawn ``BATCH`` at a
+    time. The values differ from those of the generator's own methods.
 
     Args:
         rng: Source of the numbers.
@@ -35,7 +35,7 @@ class QuickDraws:
         return int(high * self.random())
 
     def permutation(self, n: int) -> tuple[int, ...]:
-        """Draws an order of 0 to ``n - 1``; made for a few."""
+        """Draws a permutation of 0 to ``n - 1``, for small n."""
         orders = _orders(n)
         return orders[self.integers(len(orders))]
 

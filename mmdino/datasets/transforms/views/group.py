@@ -1,4 +1,4 @@
-"""What the views of one kind are made of, read from a config and checked."""
+"""Groups of views with the same options, parsed from a config."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ PAPER_VIEWS: tuple[dict, ...] = (
     {"num": 1, "size": 224, "scale": (0.4, 1.0), "blur_prob": 0.1, "solarize_prob": 0.2},
     {"num": 8, "size": 96, "scale": (0.05, 0.4), "blur_prob": 0.5},
 )
-"""The views of the paper's default run: two global and eight local ones (section 3.1, and the
-released code for the colour steps)."""
+"""The views of the paper's default run: two global and eight local ones (section 3.1; the colour
+changes are those of the released code)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewGroup:
-    """Views that share one size and one set of random changes.
+    """Views of one size and one distribution of augmentations.
 
-    Built by :func:`parse_view_groups`, which checks the values.
+    Built by :func:`parse_view_groups`, which checks the values. ``saturation``, ``hue`` and
+    ``gray_prob`` require images of three channels; 0 disables each.
 
     Attributes:
-        num: Views of this group for every image.
-        size: Height and width of a view, pixels. An int in a config means a square.
-        scale: Range of the crop's share of the image's area.
+        num: Number of views per image.
+        size: Height and width of a view, pixels; an int in a config means a square.
+        scale: Range of the crop's area over the image's.
         ratio: Range of the crop's aspect ratio, width over height.
         flip_prob: Probability of a left-right flip.
-        jitter_prob: Probability of the four colour changes that follow, in random order.
-        brightness: The factor on brightness is drawn from [max(0, 1 - b), 1 + b]; 0 switches the
-            change off, here and in the next three.
+        jitter_prob: Probability of the next four colour changes, applied in random order.
+        brightness: The brightness factor is drawn from [max(0, 1 - b), 1 + b].
         contrast: The same for the contrast to the mean grey level.
-        saturation: The same for the saturation. Needs three channels.
-        hue: The hue is turned by a share of the colour circle drawn from [-h, h], at most 0.5.
-            Needs three channels.
-        gray_prob: Probability of the loss of all colour. Needs three channels.
+        saturation: The same for the saturation.
+        hue: The hue shift is drawn from [-h, h], a fraction of the hue circle, at most 0.5.
+        gray_prob: Probability of a conversion to greyscale.
         blur_prob: Probability of a Gaussian blur.
         blur_sigma: Range of the blur's standard deviation, pixels of the view.
         solarize_prob: Probability of solarisation.
-        solarize_threshold: Levels from this one on are inverted, 0 to 255.
+        solarize_threshold: Lowest level that is inverted, 0 to 255.
     """
 
     num: int = 1
@@ -62,7 +61,7 @@ class ViewGroup:
 
     @property
     def three_channel_fields(self) -> tuple[str, ...]:
-        """Names of the fields in use whose change is defined for three channels only."""
+        """Names of the enabled fields that require three channels."""
         in_use = {
             "saturation": self.jitter_prob > 0 and self.saturation > 0,
             "hue": self.jitter_prob > 0 and self.hue > 0,
@@ -72,33 +71,30 @@ class ViewGroup:
 
 
 def parse_view_groups(views: Sequence[Mapping]) -> tuple[ViewGroup, ...]:
-    """Reads and checks the view groups of a config.
+    """Parses and checks the view groups of a config.
 
     Args:
-        views: One mapping a group, with the fields of :class:`ViewGroup`; ``size`` and ``scale``
-            are required. Groups of larger views come first.
-
-    Returns:
-        The groups in the given order.
+        views: One mapping per group with the fields of :class:`ViewGroup`, of which ``size`` and
+            ``scale`` are required; groups of larger views come first.
 
     Raises:
         TypeError: If a value has the wrong type.
-        ValueError: If a field is unknown, missing or out of its range, if a group's views are
-            larger than those of a group before it, or if there are fewer than two views.
+        ValueError: If a field is unknown, missing or out of range, if a group's views are larger
+            than those of the group before, or if there are fewer than two views.
     """
     if not isinstance(views, Sequence) or isinstance(views, str):
-        raise TypeError(f"views must be a list of dicts, one a view group, got {views!r}")
+        raise TypeError(f"views must be a list of dicts, one per view group, got {views!r}")
     groups = tuple(_parse_view_group(f"views[{i}]", group) for i, group in enumerate(views))
     total = sum(group.num for group in groups)
     if total < 2:
         raise ValueError(
-            f"views must add up to at least 2 views, since the loss compares views with each "
-            f"other, got {total}: raise num or add a group"
+            f"views must add up to at least 2 views, since the loss compares views, got {total}: "
+            "increase num or add a group"
         )
     for i, (group, following) in enumerate(pairwise(groups)):
         if math.prod(following.size) > math.prod(group.size):
             raise ValueError(
-                f"views must begin with the global, largest views, got views[{i}].size="
+                f"views must be ordered from large (global) to small, got views[{i}].size="
                 f"{group.size} before views[{i + 1}].size={following.size}: swap the groups"
             )
     return groups
@@ -110,10 +106,10 @@ def _parse_view_group(name: str, group: Mapping) -> ViewGroup:
     known = [field.name for field in fields(ViewGroup)]
     unknown = [key for key in group if key not in known]
     if unknown:
-        raise ValueError(f"{name} has unknown fields {unknown}; known are {known}")
+        raise ValueError(f"{name} has unknown fields {unknown}; valid fields are {known}")
     missing = [key for key in ("size", "scale") if key not in group]
     if missing:
-        raise ValueError(f"{name} lacks {missing}, which every view group must state")
+        raise ValueError(f"{name} lacks the required fields {missing}")
     return ViewGroup(**{key: _CHECKS[key](f"{name}.{key}", group[key]) for key in group})
 
 

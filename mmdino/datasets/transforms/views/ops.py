@@ -1,9 +1,9 @@
-"""The random changes that make a view of an image, as plain functions.
+"""The image operations of a view, as plain functions.
 
-Images are contiguous uint8 arrays of shape (H, W, C), but that :func:`resize_crop` takes any
-strides and 16 bits too; where C is 3 the channels are BGR. Every function returns a new array and
-leaves its input alone. Levels are rounded where Pillow cuts them off, so brightness, contrast,
-saturation and grey are within one level of Pillow's.
+Images are contiguous uint8 arrays of shape (H, W, C), in BGR if C is 3; :func:`resize_crop` also
+takes other strides and uint16. Every function returns a new array and does not modify its input.
+Levels are rounded where Pillow truncates, so brightness, contrast, saturation and greyscale are
+within one level of Pillow's.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from mmdino.datasets.transforms.views.draws import QuickDraws
+from mmdino.datasets.transforms.views.draws import BatchedDraws
 
 CROP_TRIES = 10
 BGR_TO_GRAY = np.array([0.114, 0.587, 0.299])
-"""Weights of the grey level (ITU-R BT.601), the ones of Pillow and OpenCV."""
-BGR_TO_BGR = np.eye(3)
+"""Weights of the grey level (ITU-R BT.601), as in Pillow and OpenCV."""
 LEVELS_16_TO_8 = 257
-"""White is 65535 in 16 bits and 255 in 8, and 65535 = 257 x 255."""
+"""65535 / 255: the divisor from 16-bit to 8-bit levels."""
 
-_SLAB = 4
-"""Channels at a time: torch's fast resize of bytes stops at four, some OpenCV functions as well."""
+_MAX_CHANNELS = 4
+"""Limit of torch's fast resize of bytes and of some OpenCV functions."""
 
 
 def draw_crop_box(
-    rng: np.random.Generator | QuickDraws,
+    rng: np.random.Generator | BatchedDraws,
     height: int,
     width: int,
     scale: tuple[float, float],
@@ -39,18 +38,18 @@ def draw_crop_box(
 ) -> tuple[int, int, int, int]:
     """Draws the box of a random-resized crop (Szegedy et al., 2015).
 
-    The area is uniform, the aspect ratio uniform in its logarithm. A draw that does not fit into
-    the image is repeated; after ten the largest central box of an allowed ratio is taken.
+    The area is uniform and the aspect ratio log-uniform. A box that does not fit into the image is
+    redrawn up to ``CROP_TRIES`` times; then the largest central box of a valid ratio is used.
 
     Args:
         rng: Source of the draw.
         height: Height of the image, pixels.
         width: Width of the image, pixels.
-        scale: Range of the box's share of the image's area.
+        scale: Range of the box's area over the image's.
         ratio: Range of the box's width over its height.
 
     Returns:
-        Top, left, height and width of the box, pixels. It lies inside the image and is not empty.
+        Top, left, height and width of the box, pixels; inside the image and not empty.
     """
     low, high = math.log(ratio[0]), math.log(ratio[1])
     for _ in range(CROP_TRIES):
@@ -68,10 +67,10 @@ def draw_crop_box(
 def resize_crop(
     image: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]
 ) -> np.ndarray:
-    """Cuts a box out of an image and resizes it, bicubic and antialiased as Pillow does.
+    """Crops a box and resizes it, bicubic with antialiasing as in Pillow.
 
-    torch's resize of bytes gives what Pillow's gives and takes a fraction of its time. Images of 16
-    bits are resized in float32 and rounded to 8 bits once, after it.
+    torch's resize of bytes matches Pillow's and is several times faster. 16-bit images are resized
+    in float32 and rounded to 8 bits afterwards.
 
     Args:
         image: uint8 or uint16 image of shape (H, W, C).
@@ -84,9 +83,9 @@ def resize_crop(
     top, left, height, width = box
     crop = image[top : top + height, left : left + width]
 
-    def resize(slab: np.ndarray) -> np.ndarray:
-        # reshape, unlike None, gives the batch a stride by which torch knows the memory format
-        batch = slab.reshape(1, *slab.shape).transpose(0, 3, 1, 2)
+    def resize(part: np.ndarray) -> np.ndarray:
+        # reshape, unlike np.newaxis, sets a batch stride from which torch infers channels-last.
+        batch = part.reshape(1, *part.shape).transpose(0, 3, 1, 2)
         resized = F.interpolate(
             torch.from_numpy(batch), size=size, mode="bicubic", antialias=True, align_corners=False
         )
@@ -95,18 +94,17 @@ def resize_crop(
     if image.dtype == np.uint16:
         levels = resize(crop.astype(np.float32)) / LEVELS_16_TO_8
         return np.rint(levels.clip(0, 255)).astype(np.uint8)
-    # torch would copy the strided crop anyway; a copy made here is writable and has no negative
-    # strides, which torch asks for
-    return _by_slabs(resize, crop.copy())
+    # torch needs a writable array without negative strides, and would copy a strided one anyway.
+    return _by_channels(resize, crop.copy())
 
 
 def flip(image: np.ndarray) -> np.ndarray:
     """Flips an image of shape (H, W, C) left to right."""
-    return _by_slabs(lambda slab: cv2.flip(slab, 1), image)
+    return _by_channels(lambda part: cv2.flip(part, 1), image)
 
 
 def draw_jitter(
-    rng: np.random.Generator | QuickDraws,
+    rng: np.random.Generator | BatchedDraws,
     brightness: float,
     contrast: float,
     saturation: float,
@@ -116,13 +114,13 @@ def draw_jitter(
 
     Args:
         rng: Source of the draws.
-        brightness: Largest change of the brightness factor from 1; 0 leaves this change out.
+        brightness: Maximum deviation of the brightness factor from 1; 0 omits the change.
         contrast: The same for the contrast.
         saturation: The same for the saturation.
-        hue: Largest turn as a share of the colour circle.
+        hue: Maximum shift as a fraction of the hue circle; 0 omits the change.
 
     Returns:
-        Name and amount of each change: the factor, or the share of the circle.
+        Changes as (name, amount): a factor, or a fraction of the hue circle.
     """
     limits = (
         ("brightness", brightness),
@@ -140,15 +138,9 @@ def draw_jitter(
 
 
 def jitter_color(image: np.ndarray, jitter: Iterable[tuple[str, float]]) -> np.ndarray:
-    """Makes changes of colour one after the other, rounded and clipped after each.
+    """Applies the changes of :func:`draw_jitter` in order, rounded and clipped after each.
 
-    Args:
-        image: Image of shape (H, W, C).
-        jitter: Changes as :func:`draw_jitter` draws them. Where C is not 3: brightness and
-            contrast.
-
-    Returns:
-        Image of shape (H, W, C).
+    Only brightness and contrast are defined if the image (H, W, C) does not have three channels.
     """
     adjust = {
         "brightness": adjust_brightness,
@@ -167,14 +159,9 @@ def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blends an image with its mean grey level: 0 gives that level everywhere, 1 the image.
+    """Blends an image of shape (H, W, C) with its mean grey level: 0 gives that, 1 the image.
 
-    Args:
-        image: Image of shape (H, W, C). Where C is not 3 the mean is over all channels alike.
-        factor: Weight of the image, at least 0.
-
-    Returns:
-        Image of shape (H, W, C).
+    If C is not 3, the mean is over all channels.
     """
     colors = image.shape[2] == 3
     mean = float(BGR_TO_GRAY @ cv2.mean(image)[:3]) if colors else mean_level(image)
@@ -182,24 +169,19 @@ def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blends an image of shape (H, W, 3) with its grey version: 0 gives that, 1 the image."""
-    blend = factor * BGR_TO_BGR + (1.0 - factor) * BGR_TO_GRAY
+    """Blends an image of shape (H, W, 3) with its greyscale version: 0 gives that, 1 the image."""
+    blend = factor * np.eye(3) + (1.0 - factor) * BGR_TO_GRAY
     return cv2.transform(image, blend)
 
 
 def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
-    """Turns the hue of an image, in HSV space.
+    """Shifts the hue of an image of shape (H, W, 3) in HSV space, quantised to 256 hues.
 
-    Args:
-        image: Image of shape (H, W, 3).
-        shift: Share of the colour circle, -0.5 to 0.5. Hues are kept in 256 steps.
-
-    Returns:
-        Image of shape (H, W, 3).
+    ``shift`` is a fraction of the hue circle, -0.5 to 0.5.
     """
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV_FULL)
-    # The circle has 256 steps, so a byte that overflows goes on where the circle begins. Adding to
-    # whole rows takes a third to a half of the time of adding to every third byte.
+    # With 256 hues the overflow of a byte wraps around the circle. Adding to full rows takes a
+    # third to a half of the time of adding to every third byte.
     steps = np.zeros(image.shape[1:], np.uint8)
     steps[:, 0] = round(256 * shift) % 256
     rows = _rows(hsv)
@@ -208,79 +190,75 @@ def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
 
 
 def to_gray(image: np.ndarray) -> np.ndarray:
-    """Takes the colour from an image of shape (H, W, 3); its shape stays."""
+    """Converts an image of shape (H, W, 3) to greyscale, with three equal channels."""
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
 
 def gray_to_bgr(image: np.ndarray) -> np.ndarray:
-    """Repeats the channel of an image of shape (H, W, 1) three times."""
+    """Converts an image of shape (H, W, 1) to three equal channels."""
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
 
 
 def gaussian_blur(image: np.ndarray, sigma: float, radius: int | None = None) -> np.ndarray:
-    """Blurs an image, its border pixels repeated outwards.
+    """Blurs an image with a Gaussian, replicating the border.
 
     Args:
         image: Image of shape (H, W, C).
         sigma: Standard deviation of the Gaussian, pixels, greater than 0.
-        radius: Pixels to each side that the kernel reaches; by default three deviations.
-
-    Returns:
-        Image of shape (H, W, C).
+        radius: Radius of the kernel, pixels; by default three standard deviations.
     """
     radius = math.ceil(3 * sigma) if radius is None else radius
-    # two passes with a float kernel are up to three times as fast as cv2.GaussianBlur on bytes
+    # Two passes with a float kernel are up to three times as fast as cv2.GaussianBlur on bytes.
     kernel = cv2.getGaussianKernel(2 * radius + 1, sigma, cv2.CV_32F)
-    return _by_slabs(
-        lambda slab: cv2.sepFilter2D(slab, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE),
+    return _by_channels(
+        lambda part: cv2.sepFilter2D(part, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE),
         image,
     )
 
 
-def quick_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blurs with a kernel of two and a half deviations, a quarter shorter.
+def truncated_blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blurs with a kernel of 2.5 standard deviations, which omits up to 1.2 % of the Gaussian.
 
-    It leaves out up to 1.2 % of the Gaussian. Pillow, the authors' blur, has three box filters for
-    one, which reach no farther.
+    The authors' blur, Pillow's, is three box filters, whose support is no larger.
     """
     return gaussian_blur(image, sigma, round(2.5 * sigma))
 
 
 def solarize(image: np.ndarray, threshold: int = 128) -> np.ndarray:
-    """Inverts the levels of an image of shape (H, W, C) from a threshold on."""
+    """Inverts the levels of an image of shape (H, W, C) that are at least ``threshold``."""
     return cv2.LUT(_rows(image), _solarize_table(threshold)).reshape(image.shape)
 
 
 def mean_level(image: np.ndarray) -> float:
-    """Returns the mean of all levels of an image of shape (H, W, C), the channels alike."""
+    """Returns the mean over all levels and channels of an image of shape (H, W, C)."""
     return cv2.mean(_rows(image))[0]
 
 
-def uniform(rng: np.random.Generator | QuickDraws, low: float, high: float) -> float:
+def uniform(rng: np.random.Generator | BatchedDraws, low: float, high: float) -> float:
     """Draws a number from [low, high); three times as fast as ``rng.uniform``."""
     return low + (high - low) * rng.random()
 
 
 def scale_and_shift(image: np.ndarray, scale: float, shift: float) -> np.ndarray:
-    """Multiplies the levels of an image of shape (H, W, C) and adds to them."""
+    """Maps each level x of an image of shape (H, W, C) to ``scale * x + shift``."""
     rows = _rows(image)
     return cv2.addWeighted(rows, scale, rows, 0.0, shift).reshape(image.shape)
 
 
 def _rows(image: np.ndarray) -> np.ndarray:
-    """Lays an image out as (H, W * C), so that OpenCV works on any number of channels."""
+    """Reshapes an image to (H, W * C), so that OpenCV takes any number of channels."""
     return image.reshape(image.shape[0], -1)
 
 
-def _by_slabs(operation: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
-    """Applies an operation that works on each channel by itself, a few channels at a time."""
+def _by_channels(operation: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
+    """Applies a channel-wise operation to at most ``_MAX_CHANNELS`` channels at a time."""
     channels = image.shape[2]
-    if channels > _SLAB:
-        slabs = [image[..., i : i + _SLAB] for i in range(0, channels, _SLAB)]
-        done = [_by_slabs(operation, np.ascontiguousarray(slab)) for slab in slabs]
+    if channels > _MAX_CHANNELS:
+        parts = [image[..., i : i + _MAX_CHANNELS] for i in range(0, channels, _MAX_CHANNELS)]
+        done = [_by_channels(operation, np.ascontiguousarray(part)) for part in parts]
         return np.concatenate(done, axis=2)
     result = operation(image)
-    # OpenCV drops the channel axis of an image that has one channel
+    # OpenCV drops the channel axis if there is one channel.
     return result[..., np.newaxis] if result.ndim == 2 else result
 
 

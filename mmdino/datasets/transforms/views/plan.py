@@ -1,4 +1,4 @@
-"""What is done to an image to make one view of it, drawn before any pixel is touched."""
+"""The random choices of a view, drawn before any pixel is processed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmdino.datasets.transforms.views.draws import QuickDraws
+from mmdino.datasets.transforms.views.draws import BatchedDraws
 from mmdino.datasets.transforms.views.group import ViewGroup
 from mmdino.datasets.transforms.views.ops import draw_crop_box, draw_jitter, uniform
 
@@ -17,8 +17,8 @@ class ViewPlan(NamedTuple):
     Attributes:
         box: Top, left, height and width of the crop, pixels of the image.
         flip: Whether to flip left to right.
-        jitter: Changes of colour as (name, amount), in the order to make them.
-        gray: Whether to take the colour away.
+        jitter: Colour changes as (name, amount), in order.
+        gray: Whether to convert to greyscale.
         blur_sigma: Standard deviation of the blur, pixels of the view; None for no blur.
         solarize: Whether to solarise.
     """
@@ -32,16 +32,9 @@ class ViewPlan(NamedTuple):
 
 
 def draw_view_plan(
-    rng: np.random.Generator | QuickDraws, height: int, width: int, group: ViewGroup
+    rng: np.random.Generator | BatchedDraws, height: int, width: int, group: ViewGroup
 ) -> ViewPlan:
-    """Draws one view.
-
-    Args:
-        rng: Source of all draws.
-        height: Height of the image, pixels.
-        width: Width of the image, pixels.
-        group: The view's probabilities and ranges.
-    """
+    """Draws the choices of one view of ``group`` of an image of ``height`` x ``width`` pixels."""
     box = draw_crop_box(rng, height, width, group.scale, group.ratio)
     flip = rng.random() < group.flip_prob
     jitter: list[tuple[str, float]] = []

@@ -1,4 +1,4 @@
-"""One map of colours does what the changes do one after the other."""
+"""An affine colour map equals the changes applied one after the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from mmdino.datasets.transforms.views import ops as view_ops
 from mmdino.datasets.transforms.views.color_map import (
     color_map,
-    hue_turn,
+    hue_rotation,
     level_map,
     map_colors,
     split_at_clipping,
@@ -24,7 +24,7 @@ GRAY = view_ops.BGR_TO_GRAY
 
 
 def draw_mild(channels: int = 3) -> np.ndarray:
-    """An image that no change of a test drives to black or white."""
+    """Draws an image that no change in these tests clips."""
     rng = np.random.default_rng(0)
     return rng.integers(90, 150, (40, 30, channels), dtype=np.uint8)
 
@@ -46,7 +46,7 @@ def step_by_step(jitter, colors: np.ndarray, gray: bool) -> np.ndarray:
         elif name == "saturation":
             colors = amount * colors + (1 - amount) * levels[:, None]
         else:
-            a, b, c = hue_turn(amount)
+            a, b, c = hue_rotation(amount)
             colors = colors @ np.array([[a, b, c], [c, a, b], [b, c, a]]).T
     return np.repeat((colors @ GRAY)[:, None], 3, axis=1) if gray else colors
 
@@ -73,7 +73,7 @@ def test_views_are_those_of_the_sequential_changes_but_for_the_hue(jitter):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("jitter", ORDERS_OF_THREE)
 @pytest.mark.parametrize("contrast", [0.6, 1.3])
-def test_what_is_driven_to_white_or_black_stays_there(jitter, contrast, channels):
+def test_clipped_levels_stay_clipped(jitter, contrast, channels):
     """Highlights come back grey where a chain clips after brightness and before less contrast."""
     levels = np.random.default_rng(0).integers(0, 256, (40, 30, channels), dtype=np.uint8)
     amounts = dict(jitter) | {"contrast": contrast}
@@ -93,7 +93,7 @@ def test_changes_are_made_together_unless_levels_may_leave_their_range():
 
 
 @pytest.mark.parametrize("shift", [-0.1, -0.04, 0.05, 0.1])
-def test_hue_is_turned_as_far_as_in_hsv_space(shift):
+def test_hue_rotation_is_close_to_that_in_hsv_space(shift):
     def chroma(image):
         return image - image.mean(axis=2, keepdims=True)
 
@@ -102,7 +102,7 @@ def test_hue_is_turned_as_far_as_in_hsv_space(shift):
     expected = view_ops.adjust_hue(image, shift)
     way = np.abs(chroma(image) - chroma(expected)).mean()
     assert np.abs(chroma(found) - chroma(expected)).mean() < 0.35 * way
-    # the levels, which each keeps in its own way, differ by less than a tenth of the image's range
+    # the two preserve lightness differently, by less than a tenth of the image's range
     assert difference(found, expected).mean() < 6
 
 

@@ -1,4 +1,4 @@
-"""Quick draws are as even as those of the generator they come from."""
+"""Batched draws are uniform."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmdino.datasets.transforms.views.draws import BATCH, QuickDraws
+from mmdino.datasets.transforms.views.draws import BATCH, BatchedDraws
 
 DRAWS = 20 * BATCH + 7
 
 
 @pytest.fixture
-def draws() -> QuickDraws:
-    return QuickDraws(np.random.default_rng(0))
+def draws() -> BatchedDraws:
+    return BatchedDraws(np.random.default_rng(0))
 
 
 def assert_even(values, number):
@@ -43,7 +43,7 @@ def test_all_orders_are_even(draws):
 
 
 def test_draws_follow_from_the_seed():
-    first, second, other = (QuickDraws(np.random.default_rng(seed)) for seed in (3, 3, 4))
+    first, second, other = (BatchedDraws(np.random.default_rng(seed)) for seed in (3, 3, 4))
     numbers = [first.random() for _ in range(2 * BATCH)]
     assert numbers == [second.random() for _ in range(2 * BATCH)]
     assert numbers[0] != other.random()

@@ -93,7 +93,7 @@ def test_a_training_checkpoint_goes_to_the_authors_and_back(tmp_path, use_bn):
     model = tiny_weights.dino(use_bn)
     path = tiny_weights.save_training_checkpoint(tmp_path / "epoch_2.pth", model)
     weights = full_weights(path)
-    assert match_weights(weights).whole
+    assert match_weights(weights).complete
     assert weights.epoch == 2
     write_full(tmp_path / "full.pth", full_checkpoint(weights, "authors"))
     back = full_weights(tmp_path / "full.pth", num_heads=2)
@@ -126,7 +126,7 @@ def test_a_file_of_a_resnet_with_heads(tmp_path):
     )
     torch.save({"state_dict": model.state_dict()}, tmp_path / "epoch_1.pth")
     weights = full_weights(tmp_path / "epoch_1.pth")
-    assert match_weights(weights).whole
+    assert match_weights(weights).complete
     back = full_checkpoint(weights, "authors")
     assert "module.backbone.layer1.0.conv1.weight" in back["student"]
     assert "module.backbone.layer1.0.conv1.weight" in back["teacher"]

@@ -14,7 +14,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from mmdino.models.dino import CENTER_UPDATE, TEACHER_UPDATE, feature_spread
+from mmdino.models.selfsup.base import feature_spread
 
 
 def build(config=None, **options):
@@ -26,8 +26,8 @@ def build(config=None, **options):
 
 def trainable(model):
     """Promises the updates that a run's hooks make."""
-    for hook in (TEACHER_UPDATE, CENTER_UPDATE):
-        model.declare_updated_by(hook)
+    for need in model.needs:
+        model.mark_met(need)
     return model.train()
 
 
@@ -103,11 +103,11 @@ def test_teacher_trains_its_own_batch_norm_on_the_global_views():
     ("left_out", "message"),
     [
         ({"EMATeacherHook": None}, r"updates its teacher\. .*dict\(type='mmdino.EMATeacherHook'\)"),
-        ({"CenterUpdateHook": None}, r"its centre\. .*dict\(type='mmdino.CenterUpdateHook'\)"),
+        ({"CenterUpdateHook": None}, r"its center\. .*dict\(type='mmdino.CenterUpdateHook'\)"),
         (
             {"EMATeacherHook": None, "CenterUpdateHook": None},
-            r"custom_hooks = \[dict\(type='mmdino.CenterUpdateHook'\), "
-            r"dict\(type='mmdino.EMATeacherHook'\), \.\.\.\]",
+            r"its teacher and its center\. .*dict\(type='mmdino.CenterUpdateHook'\), "
+            r"dict\(type='mmdino.EMATeacherHook'\)",
         ),
     ],
 )
@@ -120,14 +120,15 @@ def test_training_without_the_updates_is_refused(tmp_path, left_out, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (deviating(view_sizes=(32, 20)), "20 x 20 pixels does not divide into patches of 8 x 8"),
-        (deviating(view_sizes=(32, (16, 12))), "16 x 12 pixels does not divide"),
-        (deviating(view_sizes=(32, 0)), "0 x 0 pixels"),
-        (deviating({"in_channels": 8}), r"cannot take views of 3 x 32 x 32: .*in_channels"),
-        (deviating(head={"in_channels": 24}), r"shape \(12,\) .*head has in_channels=24"),
-        (deviating({"out_type": "featmap"}), r"shape \(12, 4, 4\) .*GlobalAveragePooling"),
-        (tiny_run.resnet_model(neck=None), r"shape \(64, 1, 1\) .*GlobalAveragePooling"),
+        (
+            deviating({"in_channels": 8}),
+            r"mean and std of 3 channel\(s\).*VisionTransformer takes 8",
+        ),
         (deviating(num_global_views=0), "num_global_views=0"),
+        (deviating(loss={"num_prototypes": 8}), "num_prototypes=8, the head out_channels=32"),
+        (deviating(teacher="student", teacher_cfg={"backbone": {}}), "teacher='student' and"),
+        (deviating(teacher="frozen"), "teacher='frozen' needs the config of its backbone"),
+        (deviating(teacher="momentum"), "teacher='momentum'; it must be one of"),
     ],
 )
 def test_what_does_not_fit_is_refused_when_built(config, message):
@@ -135,14 +136,20 @@ def test_what_does_not_fit_is_refused_when_built(config, message):
         MODELS.build(config)
 
 
-def test_trying_the_sizes_leaves_the_model_as_it_was():
-    torch.manual_seed(0)
-    tried = MODELS.build(tiny_run.resnet_model())
-    torch.manual_seed(0)
-    untried = MODELS.build(tiny_run.resnet_model(view_sizes=()))
-    assert all(module.training for module in tried.modules())
-    for name, tensor in untried.state_dict().items():
-        assert torch.equal(tried.state_dict()[name], tensor), name
+@pytest.mark.parametrize(
+    ("config", "sizes", "message"),
+    [
+        (deviating(), (32, 32, 20), "20 x 20 pixels does not divide into patches of 8 x 8"),
+        (deviating(), (32, 32, (16, 12)), "16 x 12 pixels does not divide"),
+        (deviating(), (32, 16, 16), "first 2 views are the global ones"),
+        (deviating(head={"in_channels": 24}), (32, 32), r"shape \(12,\), .*has in_channels=24"),
+        (deviating({"out_type": "featmap"}), (32, 32), r"\(12, 4, 4\), .*GlobalAveragePooling"),
+        (tiny_run.resnet_model(neck=None), (32, 32), r"\(64, 1, 1\), .*GlobalAveragePooling"),
+    ],
+)
+def test_what_does_not_fit_the_views_is_refused_by_the_first_batch(config, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        trainable(build(config)).loss(random_views(sizes=sizes))
 
 
 def test_config_stays_as_it_was():
@@ -159,7 +166,6 @@ def test_resnet_50_with_its_neck():
             "backbone": {"type": "ResNet", "depth": 50},
             "neck": {"type": "GlobalAveragePooling"},
             "head": {"type": "mmdino.DINOHead", "in_channels": 2048, "out_channels": 64},
-            "view_sizes": (224, 96),
         }
     )
     assert model.extract_feat(torch.zeros(2, 3, 64, 64)).shape == (2, 2048)
@@ -168,7 +174,6 @@ def test_resnet_50_with_its_neck():
 def test_views_need_not_be_square_nor_images_have_three_channels():
     config = deviating(
         {"in_channels": 8},
-        view_sizes=((32, 16), (16, 24)),
         data_preprocessor={"mean": [0.0] * 8, "std": [1.0] * 8},
     )
     views = random_views(sizes=((32, 16), (32, 16), (16, 24)), channels=8)
@@ -304,8 +309,8 @@ def test_a_head_of_another_kind_computes_its_own_logits():
     model = build().double()
     views = [view.double() for view in random_views()]
     fused = model.loss(views)["loss"]
-    model.head.takes_score = False
+    model.head.gives_lazy_logits = False
     torch.testing.assert_close(model.loss(views)["loss"], fused, rtol=0, atol=1e-9)
-    model.head.takes_score = True
+    model.head.gives_lazy_logits = True
     model.dino_loss.chunk = None
     torch.testing.assert_close(model.loss(views)["loss"], fused, rtol=0, atol=1e-9)

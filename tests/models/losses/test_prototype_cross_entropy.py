@@ -9,8 +9,7 @@ import torch
 from mmengine.registry import MODELS
 from torch.nn import functional
 
-from mmdino.models.layers import WeightNormLinear, product_dtype
-from mmdino.models.losses.fused_prototypes import UnprojectedLogits
+from mmdino.models.layers import LazyLogits, WeightNormLinear
 
 FIGURES = ("loss", "ce_over_lnk", "teacher_entropy", "kl", "used_prototypes")
 K, D = 48, 12
@@ -38,13 +37,7 @@ def run(chunk, layer, features, teacher_logits, autocast=None, scale=1.0):
     layer, features = copy.deepcopy(layer), features.detach().clone().requires_grad_()
     loss = build(chunk, features.dtype)
     with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None):
-        student = (
-            layer(features)
-            if chunk is None
-            else UnprojectedLogits(
-                features, layer.weight_v, layer.weight_g, product_dtype(features)
-            )
-        )
+        student = layer(features) if chunk is None else layer.lazy(features)
         figures = loss(student, teacher_logits)
     (scale * figures["loss"]).backward()
     grads = {name: p.grad for name, p in layer.named_parameters() if p.requires_grad}
@@ -98,7 +91,7 @@ def test_float16_keeps_the_small_gradients_of_many_prototypes():
     grads = []
     for dtype in (torch.float16, torch.float32):
         loss = MODELS.build({"type": "mmdino.DINOLoss", "num_prototypes": size})
-        student = UnprojectedLogits(features, layer.weight_v, layer.weight_g, dtype)
+        student = LazyLogits(features, layer.weight_v, layer.weight_g, dtype)
         value = loss(student, teacher_logits)["loss"]
         grads.append(torch.autograd.grad(2.0**16 * value, layer.weight_v)[0])
     assert (grads[0] - grads[1]).norm() < 0.01 * grads[1].norm()
@@ -106,7 +99,7 @@ def test_float16_keeps_the_small_gradients_of_many_prototypes():
 
 def test_a_second_backward_pass_is_refused():
     layer, features, teacher_logits = case(4, 2, 3)
-    student = UnprojectedLogits(features, layer.weight_v, layer.weight_g, features.dtype)
+    student = layer.lazy(features)
     value = build(2)(student, teacher_logits)["loss"]
     value.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="chunk=None"):
@@ -115,7 +108,7 @@ def test_a_second_backward_pass_is_refused():
 
 def test_evaluation_computes_no_gradient():
     layer, features, teacher_logits = case(4, 2, 3)
-    student = UnprojectedLogits(features, layer.weight_v, layer.weight_g, features.dtype)
+    student = layer.lazy(features)
     with torch.no_grad():
         value = build(2).eval()(student, teacher_logits)["loss"]
     assert not value.requires_grad
@@ -124,7 +117,7 @@ def test_evaluation_computes_no_gradient():
 
 def test_shapes_that_do_not_fit_are_refused():
     layer, features, teacher_logits = case(4, 2, 3)
-    student = UnprojectedLogits(features, layer.weight_v, layer.weight_g, features.dtype)
+    student = layer.lazy(features)
     with pytest.raises(ValueError, match=f"num_prototypes={K}"):
         build(2)(student, teacher_logits[..., :-1])
 

@@ -1,0 +1,83 @@
+"""The block of a vision transformer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmpretrain.models.utils import build_norm_layer
+from torch import Tensor, nn
+
+from mmdino.models.layers.layer_scale import layer_scale
+from mmdino.models.layers.position_encoding import NO_POSITIONS, RelativePositions
+from mmdino.models.layers.self_attention import SelfAttention
+from mmdino.models.layers.stochastic_depth import StochasticDepth
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with GELU between them. Parameters have mmpretrain's names.
+
+    Args:
+        embed_dims: Width D of a token.
+        hidden_dims: Width between the layers.
+        drop_rate: Probability that an element after either layer is zeroed in training.
+        layer_scale_init_value: Initial value of a learned factor for each channel; 0 for none.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        hidden_dims: int,
+        drop_rate: float = 0.0,
+        layer_scale_init_value: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Sequential(nn.Linear(embed_dims, hidden_dims), nn.GELU(), nn.Dropout(drop_rate)),
+            nn.Linear(hidden_dims, embed_dims),
+            nn.Dropout(drop_rate),
+        )
+        self.gamma2 = layer_scale(embed_dims, layer_scale_init_value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps tokens (B, N, D) to tokens (B, N, D)."""
+        return self.gamma2(self.layers(x))
+
+
+class TransformerBlock(nn.Module):
+    """Attention and feed-forward network, each normalised before and added to its input.
+
+    Args:
+        embed_dims: Width D of a token.
+        num_heads: Number of attention heads.
+        hidden_dims: Hidden width of the feed-forward network.
+        drop_path_rate: Probability that a sample skips each of the two in training.
+        norm_cfg: Config of the norms.
+        qkv_bias: As in :class:`SelfAttention`.
+        drop_rate: As in :class:`SelfAttention`.
+        layer_scale_init_value: As in :class:`SelfAttention`.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        hidden_dims: int,
+        drop_path_rate: float,
+        norm_cfg: dict[str, Any],
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        layer_scale_init_value: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.ln1 = build_norm_layer(norm_cfg, embed_dims)
+        self.attn = SelfAttention(
+            embed_dims, num_heads, qkv_bias, drop_rate, layer_scale_init_value
+        )
+        self.ln2 = build_norm_layer(norm_cfg, embed_dims)
+        self.ffn = FeedForward(embed_dims, hidden_dims, drop_rate, layer_scale_init_value)
+        self.drop_path = StochasticDepth(drop_path_rate)
+
+    def forward(self, x: Tensor, positions: RelativePositions = NO_POSITIONS) -> Tensor:
+        """Maps tokens (B, N, D) to tokens (B, N, D)."""
+        x = x + self.drop_path(self.attn(self.ln1(x), positions))
+        return x + self.drop_path(self.ffn(self.ln2(x)))

@@ -1,0 +1,91 @@
+"""The running centre of a teacher's logits."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.model import BaseModule
+from torch import Tensor
+
+
+class CenteredLoss(BaseModule):
+    """Base of losses whose targets are centred by a running mean of the teacher's logits.
+
+    The centre that a step uses is the one after the step before. In train mode the loss passes its
+    teacher logits to :meth:`observe`; :meth:`update_center` moves the centre by their mean over all
+    micro-batches of the step and all ranks. ``CenterUpdateHook`` calls it after each optimiser
+    step. The sum over the ranks runs during the backward pass if the loss knows that a forward pass
+    is the step's last (``last_of_step``).
+
+    Args:
+        num_prototypes: Number K of prototypes.
+        center_momentum: m in c <- m c + (1 - m) mean; 0.9 in the paper.
+
+    Attributes:
+        center: Buffer (1, K), float32, in the state dict.
+        last_of_step: Whether the next forward pass is the last of its optimiser step on all ranks.
+            ``CenterUpdateHook`` sets it. False is always right; the sum over the ranks then waits
+            for :meth:`update_center`.
+
+    Raises:
+        ValueError: If the momentum is outside [0, 1].
+    """
+
+    def __init__(self, num_prototypes: int, center_momentum: float = 0.9) -> None:
+        super().__init__()
+        if not 0 <= center_momentum <= 1:
+            raise ValueError(
+                f"{type(self).__name__} got center_momentum={center_momentum}; it must be within "
+                "[0, 1]. It is the weight of the old centre (0.9 in the paper)."
+            )
+        self.num_prototypes = num_prototypes
+        self.center_momentum = center_momentum
+        self.last_of_step = False
+        self._summing: list[tuple[Tensor, torch.distributed.Work]] = []
+        self.register_buffer("center", torch.zeros(1, num_prototypes))
+        self.register_buffer("_pending_sum", torch.zeros(num_prototypes), persistent=False)
+        self.register_buffer("_pending_count", torch.zeros(1), persistent=False)
+
+    @property
+    def needs_center_update(self) -> bool:
+        """Whether the targets use the centre, so that it has to be moved."""
+        return True
+
+    @torch.no_grad()
+    def observe(self, logits: Tensor) -> None:
+        """Adds teacher logits (..., K) to the mean that the centre will move towards."""
+        logits = logits.detach().flatten(0, -2)
+        precise = torch.promote_types(logits.dtype, torch.float32)
+        self._pending_sum += logits.sum(0, dtype=precise)
+        self._pending_count += len(logits)
+        if self.last_of_step and get_world_size() > 1:
+            pending = torch.cat([self._pending_sum, self._pending_count])
+            self._summing.append((pending, torch.distributed.all_reduce(pending, async_op=True)))
+            self._reset_pending()
+
+    @torch.no_grad()
+    def update_center(self) -> None:
+        """Moves the centre towards the mean of all logits observed since the last call."""
+        if self._summing:
+            total = sum(self._finished_sums())
+        else:
+            total = torch.cat([self._pending_sum, self._pending_count])
+            all_reduce(total)
+            self._reset_pending()
+        mean = total[:-1] / total[-1]
+        self.center.mul_(self.center_momentum).add_(mean, alpha=1 - self.center_momentum)
+
+    def discard_pending(self) -> None:
+        """Drops the logits observed since the last update, those of a step that was skipped."""
+        self._finished_sums()
+        self._reset_pending()
+
+    def _finished_sums(self) -> list[Tensor]:
+        summing, self._summing = self._summing, []
+        for _, work in summing:
+            work.wait()
+        return [total for total, _ in summing]
+
+    def _reset_pending(self) -> None:
+        self._pending_sum.zero_()
+        self._pending_count.zero_()

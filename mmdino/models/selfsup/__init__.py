@@ -1,0 +1,7 @@
+"""Methods."""
+
+from mmdino.models.selfsup.base import SelfSupervisedModel
+from mmdino.models.selfsup.dino import DINO
+from mmdino.models.selfsup.student_teacher import StudentTeacher
+
+__all__ = ["DINO", "SelfSupervisedModel", "StudentTeacher"]

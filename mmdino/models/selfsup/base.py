@@ -1,0 +1,299 @@
+"""What all methods share: networks, views, features, and what must happen between steps."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any, Literal
+
+import torch
+from mmengine.dist import get_world_size, is_distributed
+from mmpretrain.models.selfsup import BaseSelfSupervisor
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmdino.models.backbones.features import Features
+from mmdino.models.layers import SYNCHRONISED, synchronise_batch_norm
+
+HOOK_FOR_NEED = {"teacher": "mmdino.EMATeacherHook", "center": "mmdino.CenterUpdateHook"}
+"""The hook that takes care of each need, for the error message."""
+
+
+class SelfSupervisedModel(BaseSelfSupervisor):
+    """Base of the methods: a student network that learns from several views of each image.
+
+    A method implements :meth:`loss` and, if anything but the optimiser moves its state, says so in
+    :attr:`needs`. The hook in charge marks each need with :meth:`mark_met`; training while one is
+    unmet is refused at the first step.
+
+    Args:
+        backbone: Config of a backbone whose last output is a feature (B, D), :class:`Features`, or
+            a map that ``neck`` makes a feature of.
+        neck: Config of a neck; ``dict(type="GlobalAveragePooling")`` for a ResNet.
+        head: Config of the projection head.
+        num_global_views: Number G of global views, the first ones.
+        data_preprocessor: Config of the data preprocessor; by default ``MultiViewPreprocessor``.
+        init_cfg: mmengine's initialisation config.
+
+    Raises:
+        ValueError: If there are no global views, or the images have not the channels that the
+            backbone takes.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        head: dict | None = None,
+        num_global_views: int = 2,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if num_global_views < 1:
+            raise ValueError(
+                f"{type(self).__name__} got num_global_views={num_global_views}; it needs at "
+                "least 1."
+            )
+        # The base class writes into the configs it is given.
+        networks = copy.deepcopy({"backbone": backbone, "neck": neck, "head": head})
+        preprocessor = {"type": "mmdino.MultiViewPreprocessor", **(data_preprocessor or {})}
+        super().__init__(**networks, data_preprocessor=preprocessor, init_cfg=init_cfg)
+        self.num_global_views = num_global_views
+        self.is_compiled = False
+        self._met: set[str] = set()
+        check_channels(self.backbone, self.data_preprocessor)
+
+    @property
+    def needs(self) -> set[str]:
+        """What has to be updated between steps, such as {"teacher", "center"}."""
+        return set()
+
+    def mark_met(self, need: str) -> None:
+        """Notes that a need is taken care of.
+
+        Args:
+            need: A member of :attr:`needs`. Hooks call this; so does a training loop of your own
+                that moves the teacher or the centre itself.
+        """
+        self._met.add(need)
+
+    def networks(self) -> list[dict[str, nn.Module]]:
+        """Returns the networks of the model, each as its parts by name, the student's first."""
+        parts = {"backbone": self.backbone, "neck": self.neck, "head": self.head}
+        return [{name: part for name, part in parts.items() if part is not None}]
+
+    def forward(
+        self,
+        inputs: Tensor | list[Tensor],
+        data_samples: list[DataSample] | None = None,
+        mode: Literal["tensor", "predict", "loss"] = "tensor",
+    ) -> Tensor | list[DataSample] | dict[str, Tensor]:
+        """Runs the model in one of mmengine's modes.
+
+        Args:
+            inputs: In mode "loss" V views, each (B, C, H, W), the global ones first; else images
+                (B, C, H, W).
+            data_samples: Samples of the B images.
+            mode: "loss" computes the loss; "tensor" returns features (B, D); "predict" returns the
+                samples with their ``feature`` set.
+
+        Raises:
+            ValueError: If the mode is unknown, or in training a need is unmet.
+        """
+        if mode == "loss":
+            if self.training:
+                self._require_needs_met()
+            return self.loss(inputs, data_samples)
+        if mode == "tensor":
+            return self.extract_feat(inputs)
+        if mode == "predict":
+            return self.predict(inputs, data_samples)
+        raise ValueError(
+            f"{type(self).__name__} got mode={mode!r}; it must be 'loss', 'tensor' or 'predict'."
+        )
+
+    @abstractmethod
+    def loss(
+        self, inputs: list[Tensor], data_samples: list[DataSample] | None = None
+    ) -> dict[str, Tensor]:
+        """Computes the loss of a micro-batch and what is logged beside it.
+
+        mmengine adds up all entries whose name contains "loss".
+
+        Args:
+            inputs: V views, each (B, C, H, W), the global ones first.
+            data_samples: Samples of the B images.
+        """
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Maps images (B, C, H, W) to the features (B, D) that evaluations use."""
+        return feature(inputs, self.backbone, self.neck)
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[DataSample] | None = None
+    ) -> list[DataSample]:
+        """Returns a sample for each image, with its ``feature`` (D,) set."""
+        features = self.extract_feat(inputs)
+        samples = data_samples or [DataSample() for _ in features]
+        for sample, value in zip(samples, features, strict=True):
+            sample.set_field(value, "feature")
+        return samples
+
+    def synchronise_batch_norms(self) -> None:
+        """Makes batch norms use the statistics of all ranks, where there are several."""
+        if is_distributed():
+            synchronise_batch_norm(self)
+
+    def compile_backbones(self, options: dict[str, Any]) -> None:
+        """Compiles the backbones, which get a graph for each view size.
+
+        Args:
+            options: Arguments of ``torch.compile``.
+        """
+        self.is_compiled = True
+        for network in self.networks():
+            network["backbone"].compile(**{"dynamic": False, **options})
+
+    def check_views(self, views: Any) -> None:
+        """Checks the views of a batch.
+
+        Raises:
+            ValueError: If there are fewer than two or than ``num_global_views``, if those differ in
+                size, if a view does not divide into patches, or if batch norm would see one image.
+        """
+        name = type(self).__name__
+        if not isinstance(views, (list, tuple)) or len(views) < max(2, self.num_global_views):
+            got = f"{len(views)} view(s)" if isinstance(views, (list, tuple)) else type(views)
+            raise ValueError(
+                f"{name} got {got}; it needs a list of at least two views, the first "
+                f"{self.num_global_views} of them global. Put mmdino.MultiCropTransform into the "
+                "pipeline."
+            )
+        shapes = {tuple(view.shape[-2:]) for view in views[: self.num_global_views]}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"The first {self.num_global_views} views are the global ones, but their sizes are "
+                f"{sorted(shapes)}. Set model.num_global_views to the number of global views of "
+                "MultiCropTransform, which come first."
+            )
+        for shape in {tuple(view.shape[-2:]) for view in views}:
+            check_patches(self.backbone, *shape)
+        if not self.training or len(views[0]) > 1:
+            return
+        norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
+        ranks = get_world_size() if any(isinstance(m, SYNCHRONISED) for m in norms) else 1
+        if norms and len(views[0]) * ranks < 2:
+            raise ValueError(
+                f"{name} got a batch of one image, and the model has batch norm, which needs at "
+                "least two. Use a larger batch_size, set drop_last=True in train_dataloader if it "
+                "is the last batch of an epoch, or a model without batch norm (ViT with "
+                "use_bn=False)."
+            )
+
+    def _require_needs_met(self) -> None:
+        unmet = sorted(self.needs - self._met)
+        if unmet:
+            hooks = ", ".join(f"dict(type={HOOK_FOR_NEED[need]!r})" for need in unmet)
+            raise ValueError(
+                f"{type(self).__name__} is trained, but nothing updates its "
+                + " and its ".join(reversed(unmet))
+                + f". Add the hook to the config, in default_hooks or custom_hooks: {hooks}. In a "
+                "training loop of your own, call model.mark_met(name) once you update them "
+                "yourself."
+            )
+
+
+def build_networks(configs: dict[str, dict | None]) -> nn.ModuleDict:
+    """Builds the parts of a network by name, leaving out those without a config."""
+    built = {name: MODELS.build(cfg) for name, cfg in configs.items() if cfg is not None}
+    return nn.ModuleDict(built)
+
+
+def feature(images: Tensor, backbone: nn.Module, neck: nn.Module | None = None) -> Tensor:
+    """Maps images (B, C, H, W) to what heads see: the last output of backbone and neck, (B, D).
+
+    Of :class:`Features` that is the class token.
+    """
+    outputs = backbone(images)
+    if neck is not None:
+        outputs = neck(outputs)
+    if isinstance(outputs, (tuple, list)) and not isinstance(outputs, Features):
+        outputs = outputs[-1]
+    return outputs.cls if isinstance(outputs, Features) else outputs
+
+
+def view_features(
+    views: Iterable[Tensor], backbone: nn.Module, neck: nn.Module | None = None
+) -> Tensor:
+    """Maps V views, each (B, C, H, W), to features (V * B, D), one backbone call a size."""
+    return torch.cat(
+        [
+            feature(torch.cat(list(same_size)), backbone, neck)
+            for _, same_size in groupby(views, key=lambda view: view.shape[-2:])
+        ]
+    )
+
+
+@torch.no_grad()
+def feature_spread(features: Tensor) -> Tensor:
+    """Deviation of L2-normalised features (B, D) over the batch, times the root of D.
+
+    About 1 for features spread over the sphere, 0 if all images have the same.
+    """
+    directions = nn.functional.normalize(features.float(), dim=1)
+    return directions.std(0, correction=0).mean() * features.shape[1] ** 0.5
+
+
+def check_feature(features: Tensor, head: nn.Module) -> None:
+    """Checks that features fit a head that says what it takes.
+
+    Raises:
+        ValueError: If they are no vectors (B, D), or D is not the head's ``in_channels``.
+    """
+    width = getattr(head, "in_channels", None)
+    wrong_width = width is not None and features.shape[-1] != width
+    if features.dim() != 2 or wrong_width:
+        raise ValueError(
+            f"The backbone gives features of shape {tuple(features.shape[1:])}"
+            + (f", but the head has in_channels={width}" if width is not None else "")
+            + ". Set in_channels to the width of the feature; a map needs a neck, such as "
+            "dict(type='GlobalAveragePooling')."
+        )
+
+
+def check_patches(backbone: nn.Module, height: int, width: int) -> None:
+    """Checks that a view divides into the patches of a backbone that has any.
+
+    mmcv's patch embedding pads the view and says nothing.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    projection = getattr(getattr(backbone, "patch_embed", None), "projection", None)
+    rows, columns = getattr(projection, "stride", (1, 1))
+    if height % rows or width % columns or min(height, width) < 1:
+        raise ValueError(
+            f"A view of {height} x {width} pixels does not divide into patches of {rows} x "
+            f"{columns}. Change the size of the view group (MultiCropTransform) or patch_size."
+        )
+
+
+def check_channels(backbone: nn.Module, preprocessor: nn.Module) -> None:
+    """Checks that a backbone takes as many channels as its preprocessor gives.
+
+    Raises:
+        ValueError: If its first convolution does not.
+    """
+    mean = getattr(preprocessor, "mean", None)
+    stem = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    if mean is None or stem is None or stem.in_channels == len(mean):
+        return
+    raise ValueError(
+        f"The data_preprocessor has mean and std of {len(mean)} channel(s), but the backbone "
+        f"{type(backbone).__name__} takes {stem.in_channels}. Set the backbone's in_channels and "
+        "the preprocessor's mean and std to the channels of the images."
+    )

@@ -1,0 +1,272 @@
+"""A student that predicts the outputs of a teacher for other views."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal
+
+import torch
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from torch import Tensor, nn
+
+from mmdino.models.layers import LazyLogits
+from mmdino.models.selfsup.base import (
+    SelfSupervisedModel,
+    build_networks,
+    check_feature,
+    feature,
+    feature_spread,
+    view_features,
+)
+from mmdino.registry import MODELS
+
+TEACHERS = ("ema", "student", "frozen")
+
+
+@MODELS.register_module()
+class StudentTeacher(SelfSupervisedModel):
+    """Student, teacher, and a loss between the outputs of the two.
+
+    ``backbone``, ``neck``, ``head`` and ``predictor`` are the student, which sees all views. The
+    teacher has no predictor and sees the global views. It is one of
+
+    * ``"ema"``: a copy of backbone, neck and head that ``EMATeacherHook`` moves. It gets no
+      gradient and no stochastic depth, and its batch norms see its own forward passes only (DINO,
+      BYOL, MoCo v3);
+    * ``"student"``: the student itself before its predictor. The loss decides whether a gradient
+      flows through it (SimSiam, SwAV: no; SimCLR, Barlow Twins: yes);
+    * ``"frozen"``: another network, in eval mode (distillation).
+
+    Args:
+        backbone: Config of a backbone, as in :class:`SelfSupervisedModel`.
+        head: Config of the projection head, which runs once on the features of all views: a module
+            from features (N, D) to outputs (N, .), or a neck of mmpretrain.
+        loss: Config of the loss: a module that maps student outputs (V, B, .) and teacher outputs
+            (G, B, .), the global views first, to a dict with ``loss`` and metrics.
+        neck: Config of a neck.
+        predictor: Config of a module that maps the head's output to what is compared.
+        teacher: Which teacher.
+        teacher_cfg: For ``"frozen"``: configs of its ``backbone``, ``neck`` and ``head``.
+        num_global_views: Number G of views, the first ones, that the teacher sees.
+        sync_bn: Whether batch norms are synchronised across ranks.
+        compile: Arguments of ``torch.compile`` for the backbones, ``{}`` for its defaults; None
+            leaves them as they are. Names in the state dict stay; results differ by rounding, and
+            stochastic depth draws other numbers.
+        data_preprocessor: Config of the data preprocessor.
+        init_cfg: mmengine's initialisation config.
+
+    Raises:
+        ValueError: If the kind of teacher is unknown, or ``teacher_cfg`` does not go with it; from
+            the loss, if views, features and head do not fit.
+
+    Example:
+        >>> neck = dict(type="NonLinearNeck", in_channels=384, hid_channels=4096, out_channels=256,
+        ...             with_avg_pool=False, norm_cfg=dict(type="BN1d"))
+        >>> byol = dict(
+        ...     type="mmdino.StudentTeacher", teacher="ema",
+        ...     backbone=dict(type="mmdino.VisionTransformer", arch="deit-small"),
+        ...     head=neck, predictor=dict(neck, in_channels=256), loss=dict(type="CosineLoss"))
+    """
+
+    loss_name = "loss_function"
+    """Name of the loss among the modules, and in the state dict."""
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        loss: dict,
+        neck: dict | None = None,
+        predictor: dict | None = None,
+        teacher: Literal["ema", "student", "frozen"] = "ema",
+        teacher_cfg: dict | None = None,
+        num_global_views: int = 2,
+        sync_bn: bool = True,
+        compile: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if teacher not in TEACHERS:
+            raise ValueError(
+                f"{type(self).__name__} got teacher={teacher!r}; it must be one of {TEACHERS}."
+            )
+        if (teacher == "frozen") != ("backbone" in (teacher_cfg or {})):
+            raise ValueError(
+                f"{type(self).__name__} got teacher={teacher!r} and teacher_cfg={teacher_cfg}; "
+                "teacher='frozen' needs the config of its backbone (and of its neck and head, if "
+                "it has any), and no other teacher takes one."
+            )
+        student = copy.deepcopy({"backbone": backbone, "neck": neck, "head": head})
+        super().__init__(
+            **student,
+            num_global_views=num_global_views,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
+        self.teacher_kind = teacher
+        setattr(self, self.loss_name, self._build_loss(dict(loss)))
+        self.predictor = None if predictor is None else MMPRETRAIN_MODELS.build(predictor)
+        self.teacher = None
+        if teacher == "ema":
+            self.teacher = build_networks(student)
+        elif teacher == "frozen":
+            self.teacher = build_networks(copy.deepcopy(teacher_cfg))
+        # Noted here, since a wrapper that shards the parts hides their classes.
+        parts = {"head": self.head, "predictor": self.predictor}
+        if self.teacher is not None and "head" in self.teacher:
+            parts["teacher_head"] = self.teacher["head"]
+        self._takes_tuple = {name: is_mmpretrain_neck(part) for name, part in parts.items()}
+        if sync_bn:
+            self.synchronise_batch_norms()
+        self._prepare_teacher()
+        if compile is not None:
+            self.compile_backbones(compile)
+
+    def _build_loss(self, cfg: dict) -> nn.Module:
+        return MODELS.build(cfg)
+
+    @property
+    def criterion(self) -> nn.Module:
+        """The loss."""
+        return getattr(self, self.loss_name)
+
+    @property
+    def needs(self) -> set[str]:
+        """A teacher of moving averages has to be moved, and so have the centres of losses."""
+        needs = {"teacher"} if self.teacher_kind == "ema" else set()
+        if any(getattr(module, "needs_center_update", False) for module in self.modules()):
+            needs.add("center")
+        return needs
+
+    def networks(self) -> list[dict[str, nn.Module]]:
+        """Returns the parts of the student and, where it is another network, of the teacher."""
+        (student,) = super().networks()
+        if self.predictor is not None:
+            student["predictor"] = self.predictor
+        return [student] if self.teacher is None else [student, dict(self.teacher.items())]
+
+    def init_weights(self) -> None:
+        """Initialises the student, and copies it to a teacher of moving averages."""
+        super().init_weights()
+        self._prepare_teacher()
+
+    def _prepare_teacher(self) -> None:
+        if self.teacher is None:
+            return
+        if self.teacher_kind == "ema":
+            for name, module in self.teacher.items():
+                module.load_state_dict(getattr(self, name).state_dict())
+            for module in self.teacher.modules():
+                if hasattr(module, "drop_prob"):
+                    module.drop_prob = 0.0
+        else:
+            self.teacher.eval()
+        self.teacher.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> StudentTeacher:
+        """Sets the mode; a frozen teacher stays in eval mode."""
+        super().train(mode)
+        if self.teacher_kind == "frozen":
+            self.teacher.eval()
+        return self
+
+    def teacher_pairs(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Returns the parameters of an EMA teacher and, in the same order, the student's."""
+        assert self.teacher_kind == "ema", "only a teacher of moving averages has a twin"
+        pairs = [
+            (teacher, student)
+            for name, module in self.teacher.items()
+            for teacher, student in zip(
+                module.parameters(), getattr(self, name).parameters(), strict=True
+            )
+        ]
+        teacher, student = zip(*pairs, strict=True)
+        return list(teacher), list(student)
+
+    def loss(
+        self, inputs: list[Tensor], data_samples: list[Any] | None = None
+    ) -> dict[str, Tensor]:
+        """Computes the loss of a micro-batch.
+
+        Args:
+            inputs: V views, each (B, C, H, W), the global ones first.
+            data_samples: Not used: there are no labels.
+
+        Returns:
+            What the loss returns, and ``feature_std``, the :func:`feature_spread` of the student's
+            features of the first view.
+
+        Raises:
+            ValueError: If the views do not fit, or a batch of one meets batch norm.
+        """
+        self.check_views(inputs)
+        batch_size = len(inputs[0])
+        targets = None if self.teacher is None else self._teacher_outputs(inputs)
+        features = view_features(inputs, self.backbone, self.neck)
+        check_feature(features, self.head)
+        metrics = self._compare(features, targets, (len(inputs), batch_size))
+        return {**metrics, "feature_std": feature_spread(features[:batch_size])}
+
+    @torch.no_grad()
+    def _teacher_outputs(self, views: list[Tensor]) -> Tensor:
+        """Outputs (G, B, .) of a teacher that is another network."""
+        global_views = views[: self.num_global_views]
+        outputs = view_features(global_views, self.teacher["backbone"], self.teacher_neck)
+        if "head" in self.teacher:
+            check_feature(outputs, self.teacher["head"])
+            outputs = self._project("teacher_head", self.teacher["head"], outputs)
+        return outputs.unflatten(0, (len(global_views), -1))
+
+    def _compare(
+        self, features: Tensor, targets: Tensor | None, views: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """The loss of student features (V * B, D), which the head runs on once."""
+        criterion = self.criterion
+
+        def use(outputs: Tensor | LazyLogits) -> dict[str, Tensor]:
+            return criterion(outputs.unflatten(0, views), targets)
+
+        lazy = getattr(criterion, "accepts_lazy_logits", False)
+        lazy = lazy and getattr(self.head, "gives_lazy_logits", False)
+        if lazy and targets is not None and self.predictor is None:
+            return self.head(features, use)
+        outputs = self._project("head", self.head, features)
+        if targets is None:
+            targets = outputs.unflatten(0, views)[: self.num_global_views]
+        if self.predictor is not None:
+            outputs = self._project("predictor", self.predictor, outputs)
+        return use(outputs)
+
+    def _project(self, name: str, module: nn.Module, x: Tensor) -> Tensor:
+        """Runs a head or a predictor on features (N, D)."""
+        return module((x,))[-1] if self._takes_tuple[name] else module(x)
+
+    def extract_feat(
+        self, inputs: Tensor, network: Literal["teacher", "student"] | None = None
+    ) -> Tensor:
+        """Maps images (B, C, H, W) to features (B, D).
+
+        Args:
+            inputs: Images.
+            network: Whose features; by default those of an EMA teacher, else the student's.
+
+        Raises:
+            ValueError: If the model has no such network.
+        """
+        network = network or ("teacher" if self.teacher_kind == "ema" else "student")
+        if network == "teacher" and self.teacher is not None:
+            return feature(inputs, self.teacher["backbone"], self.teacher_neck)
+        if network == "student":
+            return feature(inputs, self.backbone, self.neck)
+        known = "'student'" if self.teacher is None else "'teacher' or 'student'"
+        raise ValueError(f"extract_feat got network={network!r}; it must be {known}.")
+
+    @property
+    def teacher_neck(self) -> nn.Module | None:
+        """The neck of a teacher that is another network, None where there is none."""
+        return self.teacher["neck"] if "neck" in self.teacher else None
+
+
+def is_mmpretrain_neck(module: nn.Module | None) -> bool:
+    """Whether a module is one of mmpretrain's necks, which take and return a tuple."""
+    return type(module).__module__.startswith("mmpretrain.models.necks")

@@ -1,0 +1,125 @@
+"""Student and teacher of methods that are not DINO."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_methods
+import tiny_run
+import torch
+from mmengine.registry import MODELS
+
+from mmdino.models.losses.cross_view import view_pairs
+
+
+def build(name, **options):
+    torch.manual_seed(0)
+    model = MODELS.build(tiny_methods.method(name, **options))
+    model.init_weights()
+    for need in model.needs:
+        model.mark_met(need)
+    return model.double().train()
+
+
+def random_views(batch_size=4, sizes=tiny_run.VIEW_SIZES):
+    torch.manual_seed(1)
+    return [torch.randn(batch_size, 3, size, size, dtype=torch.float64) for size in sizes]
+
+
+def outputs(network, views):
+    """Outputs of a sequence of modules for all views at once, (V, B, .)."""
+    features = torch.cat([network[0](view)[-1] for view in views])
+    for module in network[1:]:
+        (features,) = module((features,))
+    return features.view(len(views), -1, features.shape[-1])
+
+
+@pytest.mark.parametrize("name", ["byol", "simsiam", "barlow_twins"])
+@pytest.mark.parametrize("sizes", [(32, 32), tiny_run.VIEW_SIZES])
+def test_loss_and_gradients_are_those_of_the_parts_put_together_by_hand(name, sizes):
+    model, twin = build(name), build(name)
+    views = random_views(sizes=sizes)
+    metrics = model.loss(views)
+    metrics["loss"].backward()
+
+    projections = outputs([twin.backbone, twin.head], views)
+    if name == "byol":
+        with torch.no_grad():
+            teacher = outputs([twin.teacher["backbone"], twin.teacher["head"]], views[:2])
+    else:
+        teacher = projections[:2]
+    student = projections
+    if twin.predictor is not None:
+        student = twin.predictor((projections.flatten(0, 1),))[0].view_as(projections)
+    expected = twin.criterion(student, teacher)["loss"]
+    expected.backward()
+    torch.testing.assert_close(metrics["loss"], expected, rtol=0, atol=1e-12)
+    for (parameter_name, found), other in zip(
+        model.named_parameters(), twin.parameters(), strict=True
+    ):
+        assert (found.grad is None) == (other.grad is None), parameter_name
+        if found.grad is not None:
+            torch.testing.assert_close(found.grad, other.grad, rtol=0, atol=1e-12)
+    assert 0 < metrics["feature_std"] < 2
+
+
+def test_needs_follow_the_teacher_and_the_loss():
+    assert build("byol").needs == {"teacher"}
+    assert build("simsiam").needs == set()
+    assert build("simsiam").teacher is None
+    dino = MODELS.build(tiny_run.vit_model())
+    assert dino.needs == {"teacher", "center"}
+    sinkhorn = MODELS.build(tiny_run.vit_model(loss={"targets": "sinkhorn_knopp"}))
+    assert sinkhorn.needs == {"teacher"}
+
+
+def test_a_frozen_teacher_stays_as_it_is():
+    teacher = tiny_run.resnet_model()
+    model = build(
+        "byol",
+        teacher="frozen",
+        predictor=None,
+        teacher_cfg={
+            "backbone": teacher["backbone"],
+            "neck": teacher["neck"],
+            "head": tiny_methods.projector(64),
+        },
+    )
+    assert model.needs == set()
+    assert model.training
+    assert not any(module.training for module in model.teacher.modules())
+    before = {name: tensor.clone() for name, tensor in model.teacher.state_dict().items()}
+    views = random_views()
+    loss = model.loss(views)["loss"]
+    loss.backward()
+    assert all(torch.equal(model.teacher.state_dict()[name], before[name]) for name in before)
+    assert not any(parameter.requires_grad for parameter in model.teacher.parameters())
+    assert torch.equal(model.extract_feat(views[0]), model.backbone(views[0])[-1])
+    assert model.extract_feat(views[0], "teacher").shape == (4, 64)
+    # A teacher without a head gives its features.
+    backbone = tiny_run.vit_model()["backbone"]
+    bare = build("byol", teacher="frozen", teacher_cfg={"backbone": backbone}, predictor=None)
+    bare.head, bare._takes_tuple["head"] = torch.nn.Identity(), False
+    assert torch.isfinite(bare.loss(views)["loss"])
+
+
+def test_features_are_the_students_where_the_teacher_is_the_student():
+    model = build("simsiam").eval()
+    images = random_views()[0]
+    assert torch.equal(model(images, mode="tensor"), model.backbone(images)[-1])
+    with pytest.raises(ValueError, match="network='teacher'; it must be 'student'"):
+        model.extract_feat(images, "teacher")
+
+
+def test_class_token_of_features_goes_to_the_head():
+    plain = build("simsiam")
+    cfg = tiny_methods.method("simsiam")
+    tokens = build("simsiam", backbone={**cfg["backbone"], "out_type": "features"})
+    views = random_views()
+    torch.testing.assert_close(tokens.loss(views)["loss"], plain.loss(views)["loss"])
+    assert torch.equal(tokens.extract_feat(views[0]), plain.extract_feat(views[0]))
+
+
+def test_each_target_is_paired_with_every_other_view():
+    assert view_pairs(2, 2) == [(0, 1), (1, 0)]
+    assert view_pairs(4, 2) == [(0, 1), (0, 2), (0, 3), (1, 0), (1, 2), (1, 3)]
+    assert view_pairs(3, 1) == [(0, 1), (0, 2)]
