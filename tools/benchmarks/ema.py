@@ -1,8 +1,8 @@
-"""Times the teacher's update: all tensors in one call against a loop over them.
+"""Times the teacher's update: one call for all tensors against a loop over them.
 
 python tools/benchmarks/ema.py. An update reads the teacher and the student and writes the teacher,
-three times the size of the network; what the memory allows is measured with an addition of two
-tensors of that size into the first, which moves the same bytes.
+three times the size of the network. The limit of the memory bandwidth is measured by adding one
+tensor of that size to another in place, which moves the same number of bytes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print_table(
         rows,
         f"Teacher update, {args.arch} and head with K {args.prototypes}: {size / 1e6:.4g} million "
-        f"numbers, {args.device}, {torch.get_num_threads()} thread(s). Target of ours: at most "
+        f"parameters, {args.device}, {torch.get_num_threads()} thread(s). Target of ours: at most "
         f"{TARGET} x the loop.",
     )
     if args.json:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(args: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
-    """Runs the cases; returns a row each and the number of parameters."""
+    """Runs the cases; returns a row for each and the number of parameters."""
     backbone = VisionTransformer(args.arch)
     width = backbone.embed_dims
     student = [*backbone.parameters(), *DINOHead(width, args.prototypes).parameters()]

@@ -1,13 +1,12 @@
-"""Measures training from files on: loader, step, and which of the two waits for the other.
+"""Measures training from image files: loader, step, and which of the two is the bottleneck.
 
-python tools/benchmarks/end_to_end.py --images DIR --device cuda --dtype bf16 trains on what a
-loader delivers, once with this project's views and once with the paper's, made by Pillow and
-torchvision and normalised on the CPU. Both have the same network and step. Beside them runs what
-each is made of: the step on one batch that is there already, and the loader without a step. The
-smaller of these two rates is the limit.
+python tools/benchmarks/end_to_end.py --images DIR --device cuda --dtype bf16 trains on the
+batches of a loader, once with this project's views and once with the paper's, made by Pillow and
+torchvision and normalised on the CPU, with the same network and step. For comparison it runs the
+step alone, on a batch in memory, and the loader alone. The smaller of these two rates is the limit.
 
 One loader runs at a time: its workers start before a measurement and end after it. The files are
-read again and again, so they come from the memory of the operating system and not from a disk.
+read repeatedly, so they come from the page cache and not from a disk.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ STEP_ALONE = "step alone"
 VIEWS_ALONE = {chain: f"views alone, {chain}" for chain in (OURS, PILLOW)}
 PREPROCESSORS = {
     OURS: None,
-    # Its views come normalised, in the order of the network's channels.
+    # Its views are normalised already, with the channels in RGB order.
     PILLOW: {"mean": (0.0,) * 3, "std": (1.0,) * 3, "bgr_to_rgb": False},
 }
 SMOKE = {**SMOKE_MODEL, "batch": [2], "workers": [1], "rounds": 2, "seconds": 0.1}
@@ -59,11 +58,9 @@ def parser() -> argparse.ArgumentParser:
         "--images", default="data/imagenet_sample", help="folder of photographs, of ImageNet's size"
     )
     add_model_options(parser)
-    parser.add_argument("--batch", type=int, nargs="+", default=[128], help="images a step")
-    parser.add_argument(
-        "--workers", type=int, nargs="+", default=[16], help="processes that make views"
-    )
-    parser.add_argument("--seconds", type=float, default=10.0, help="time a case and round")
+    parser.add_argument("--batch", type=int, nargs="+", default=[128], help="images per step")
+    parser.add_argument("--workers", type=int, nargs="+", default=[16], help="worker processes")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds per case and round")
     return parser
 
 
@@ -72,15 +69,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     Raises:
         FileNotFoundError: If there are no photographs.
-        ValueError: If a number is too small, the device cannot be used, or the figure would have
-            two axes.
+        ValueError: If a number is too small, the device cannot be used, or both batch size and
+            workers vary in a figure.
     """
     args = parser().parse_args(argv)
     if args.smoke:
         vars(args).update(SMOKE)
     use_machine(args)
     check(args)
-    # Workers are forked, and a pool of threads does not survive that.
+    # Workers are forked, which OpenCV's thread pool does not survive.
     cv2.setNumThreads(1)
     init_default_scope("mmpretrain")
     with tempfile.TemporaryDirectory() as folder:
@@ -104,22 +101,24 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what cannot be measured, before anything is."""
+    """Checks the arguments before anything is measured."""
     if min([args.rounds, *args.batch, *args.workers]) < 1 or not args.seconds > 0:
         raise ValueError(
-            f"--batch {args.batch}, --workers {args.workers}, --rounds {args.rounds} and --seconds "
-            f"{args.seconds} came; batch, workers and rounds must be at least 1, seconds above 0."
+            f"invalid --batch {args.batch}, --workers {args.workers}, --rounds {args.rounds} or "
+            f"--seconds {args.seconds}: expected batch, workers and rounds of at least 1 and "
+            "seconds above 0."
         )
     if args.figure and len({*args.batch}) > 1 and len({*args.workers}) > 1:
         raise ValueError(
-            f"--figure draws images/s over workers or over batch sizes, but --batch {args.batch} "
-            f"and --workers {args.workers} came. Give one number for one of them, or no --figure."
+            f"--figure draws images/s over workers or over batch sizes, not both, but got --batch "
+            f"{args.batch} and --workers {args.workers}. Give one value for one of them, or no "
+            "--figure."
         )
     parse_view_groups(view_groups(args))
 
 
 def view_groups(args: argparse.Namespace) -> list[dict]:
-    """Returns the paper's views, in the sizes and the number asked for."""
+    """Returns the paper's view groups in the sizes and number of the arguments."""
     *global_groups, local_group = PAPER_VIEWS
     groups = [{**group, "size": args.global_size} for group in global_groups]
     if args.locals:
@@ -128,20 +127,20 @@ def view_groups(args: argparse.Namespace) -> list[dict]:
 
 
 def build(args: argparse.Namespace, chain: str) -> DINO:
-    """Builds the network that trains on the views of a chain; all chains get the same weights."""
+    """Builds the network that trains on the views of a chain, with the same weights for all."""
     torch.manual_seed(0)
     sizes = args.arch, args.patch, args.global_size, args.prototypes, args.device
     return build_dino(*sizes, data_preprocessor=PREPROCESSORS[chain])
 
 
 def training(model: DINO, dtype: str) -> Callable[[Mapping[str, Any]], None]:
-    """Returns a call that trains on a batch of a loader."""
+    """Returns a function that trains on a batch of a loader."""
     step = dino_step(model, DTYPES[dtype])
     return lambda batch: step(**batch)
 
 
 def title(args: argparse.Namespace, photographs: int, batch: int, workers: int) -> str:
-    """Says what a table shows and what its targets are."""
+    """Returns the title of a table: what it shows, and the targets."""
     return (
         f"End to end, {args.arch} patch {args.patch}, K {args.prototypes}, batch {batch}, "
         f"{workers} worker(s), {args.dtype}, {args.device}, {torch.get_num_threads()} thread(s), "
@@ -157,7 +156,7 @@ def measure(
     batch: int,
     workers: int,
 ) -> list[dict[str, Any]]:
-    """Runs the cases with one batch size and number of workers, and returns a row each."""
+    """Runs the cases with one batch size and number of workers; returns a row for each."""
     load = partial(
         view_loader,
         photographs,
@@ -171,7 +170,7 @@ def measure(
         step(ready)
 
     def run(chain: str, step: Callable[[Mapping[str, Any]], None]) -> Feeding:
-        # As many as the workers have in store at most.
+        # The loader prefetches 2 batches per worker.
         warmup = 2 * workers
         loader = load(chain, workers=workers)
         return feed(loader, step, args.seconds, warmup, period=workers, device=args.device)
@@ -190,7 +189,7 @@ def measure(
 
 
 def table(runs: Mapping[str, Sequence[Feeding]], batch: int) -> list[dict[str, Any]]:
-    """Makes a row a case: images/s, its ratios, and the shares of the time; None has no meaning."""
+    """Returns a row per case: images/s, ratios, fractions of time; None where not applicable."""
     times = {
         name: Timing([run.seconds / (run.steps * batch) for run in case])
         for name, case in runs.items()
@@ -213,7 +212,7 @@ def table(runs: Mapping[str, Sequence[Feeding]], batch: int) -> list[dict[str, A
 
 
 def limit(times: Mapping[str, Timing], chain: str) -> Timing:
-    """Time an image that the slower of step and views takes, in each round."""
+    """Returns the time per image of the slower of step and views, in each round."""
     parts = times[STEP_ALONE].seconds, times[VIEWS_ALONE[chain]].seconds
     return Timing([max(pair) for pair in zip(*parts, strict=True)])
 
@@ -221,7 +220,7 @@ def limit(times: Mapping[str, Timing], chain: str) -> Timing:
 def draw(
     args: argparse.Namespace, tables: Mapping[tuple[int, int], Sequence[Mapping[str, Any]]]
 ) -> None:
-    """Draws images/s over the batch size where there are several, else over the workers."""
+    """Draws images/s over the batch size if there are several, else over the workers."""
     over_batch = len({*args.batch}) > 1
     points: dict[str, list[tuple[float, float]]] = {}
     for (batch, workers), rows in tables.items():
@@ -232,7 +231,7 @@ def draw(
     draw_lines(
         args.figure,
         {chain: points[chain] for chain in VIEWS_ALONE},
-        "images a step" if over_batch else "workers",
+        "images per step" if over_batch else "workers",
         "images/s",
         f"Training end to end, {fixed}, {args.dtype}, {args.device}",
         {name: points[name] for name in points if name not in VIEWS_ALONE},

@@ -1,10 +1,10 @@
-"""Times the search for nearest neighbours against the matrix product alone.
+"""Times the nearest-neighbour search against the matrix product alone.
 
-python tools/benchmarks/knn.py. The baseline is brute force: all similarities in one matrix, and a
-selection from it. The limit is the matrix product, in the same blocks, without any selection.
-ImageNet has 50,000 queries for its 1,281,167 features; here are 1024 of them, since the matrix of
-brute force has 5 GB with these already. The columns for ImageNet follow by the number of products,
-where the bank is brought to length 1 once and not once for each 1024 queries.
+python tools/benchmarks/knn.py. The baseline is brute force: all similarities in one matrix, then
+top-k. The limit is the matrix product, in the same blocks, without any selection. ImageNet has
+50,000 queries for its bank of 1,281,167 features; the benchmark takes 1024 of them, for which brute
+force needs 5 GB already. The columns for ImageNet are estimated: the time grows with the number of
+queries, except for that of normalising the bank, which is done once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mmdino.evaluation.knn import (
 TARGET = 1.2
 IMAGENET = (1_281_167, 50_000)
 BRUTE, OURS, PRODUCT = "brute force, one matrix", "ours", "matrix product alone"
-NORMALISING = "bank to length 1"
+NORMALISING = "normalising the bank"
 SMOKE = {"bank": 700, "queries": 50, "width": 16, "k": 20, "rounds": 2}
 
 
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--queries", type=int, default=1024, help="queries")
     parser.add_argument("--width", type=int, default=384, help="width of a feature")
     parser.add_argument("--k", type=int, default=200, help="neighbours")
-    parser.add_argument("--no-brute", action="store_true", help="leave out brute force")
+    parser.add_argument("--no-brute", action="store_true", help="skip brute force")
     return parser
 
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Runs the cases and returns a row each."""
+    """Runs the cases and returns a row for each."""
     torch.manual_seed(0)
     centres = torch.randn(1000, args.width)
     bank, queries = (
@@ -91,7 +91,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def features(count: int, centres: Tensor) -> Tensor:
-    """Features (N, D) that lie around centres (C, D), as those of a trained network do."""
+    """Draws features (N, D) clustered around centres (C, D), like those of a trained network."""
     made = torch.randn(count, centres.shape[1])
     for part in made.split(QUERY_CHUNK):
         part.mul_(2).add_(centres[torch.randint(len(centres), (len(part),))])
@@ -99,31 +99,31 @@ def features(count: int, centres: Tensor) -> Tensor:
 
 
 def normalise(bank: Tensor) -> None:
-    """Brings the bank to length 1, a chunk at a time."""
+    """Normalises the bank to length 1, a chunk at a time."""
     step = default_bank_chunk(bank.device)
-    room = bank.new_empty(0)
+    buffer = bank.new_empty(0)
     for start in range(0, len(bank), step):
-        unit_rows(bank, start, start + step, out=room)
+        unit_rows(bank, start, start + step, out=buffer)
 
 
 def brute_force(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """All similarities at once and the best k of each row."""
+    """Computes all similarities at once and the top k of each row."""
     similarities = unit_rows(queries, 0, len(queries)) @ unit_rows(bank, 0, len(bank)).T
     return similarities.topk(k, dim=1)
 
 
 def product_alone(queries: Tensor, bank: Tensor) -> None:
-    """The similarities block by block, each overwritten by the next."""
+    """Computes the similarities block by block, in one buffer."""
     step = columns_at_once(queries.device, default_bank_chunk(queries.device))
-    room = queries.new_empty(QUERY_CHUNK * step)
+    buffer = queries.new_empty(QUERY_CHUNK * step)
     for columns in bank.split(step):
         for block in queries.split(QUERY_CHUNK):
-            out = room[: len(block) * len(columns)].view(len(block), len(columns))
+            out = buffer[: len(block) * len(columns)].view(len(block), len(columns))
             torch.mm(block, columns.T, out=out)
 
 
 def for_imagenet(case: str, timings: Mapping[str, Timing], args: argparse.Namespace) -> Timing:
-    """Time for all of ImageNet, by the number of products; the bank is normalised once."""
+    """Estimates the time for ImageNet from the number of products; the bank is normalised once."""
     bank, queries = IMAGENET
     once = Timing([0.0] * args.rounds) if case == PRODUCT else timings[NORMALISING]
     rounds = zip(timings[case].seconds, once.seconds, strict=True)
@@ -133,14 +133,14 @@ def for_imagenet(case: str, timings: Mapping[str, Timing], args: argparse.Namesp
 
 
 def imagenet_bytes(case: str, args: argparse.Namespace) -> float:
-    """GiB that ImageNet needs: the features and what a search holds beside them, in float32."""
+    """Estimates the GiB for ImageNet in float32: the features and the buffers of a search."""
     bank, queries = IMAGENET
     held = (bank + queries) * args.width
     if case == BRUTE:
         held += (bank + queries) * args.width + bank * queries
     else:
-        # Queries and a part of the bank of length 1, a block, and the best and waiting candidates
-        # with their 8-byte indices.
+        # Normalised queries and a chunk of the bank, a block of similarities, and the best and
+        # pending candidates with their 8-byte indices.
         device = torch.device(args.device)
         chunk = default_bank_chunk(device)
         step = columns_at_once(device, chunk)

@@ -1,7 +1,7 @@
 """Measures memory and time of the last layer and the loss, forward and backward.
 
 python tools/benchmarks/loss.py. The baseline has torch's weight normalisation and a log-softmax for
-each pair of views. The floor of the memory is the gradient of the prototypes alone, that of the
+each pair of views. The lower bound of the memory is the gradient of the prototypes, that of the
 time the three matrix products.
 """
 
@@ -32,10 +32,10 @@ def parser() -> argparse.ArgumentParser:
     parser = benchmark_parser(__doc__, rounds=3)
     parser.add_argument("--prototypes", type=int, default=65536, help="K")
     parser.add_argument("--bottleneck", type=int, default=256, help="width before the last layer")
-    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32], help="images")
-    parser.add_argument("--views", type=int, default=10, help="V, of which 2 are global")
+    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32], help="images per step")
+    parser.add_argument("--views", type=int, default=10, help="V, 2 of them global")
     parser.add_argument("--chunk", type=int, nargs="+", default=[8, 32], help="images at a time")
-    parser.add_argument("--dtype", choices=sorted(DTYPES), default="fp32", help="autocast's")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), default="fp32", help="of autocast")
     return parser
 
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
-    """Runs the cases of one batch size and returns a row each."""
+    """Runs the cases of one batch size and returns a row for each."""
     torch.manual_seed(0)
     head = DINOHead(8, args.prototypes, 1, bottleneck_channels=args.bottleneck).to(args.device)
     shape = (args.views, batch, args.bottleneck)
@@ -89,7 +89,7 @@ def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
 def plain_case(
     args: argparse.Namespace, head: DINOHead, features: Tensor, teacher_logits: Tensor
 ) -> Callable[[], None]:
-    """Torch's weight normalisation and the authors' formula."""
+    """Returns the baseline: torch's weight normalisation and the authors' formula."""
     layer = PlainHead(head).last_layer
     center = torch.zeros(1, args.prototypes, device=args.device)
 
@@ -111,7 +111,7 @@ def our_case(
     teacher_logits: Tensor,
     chunk: int | None,
 ) -> Callable[[], None]:
-    """The loss with a chunk, or after the whole last layer."""
+    """Returns our last layer and loss, fused in chunks or, with chunk None, one after the other."""
     layer = head.last_layer
     loss = DINOLoss(args.prototypes, chunk=chunk).to(args.device)
 
@@ -126,7 +126,7 @@ def our_case(
 
 
 def products_case(args: argparse.Namespace, features: Tensor) -> Callable[[], None]:
-    """The last layer's product and the two of its backward pass."""
+    """Returns the matrix products of the last layer: one forward, two backward."""
     dtype = DTYPES[args.dtype] or features.dtype
     x = features.flatten(0, 1).to(dtype)
     rows = torch.randn(args.prototypes, args.bottleneck, device=args.device).to(dtype)
@@ -141,7 +141,7 @@ def products_case(args: argparse.Namespace, features: Tensor) -> Callable[[], No
 
 
 def autocast(args: argparse.Namespace) -> torch.autocast:
-    """The precision that was asked for."""
+    """Returns the autocast context of the arguments."""
     dtype = DTYPES[args.dtype]
     return torch.autocast(torch.device(args.device).type, dtype=dtype, enabled=dtype is not None)
 

@@ -1,7 +1,7 @@
-"""Measures how many images a second one core turns into views, beside the usual ways to do it.
+"""Measures the images/s that one core turns into views, compared with the usual chains.
 
-python tools/benchmarks/pipeline.py --images DIR. With --workers 1 2 4 it measures as well how
-images/s grows with the data loader's workers, and --figure draws that.
+python tools/benchmarks/pipeline.py --images DIR. With --workers 1 2 4 it also measures how
+images/s grow with the workers of a data loader, and --figure draws that.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TARGETS = {PILLOW: 6.0, ALBUMENTATIONS: 1.15}
 
 
 def target_rows(timings: dict[str, Timing]) -> list[dict[str, Any]]:
-    """Compares with what the project aims at."""
+    """Compares the speed of our chains with the targets."""
     rows = []
     for chain in (OURS, SEQUENTIAL):
         for baseline, target in TARGETS.items():
@@ -45,24 +45,24 @@ def target_rows(timings: dict[str, Timing]) -> list[dict[str, Any]]:
                 reached = "yes" if times_as_fast >= target else "no"
                 row = {"chain": chain, "speed against": baseline, "measured": times_as_fast}
                 rows.append({**row, "target": target, "reached": reached})
-        share = 1 / timings[chain].ratio_to(timings[LIMIT])
-        row = {"chain": chain, "speed against": LIMIT, "measured": share}
+        fraction = 1 / timings[chain].ratio_to(timings[LIMIT])
+        row = {"chain": chain, "speed against": LIMIT, "measured": fraction}
         rows.append({**row, "target": 1.0, "reached": "limit"})
     return rows
 
 
 def images_per_second(paths: Sequence[str], chain: str, workers: int, seconds: float) -> float:
-    """Measures a data loader from its first batch on, when all workers are at work.
+    """Measures a data loader after its first batches, when all workers are running.
 
     Args:
-        paths: Files.
+        paths: Image files.
         chain: Name of the chain that makes the views.
-        workers: Processes that make them.
-        seconds: About how long to measure.
+        workers: Number of worker processes.
+        seconds: Least time to measure.
     """
     batch_size = 16
     batches: Iterator = iter(view_loader(paths, chain, batch_size, workers))
-    # The first batches were made while processes were starting.
+    # The first batches are made while the workers start.
     for _ in range(2 * workers):
         next(batches)
     start, count = time.perf_counter(), 0
@@ -77,7 +77,7 @@ def images_per_second(paths: Sequence[str], chain: str, workers: int, seconds: f
 def worker_rows(
     paths: Sequence[str], workers: Iterable[int], seconds: float
 ) -> list[dict[str, Any]]:
-    """Measures images/s for numbers of workers."""
+    """Measures images/s for each number of workers."""
     rows = []
     for number in workers:
         row: dict[str, Any] = {"workers": number}
@@ -105,14 +105,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--images", default="data/imagenet_sample", help="folder of photographs, of ImageNet's size"
     )
-    parser.add_argument("--count", type=int, default=32, help="photographs a round")
+    parser.add_argument("--count", type=int, default=32, help="photographs per round")
     parser.add_argument("--workers", type=int, nargs="*", default=[], help="numbers of workers")
-    parser.add_argument("--seconds", type=float, default=10.0, help="time a number of workers")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds per number of workers")
     args = parser.parse_args(argv)
     if min([args.count, *args.workers]) < 1 or not args.seconds > 0:
         raise ValueError(
-            f"--count {args.count}, --workers {args.workers} and --seconds {args.seconds} must be "
-            "above 0."
+            f"invalid --count {args.count}, --workers {args.workers} or --seconds {args.seconds}: "
+            "expected values above 0."
         )
     init_default_scope("mmpretrain")
     one_thread()
@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(args: argparse.Namespace, argv: Sequence[str] | None) -> None:
-    """Measures the photographs of a folder and writes what was asked for."""
+    """Measures with the photographs of a folder; prints, draws and writes the results."""
     files = [str(path) for path in list_images(args.images)]
     # Spread over the folder, which may be sorted by class.
     paths = files[:: max(1, len(files) // args.count)][: args.count]
@@ -134,10 +134,10 @@ def measure(args: argparse.Namespace, argv: Sequence[str] | None) -> None:
         "images": timing_rows(timings, PILLOW, LIMIT, len(paths)),
         "targets": target_rows(timings),
     }
-    print_table(tables["images"], f"{len(paths)} photographs a round, one thread")
-    print_table(tables["targets"], "Times as fast")
+    print_table(tables["images"], f"{len(paths)} photographs per round, one thread")
+    print_table(tables["targets"], "Speed compared")
     if ALBUMENTATIONS not in timings:
-        print("\nAlbumentations is not installed and was left out.")
+        print("\nAlbumentations is not installed and was skipped.")
     if args.workers:
         tables["workers"] = worker_rows(files, args.workers, args.seconds)
         print_table(tables["workers"], "Images/s of a data loader")

@@ -1,9 +1,9 @@
 """Times the training step: ours, a plain one, and the matrix products alone.
 
 python tools/benchmarks/step.py --threads 2. The plain step has the same network and data, two
-groups of views, explicit attention, a log-softmax a pair of views, and loops over tensors for
-clipping and the teacher. The matrix products are those of one step, forward and backward, with the
-same shapes and nothing in between: what the hardware allows.
+groups of views, explicit attention, a log-softmax for each pair of views, and loops over tensors
+for clipping and the teacher. The limit of the hardware is measured by the matrix products of one
+step, forward and backward, with the same shapes and nothing in between.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = benchmark_parser(__doc__)
     add_model_options(parser)
-    parser.add_argument("--batch", type=int, nargs="+", default=[8], help="images a step")
-    parser.add_argument("--compile", action="store_true", help="also ours with torch.compile")
-    parser.add_argument("--with-cp", action="store_true", help="also with activation checkpoints")
-    parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
-    parser.add_argument("--profile", type=int, default=0, help="print that many operators of ours")
+    parser.add_argument("--batch", type=int, nargs="+", default=[8], help="images per step")
+    parser.add_argument("--compile", action="store_true", help="with torch.compile too")
+    parser.add_argument("--with-cp", action="store_true", help="with activation checkpointing too")
+    parser.add_argument("--no-memory", action="store_true", help="skip measuring memory")
+    parser.add_argument("--profile", type=int, default=0, help="number of operators to print")
     return parser
 
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def title(args: argparse.Namespace, batch: int) -> str:
-    """Says what a table shows and what its target is."""
+    """Returns the title of a table: what it shows, and the target."""
     target = TARGETS[args.dtype] if args.device == "cpu" else GPU_TARGET
     return (
         f"Training step, {args.arch} patch {args.patch}, K {args.prototypes}, batch {batch}, "
@@ -78,7 +78,7 @@ def title(args: argparse.Namespace, batch: int) -> str:
 
 
 def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
-    """Runs the cases of one batch size and returns a row each."""
+    """Runs the cases of one batch size and returns a row for each."""
     torch.manual_seed(0)
     views = [
         torch.randint(256, (batch, 3, side, side), dtype=torch.uint8, device=args.device)
@@ -97,7 +97,7 @@ def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
         cases[name] = partial(dino_step(model, DTYPES[args.dtype]), views)
     products = list(products_of_step(args, batch))
     cases[PRODUCTS] = run_products(products, DTYPES[args.dtype] or torch.float32, args.device)
-    # The first steps allocate the optimiser's state and compile.
+    # Warm-up steps allocate the optimiser's state and compile.
     timings = compare(
         cases, args.rounds, warmup=2 if args.device != "cpu" else 1, device=args.device
     )
@@ -105,7 +105,7 @@ def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
     flops = sum(product.flops for product in products)
     for row in rows:
         row["TFLOP/s"] = flops / row["median s"] / 1e12
-        row["FLOP share"] = 1 / row["x limit"]
+        row["FLOP fraction"] = 1 / row["x limit"]
         measured = not args.no_memory and row["case"] != PRODUCTS
         row["peak MB"] = peak_bytes(cases[row["case"]], args.device) / 1e6 if measured else None
     if args.profile:
@@ -114,7 +114,7 @@ def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
 
 
 class Product(NamedTuple):
-    """Matrix products (batch, m, k) x (batch, k, n), a number of ``times``.
+    """Matrix products (batch, m, k) x (batch, k, n), repeated ``times`` times.
 
     ``gradients`` is the number of products of the same size in the backward pass: 0, 1 or 2.
     """
@@ -128,18 +128,18 @@ class Product(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Floating-point operations, two a multiplication and addition."""
+        """Floating-point operations; a multiplication with an addition counts as two."""
         return 2 * self.batch * self.m * self.k * self.n * self.times * (1 + self.gradients)
 
 
 def products_of_step(args: argparse.Namespace, batch: int) -> Iterator[Product]:
-    """All matrix products of one step."""
+    """Yields the matrix products of one step."""
     arch = architecture(args.arch)
     groups = [(2, args.global_size), (args.locals, args.local_size)]
     for trained, seen in ((2, groups), (0, groups[:1])):
         for views, side in seen:
             images, patches = batch * views, (side // args.patch) ** 2
-            # The images want no gradient.
+            # The images need no gradient.
             pixels = 3 * args.patch**2
             yield Product(1, images * patches, pixels, arch["embed_dims"], 1, trained // 2)
             yield from _blocks(arch, images, patches + 1, trained)
@@ -160,7 +160,7 @@ def _blocks(arch: dict[str, int], images: int, tokens: int, trained: int) -> Ite
 def run_products(
     products: Sequence[Product], dtype: torch.dtype, device: str
 ) -> Callable[[], None]:
-    """Prepares operands and returns a call that computes all products."""
+    """Allocates the operands and returns a function that computes all products."""
     operands = [
         tuple(
             torch.randn(shape, device=device).to(dtype).squeeze(0)
@@ -182,14 +182,14 @@ def run_products(
 
 
 def print_operators(step: Callable[[], Any], number: int) -> None:
-    """Prints where the time of a step goes."""
+    """Prints the operators that take most of a step's time."""
     with torch.profiler.profile() as profile:
         step()
     print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=number))
 
 
 def draw(args: argparse.Namespace, tables: dict[str, list[dict[str, Any]]]) -> None:
-    """Draws images/s over the batch size or, of one batch size, the times."""
+    """Draws images/s over the batch size or, for a single batch size, bars of times."""
     if len(args.batch) == 1:
         draw_bars(args.figure, next(iter(tables.values())), f"Training step, {args.dtype}")
         return
@@ -197,13 +197,13 @@ def draw(args: argparse.Namespace, tables: dict[str, list[dict[str, Any]]]) -> N
     for batch, rows in zip(args.batch, tables.values(), strict=True):
         plain = next(row["images/s"] for row in rows if row["case"] == PLAIN)
         for row in rows:
-            # By the ratio, in which a machine's slow minutes do not show.
+            # By the ratio, which changes of the machine's speed affect less.
             series.setdefault(row["case"], []).append((batch, plain / row["x baseline"]))
     limits = {PRODUCTS: series.pop(PRODUCTS)}
     draw_lines(
         args.figure,
         series,
-        "images a step",
+        "images per step",
         "images/s",
         f"Training step, {args.arch}, {args.dtype}, {args.device}",
         limits,

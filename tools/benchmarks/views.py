@@ -1,8 +1,8 @@
 """Compares this project's views with those of the paper's chain, made by Pillow and torchvision.
 
 python tools/benchmarks/views.py --images DIR. Nothing is timed: the first table has the difference
-of the resized crops, the second whether means, deviations and histograms of 2,000 views a group are
-the same within sampling error.
+of the resized crops, the second whether means, deviations and histograms of 2,000 views per group
+are equal within sampling error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mmdino.datasets.transforms.views.ops import draw_crop_box, resize_crop
 from mmdino.visualization.media import list_images
 
 RESIZE_TARGET = 1.0
-"""Largest mean absolute difference of a resized crop, of 255."""
+"""Allowed mean absolute difference of a resized crop, on a scale of 255."""
 COLORS = ("fused", "sequential")
 
 
@@ -45,15 +45,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--images", default="data/imagenet_sample", help="folder of photographs")
-    parser.add_argument("--count", type=int, default=20, help="photographs")
-    parser.add_argument("--views", type=int, default=2000, help="views a group, of all photographs")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument("--json", help="file that the figures are written to")
+    parser.add_argument("--count", type=int, default=20, help="number of photographs")
+    parser.add_argument("--views", type=int, default=2000, help="views per group, in total")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to check that it runs")
+    parser.add_argument("--json", help="JSON file to write the results to")
     args = parser.parse_args(argv)
     if not 1 <= args.count <= args.views:
         raise ValueError(
-            f"--count {args.count} and --views {args.views} came; there must be at least one "
-            "photograph, and a view of each."
+            f"invalid --count {args.count} or --views {args.views}: expected at least one "
+            "photograph, and at least as many views as photographs."
         )
     one_thread()
     groups = parse_view_groups(PAPER_VIEWS)
@@ -70,20 +70,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     print_table(
         tables["resize"],
-        f"Resized crops of {len(photos)} photographs beside Pillow's antialiased bicubic, of 255. "
+        f"Resized crops of {len(photos)} photographs against Pillow's antialiased bicubic, of 255. "
         f"Target: a mean difference of at most {RESIZE_TARGET:g}.",
     )
     print_table(
         tables["colour"],
-        f"{args.views} views a group: differences of statistics in standard errors. Target: none "
-        f"beyond {FAR}.",
+        f"{args.views} views per group: differences of statistics in standard errors. Target: none "
+        f"above {FAR}.",
     )
     if args.json:
         write_json(args.json, "views", vars(args), tables, argv)
 
 
 def resize_row(group: ViewGroup, photos: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Compares the crops of a group, of equal boxes, with Pillow's."""
+    """Compares the resized crops of a group with Pillow's of the same boxes."""
     rng = np.random.default_rng(0)
     means = []
     for photo in photos:
@@ -97,13 +97,13 @@ def resize_row(group: ViewGroup, photos: Sequence[np.ndarray]) -> dict[str, Any]
     return {
         "views": name(group),
         "mean difference": float(np.mean(means)),
-        "largest of a crop": float(np.max(means)),
+        "largest for a crop": float(np.max(means)),
         "reached": "yes" if max(means) <= RESIZE_TARGET else "no",
     }
 
 
 def color_rows(group: ViewGroup, photos: Sequence[np.ndarray], views: int) -> list[dict[str, Any]]:
-    """Compares the statistics of views: both ways to change colours with the paper's chain."""
+    """Compares the statistics of views: each color option with the paper's chain."""
     each = views // len(photos)
     theirs = measured(pillow_maker(group), photos, each)
     rows = []
@@ -114,7 +114,7 @@ def color_rows(group: ViewGroup, photos: Sequence[np.ndarray], views: int) -> li
                 "views": name(group),
                 "colours": color,
                 "statistics": len(found),
-                "beyond 2": int((found > 2).sum()),
+                "above 2": int((found > 2).sum()),
                 "largest": float(found.max()),
                 "reached": "yes" if found.max() <= FAR else "no",
             }
@@ -123,7 +123,7 @@ def color_rows(group: ViewGroup, photos: Sequence[np.ndarray], views: int) -> li
 
 
 def name(group: ViewGroup) -> str:
-    """Names a group by what sets it apart."""
+    """Names a group by the options that differ between groups."""
     height, width = group.size
     return f"{height} x {width}, blur {group.blur_prob:g}, solarize {group.solarize_prob:g}"
 
@@ -131,12 +131,12 @@ def name(group: ViewGroup) -> str:
 def measured(
     make: Callable[[np.ndarray, int], np.ndarray], photos: Sequence[np.ndarray], each: int
 ) -> np.ndarray:
-    """Statistics (I, N, S) of N views of each of I photographs."""
+    """Returns statistics (I, N, S) of N views of each of I photographs."""
     return np.stack([view_statistics(make(photo, each)) for photo in photos])
 
 
 def our_maker(group: ViewGroup, color: str) -> Callable[[np.ndarray, int], np.ndarray]:
-    """Returns a call that makes views (N, H, W, 3) of a photograph."""
+    """Returns a function that makes our views (N, H, W, 3) of a photograph."""
     seeds = iter(range(1 << 62))
 
     def make(photo: np.ndarray, each: int) -> np.ndarray:
@@ -150,7 +150,7 @@ def our_maker(group: ViewGroup, color: str) -> Callable[[np.ndarray, int], np.nd
 
 
 def pillow_maker(group: ViewGroup) -> Callable[[np.ndarray, int], np.ndarray]:
-    """Returns a call that does the same by the paper's chain."""
+    """Returns a function that makes views (N, H, W, 3) by the paper's chain."""
     random.seed(0)
     torch.manual_seed(0)
     view = pillow_view(group, normalise=False)

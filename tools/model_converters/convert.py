@@ -1,7 +1,7 @@
 """Converts weights between mmdino, the authors' files, timm and Hugging Face.
 
-Whose names the source has is found out by itself: a checkpoint of mmdino or an extracted file, the
-authors' backbone or full file, timm's or torchvision's weights, a Hugging Face ViTModel's folder.
+The format of the source is detected: a checkpoint of mmdino or an extracted file, the authors'
+backbone or full file, weights of timm or torchvision, or the folder of a Hugging Face ViTModel.
 
     python tools/model_converters/convert.py dino_deitsmall16_pretrain.pth vits16.pth --to mmdino
     python tools/model_converters/convert.py work_dirs/dino_demo/epoch_12.pth out --to huggingface
@@ -34,28 +34,30 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", help="file, Hugging Face folder, or http address to read")
-    parser.add_argument("target", help="file to write, .pth or .safetensors; a folder for HF")
-    parser.add_argument("--to", required=True, choices=tuple(SUFFIXES), help="whose names to write")
+    parser.add_argument(
+        "target", help="file to write, .pth or .safetensors; for Hugging Face a folder"
+    )
+    parser.add_argument("--to", required=True, choices=tuple(SUFFIXES), help="target project")
     parser.add_argument(
         "--full",
         action="store_true",
-        help="student, teacher, both heads and the centre; between mmdino and the authors",
+        help="convert student, teacher, both heads and the centre; mmdino and authors only",
     )
     parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
-    parser.add_argument("--prefix", help="take the tensors below it, where they are not found")
+    parser.add_argument("--prefix", help="prefix of the backbone's tensors, if they are not found")
     parser.add_argument(
-        "--num-heads", type=int, help="heads of a ViT, where neither the file nor its width says"
+        "--num-heads", type=int, help="heads of a ViT, if neither file nor width determines them"
     )
     parser.add_argument(
-        "--allow-missing", action="store_true", help="write although expected tensors are missing"
+        "--allow-missing", action="store_true", help="write even if expected tensors are missing"
     )
     parser.add_argument(
-        "--allow-unexpected", action="store_true", help="leave out tensors that DINO has not"
+        "--allow-unexpected", action="store_true", help="drop tensors that DINO does not have"
     )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="compare the features of a random input, computed by the code of each project",
+        help="compare the features of a random input with those of each project's own code",
     )
     return parser.parse_args(argv)
 
@@ -71,7 +73,7 @@ def convert_one(args: argparse.Namespace) -> None:
     weights = weights._replace(state_dict=keep_expected(weights.state_dict, match))
     tensors = convert_backbone(weights, args.to)
     if args.check:
-        _say_checked(check_backbone(weights, args.to, tensors), "features")
+        _print_check(check_backbone(weights, args.to, tensors), "features")
     write_backbone(args.target, args.to, weights, tensors)
     print(f"{args.target}: written, {len(tensors)} tensors in the names of {args.to}")
 
@@ -87,7 +89,7 @@ def convert_full(args: argparse.Namespace) -> None:
     weights = weights._replace(state_dict=keep_expected(weights.state_dict, match))
     checkpoint = full_checkpoint(weights, args.to)
     if args.check:
-        _say_checked(check_full(weights), "features, logits and centre")
+        _print_check(check_full(weights), "features, logits and centre")
     write_full(args.target, checkpoint)
     print(
         f"{args.target}: written, {len(weights.state_dict)} tensors of student, teacher, heads and "
@@ -95,7 +97,7 @@ def convert_full(args: argparse.Namespace) -> None:
     )
 
 
-def _say_checked(difference: float, what: str) -> None:
+def _print_check(difference: float, what: str) -> None:
     print(f"checked on a random input: {what} differ by {difference:.1e} at most")
 
 
@@ -104,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.full:
         if args.prefix or args.network == "student":
-            raise ValueError("--full takes both networks; leave out --network and --prefix.")
+            raise ValueError("--full converts both networks; leave out --network and --prefix.")
         convert_full(args)
     else:
         convert_one(args)

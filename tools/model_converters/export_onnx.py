@@ -1,4 +1,4 @@
-"""Exports a backbone to ONNX for one input size, and compares it with onnxruntime.
+"""Exports a backbone to ONNX for one input size and checks it with onnxruntime.
 
 python tools/model_converters/export_onnx.py work_dirs/dino_demo/epoch_12.pth demo.onnx --size 48
 """
@@ -19,7 +19,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", help="any file of weights that convert.py reads")
+    parser.add_argument("source", help="any source that convert.py reads")
     parser.add_argument("target", help="file to write, .onnx")
     parser.add_argument(
         "--size",
@@ -29,16 +29,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="PIXELS",
         help="height and width of the images, or one number for both; 224 by default",
     )
-    parser.add_argument("--batch", type=int, default=1, help="images at a time; 1 by default")
+    parser.add_argument("--batch", type=int, default=1, help="batch size; 1 by default")
     parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
     parser.add_argument(
-        "--num-heads", type=int, help="heads of a ViT, where neither the file nor its width says"
+        "--num-heads", type=int, help="heads of a ViT, if neither file nor width determines them"
     )
     parser.add_argument(
         "--tolerance",
         type=float,
         default=1e-5,
-        help="allowed difference from onnxruntime, over the largest feature; 1e-5 by default",
+        help="allowed difference of features, relative to the largest; 1e-5 by default",
     )
     return parser.parse_args(argv)
 
@@ -48,11 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if len(args.size) > 2 or min(args.size) < 1 or args.batch < 1:
         raise ValueError(
-            f"--size {args.size} --batch {args.batch}: give one or two positive numbers of pixels, "
-            "and at least 1 image."
+            f"invalid --size {args.size} or --batch {args.batch}: expected one or two positive "
+            "numbers of pixels, and at least 1 image."
         )
     if not args.target.endswith(".onnx"):
-        raise ValueError(f"{args.target} was given to write to; its name must end in .onnx.")
+        raise ValueError(f"Cannot write to {args.target}: expected a file ending in .onnx.")
     height, width = args.size[0], args.size[-1]
     weights = backbone_weights(args.source, args.network, num_heads=args.num_heads)
     print(f"{args.source}: {weights}")

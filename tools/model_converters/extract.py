@@ -1,9 +1,9 @@
-"""Takes the teacher's backbone out of a checkpoint, as a file of tensors alone.
+"""Extracts the teacher's backbone from a checkpoint to a file with nothing but tensors.
 
     python tools/model_converters/extract.py work_dirs/dino_demo/epoch_12.pth demo_teacher.pth
 
-mmpretrain and mmseg load a .pth through init_cfg=dict(type='Pretrained', checkpoint=FILE), and so
-does mmdino, which takes a .safetensors too.
+mmpretrain, mmseg and mmdino load a .pth through init_cfg=dict(type='Pretrained', checkpoint=FILE);
+mmdino loads a .safetensors too.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("target", help="file to write, .pth or .safetensors")
     parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
     parser.add_argument(
-        "--num-heads", type=int, help="heads of a ViT, where neither the file nor its width says"
+        "--num-heads", type=int, help="heads of a ViT, if neither file nor width determines them"
     )
     parser.add_argument(
-        "--allow-missing", action="store_true", help="write although expected tensors are missing"
+        "--allow-missing", action="store_true", help="write even if expected tensors are missing"
     )
     parser.add_argument(
         "--check",

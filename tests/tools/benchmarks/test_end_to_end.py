@@ -102,8 +102,8 @@ def test_sizes_of_views_are_those_asked_for(tool):
         (["--batch", "0"], r"--batch \[0\].*at least 1"),
         (["--seconds", "0"], "seconds above 0"),
         (["--rounds", "0"], "--rounds 0"),
-        (["--device", "mps"], "must be cpu or cuda"),
-        (["--local-size", "256"], "ordered from large"),
+        (["--device", "mps"], "expected cpu or cuda"),
+        (["--local-size", "256"], "must be ordered from large"),
         (["--locals", "-1"], "views"),
         (["--workers", "1", "2", "--batch", "8", "16", "--figure", "a.png"], "or no --figure"),
     ],
@@ -115,7 +115,7 @@ def test_mistakes_are_told(tool, options, message):
 
 def test_a_gpu_that_is_not_there_is_told(tool, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="sees no GPU"):
+    with pytest.raises(ValueError, match="finds no GPU"):
         tool.main(["--device", "cuda"])
 
 

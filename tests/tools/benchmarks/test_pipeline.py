@@ -25,7 +25,7 @@ def test_smoke_run_writes_figures_with_targets(tmp_path, capsys):
     assert tables["targets"][0]["target"] == 6
     assert tables["workers"][0]["mmdino"] > 0
     assert figure.stat().st_size > 0
-    assert "Times as fast" in capsys.readouterr().out
+    assert "Speed compared" in capsys.readouterr().out
 
 
 def test_a_figure_without_workers_has_the_times(tmp_path, monkeypatch):

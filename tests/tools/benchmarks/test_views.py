@@ -17,7 +17,7 @@ def test_smoke_run_compares_both_ways_to_change_colours(tmp_path, capsys):
     tables = json.loads((tmp_path / "views.json").read_text())["tables"]
     assert len(tables["resize"]) == 3
     for row in tables["resize"]:
-        assert 0 < row["mean difference"] <= row["largest of a crop"] < 1
+        assert 0 < row["mean difference"] <= row["largest for a crop"] < 1
         assert row["reached"] == "yes"
     assert [row["colours"] for row in tables["colour"]] == ["fused", "sequential"] * 3
     assert all(0 < row["largest"] < 20 for row in tables["colour"])
@@ -25,7 +25,7 @@ def test_smoke_run_compares_both_ways_to_change_colours(tmp_path, capsys):
 
 
 def test_mistakes_are_told(tmp_path):
-    with pytest.raises(ValueError, match="--count 3 and --views 2 came"):
+    with pytest.raises(ValueError, match="invalid --count 3 or --views 2"):
         main(["--count", "3", "--views", "2"])
     with pytest.raises(FileNotFoundError, match="does not exist"):
         main(["--images", str(tmp_path / "none")])

@@ -139,7 +139,7 @@ def test_missing_tensors(tmp_path, capsys, request, vit_file, tool):
     arguments += ["--to", "mmdino"] if tool == "convert" else []
     with pytest.raises(ValueError, match=r"29 of 30 tensors matched; 1 missing: ln1\.bias"):
         main(arguments)
-    with pytest.raises(ValueError, match="--check computes with the whole network"):
+    with pytest.raises(ValueError, match="--check runs the whole network"):
         main([*arguments, "--allow-missing", "--check"])
     assert not target.exists()
     main([*arguments, "--allow-missing"])
@@ -150,7 +150,7 @@ def test_missing_tensors(tmp_path, capsys, request, vit_file, tool):
 def test_unexpected_tensors(tmp_path, capsys, convert, vit_file):
     source, target = vit_file(gamma=torch.zeros(12)), tmp_path / "out.pth"
     arguments = [source, str(target), "--to", "authors", "--num-heads", "2"]
-    with pytest.raises(ValueError, match=r"1 unexpected: gamma.*--allow-unexpected leaves out"):
+    with pytest.raises(ValueError, match=r"1 unexpected: gamma.*--allow-unexpected drops"):
         convert(arguments)
     assert not target.exists()
     convert([*arguments, "--allow-unexpected", "--check"])
@@ -171,8 +171,8 @@ def test_a_failed_check_writes_nothing(tmp_path, convert, vit_file):
     ("arguments", "message"),
     [
         (["vit.pth", "--to", "mmdino"], "is the source too"),
-        (["out.txt", "--to", "mmdino"], r"ends in \.pth or \.safetensors"),
-        (["out.pth", "--to", "huggingface"], "must be a folder"),
+        (["out.txt", "--to", "mmdino"], r"ending in \.pth or \.safetensors"),
+        (["out.pth", "--to", "huggingface"], "expected a folder"),
         (["out.pth", "--to", "authors", "--full"], "holds no student and teacher"),
         (["out.pth", "--to", "authors", "--full", "--network", "student"], "leave out --network"),
         (["out.pth", "--to", "mmdino", "--prefix", "encoder."], "No tensor of .* begins with"),
@@ -216,7 +216,7 @@ def test_export_onnx(tmp_path, capsys, export_onnx, checkpoint):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["out.pth"], r"must end in \.onnx"),
+        (["out.pth"], r"ending in \.onnx"),
         (["out.onnx", "--size", "0"], "one or two positive numbers"),
         (["out.onnx", "--size", "8", "8", "8"], "one or two positive numbers"),
         (["out.onnx", "--size", "20"], "multiples of the patch"),

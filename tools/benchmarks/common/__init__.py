@@ -1,1 +1,1 @@
-"""What the benchmarks share; no part of it is used in training."""
+"""Code shared by the benchmarks; the library does not use it."""

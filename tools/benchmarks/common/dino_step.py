@@ -1,4 +1,4 @@
-"""DINO's training step as Runner and hooks make it, without them."""
+"""DINO's training step as Runner and hooks run it, without either."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def build_dino(
     data_preprocessor: dict | None = None,
     **backbone: Any,
 ) -> DINO:
-    """Builds DINO as the configs have it, ready for :func:`dino_step`.
+    """Builds DINO as in the pretraining configs, ready for :func:`dino_step`.
 
     Args:
-        arch: mmpretrain's name of the ViT, or its sizes.
-        patch_size: Side of a patch in pixels.
-        img_size: Side of the global views.
+        arch: mmpretrain's name of the ViT, or a dict of its sizes.
+        patch_size: Side of a patch, in pixels.
+        img_size: Side of the global views, in pixels.
         prototypes: Number K of prototypes.
-        device: Where it computes.
-        compile: The model's option of this name.
-        data_preprocessor: Likewise.
+        device: Device of the model.
+        compile: The model's option of the same name.
+        data_preprocessor: The model's option of the same name.
         **backbone: Other options of the backbone.
     """
     backbone = {
@@ -70,18 +70,18 @@ def build_dino(
 
 
 def architecture(arch: str | dict) -> dict[str, int]:
-    """Returns the sizes of a ViT by mmpretrain's name."""
+    """Returns the sizes of a ViT, given as a dict or by mmpretrain's name."""
     return arch if isinstance(arch, dict) else ARCHS[arch]
 
 
 def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
-    """Returns a call that trains on views: preprocessing, optimiser, teacher, centre.
+    """Returns a function that trains on views: preprocessing, optimiser, teacher and centre.
 
-    It takes ``inputs`` and, as a loader delivers them too, ``data_samples``.
+    It takes ``inputs``, V views (B, C, H, W), and optionally the ``data_samples`` of a loader.
 
     Args:
-        model: What :func:`build_dino` returns.
-        dtype: Precision of autocast; None for none.
+        model: Result of :func:`build_dino`.
+        dtype: Dtype of autocast; None disables it.
     """
     optim_wrapper = DecayGroupsConstructor(
         {

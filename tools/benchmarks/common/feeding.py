@@ -1,4 +1,4 @@
-"""Training on what a loader delivers: how fast, and who waits for whom."""
+"""Throughput of training on the batches of a loader, and which of the two waits."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 
 @dataclass(frozen=True)
 class Feeding:
-    """What came out of some steps on delivered batches.
+    """Measurements of steps on the batches of a loader.
 
     Attributes:
         steps: Number of steps.
-        seconds: From before the first to after the last one, the device's work included.
-        busy: Share of this time in which a step was under way on the device, the copy of its batch
-            and gaps between its kernels included.
-        waiting: Share of this time in which the process waited for a batch. On an accelerator the
-            device may still be computing meanwhile.
+        seconds: From before the first step to the end of the last one on the device.
+        busy: Fraction of this time in which a step was running on the device, including the copy
+            of its batch and gaps between its kernels.
+        waiting: Fraction of this time in which the process waited for a batch. An accelerator may
+            still be computing meanwhile.
     """
 
     steps: int
@@ -39,17 +39,17 @@ def feed(
 ) -> Feeding:
     """Runs a step on batch after batch for some time.
 
-    An accelerator is waited for at the two ends of that time alone, as in training.
+    An accelerator is synchronised only before and after the measured steps, as in training.
 
     Args:
-        batches: A loader, or what else gives batches and does not end. Its workers are started
-            here; they end with the last reference to it.
-        step: What is done with a batch.
-        seconds: About how long to measure.
-        warmup: Steps before that.
-        period: The number of measured steps is a multiple of this one. That of the workers lets
-            each of them make the same number of batches, which arrive in bursts otherwise.
-        device: Where the step computes.
+        batches: A loader, or any other endless iterable of batches. Its workers are started here;
+            they end with the last reference to it.
+        step: Called with each batch.
+        seconds: Least time to measure.
+        warmup: Steps before the measurement.
+        period: The number of measured steps is a multiple of this. With the number of workers each
+            of them makes the same number of batches, which arrive in bursts.
+        device: Device of the step.
     """
     delivered = iter(batches)
     for _ in range(warmup):
@@ -71,7 +71,7 @@ def feed(
 
 @dataclass
 class _HostWatch:
-    """Adds up the time of steps that are done when they return."""
+    """Adds up the time of steps that have finished when they return."""
 
     total: float = 0.0
 
@@ -81,7 +81,7 @@ class _HostWatch:
         self.total += time.perf_counter() - start
 
     def wait(self) -> None:
-        """Nothing is under way."""
+        """Does nothing: no work is pending."""
 
     def seconds(self) -> float:
         return self.total
@@ -89,7 +89,7 @@ class _HostWatch:
 
 @dataclass
 class _StreamWatch:
-    """Adds up the time of steps on a CUDA stream, by events that nobody waits for meanwhile."""
+    """Adds up the time of steps on a CUDA stream by events, without synchronising in between."""
 
     device: str | torch.device
     events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Command-line options that all benchmarks have."""
+"""Command-line options shared by the benchmarks."""
 
 from __future__ import annotations
 
@@ -22,65 +22,70 @@ SMOKE_MODEL = {
 def benchmark_parser(
     description: str, rounds: int = 5, computes: bool = True
 ) -> argparse.ArgumentParser:
-    """Returns a parser with the options that benchmarks share.
+    """Returns a parser with the options of all benchmarks.
 
     Args:
-        description: What it measures.
-        rounds: Timed rounds, unless others are asked for.
-        computes: Whether torch computes, on a device and in threads that can be chosen.
+        description: What the benchmark measures.
+        rounds: Default number of timed rounds.
+        computes: Whether to add the options of torch: threads and device.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=rounds, help="timed rounds")
     if computes:
-        parser.add_argument("--threads", type=int, help="threads of torch; by default as they are")
-        parser.add_argument("--device", default="cpu", help="where to compute, such as cuda")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument("--json", help="file that the figures are written to")
-    parser.add_argument("--figure", help="picture that is drawn")
+        parser.add_argument("--threads", type=int, help="torch threads; unchanged by default")
+        parser.add_argument("--device", default="cpu", help="device, cpu or cuda")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to check that it runs")
+    parser.add_argument("--json", help="JSON file to write the results to")
+    parser.add_argument("--figure", help="image file to draw the results to")
     return parser
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of what is trained: network, views and precision."""
+    """Adds the options of a training step: network, views and precision."""
     parser.add_argument("--arch", default="deit-small", help="mmpretrain's name of the ViT")
-    parser.add_argument("--patch", type=int, default=16, help="side of a patch")
+    parser.add_argument("--patch", type=int, default=16, help="side of a patch, in pixels")
     parser.add_argument("--prototypes", type=int, default=65536, help="K")
     parser.add_argument("--global-size", type=int, default=224, help="side of the 2 global views")
     parser.add_argument("--local-size", type=int, default=96, help="side of the local views")
     parser.add_argument("--locals", type=int, default=8, help="number of local views")
-    parser.add_argument("--dtype", choices=sorted(DTYPES), default="fp32", help="autocast's")
+    parser.add_argument(
+        "--dtype",
+        choices=sorted(DTYPES),
+        default="fp32",
+        help="of autocast; fp32: none",
+    )
 
 
 def use_machine(args: argparse.Namespace) -> None:
-    """Checks the device that was chosen and sets the threads.
+    """Checks the device and sets the number of threads.
 
     Raises:
-        ValueError: If work on the device cannot be timed, or the threads are below 1.
+        ValueError: If the device is not supported or not there, or the threads are below 1.
     """
     check_device(args.device)
     use_threads(args.threads)
 
 
 def check_device(name: str) -> None:
-    """Refuses a device that is neither a CPU nor a GPU of CUDA, or a GPU that torch does not see.
+    """Checks that a device is a CPU or an available CUDA GPU.
 
     Raises:
-        ValueError: If so.
+        ValueError: If it is not.
     """
     kind = name.split(":")[0]
     if kind not in ("cpu", "cuda"):
-        raise ValueError(f"--device {name} came; it must be cpu or cuda, such as cuda:0.")
+        raise ValueError(f"invalid --device {name}: expected cpu or cuda, such as cuda:0.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            f"--device {name} came, but torch {torch.__version__} sees no GPU here. Install a "
-            "build of torch for your GPU and driver, or take --device cpu."
+            f"invalid --device {name}: torch {torch.__version__} finds no GPU. Install a build of "
+            "torch for your GPU and driver, or use --device cpu."
         )
 
 
 def use_threads(threads: int | None) -> None:
-    """Sets the threads of torch, if a number is given.
+    """Sets the number of torch threads; None leaves it unchanged.
 
     Raises:
         ValueError: If it is below 1.
@@ -88,5 +93,5 @@ def use_threads(threads: int | None) -> None:
     if threads is None:
         return
     if threads < 1:
-        raise ValueError(f"--threads {threads} came; it must be at least 1.")
+        raise ValueError(f"invalid --threads {threads}: expected at least 1.")
     torch.set_num_threads(threads)

@@ -1,8 +1,7 @@
-"""DINO's training step as one writes it down: what the benchmarks compare ours with.
+"""DINO's training step written out plainly: the baseline of the benchmarks.
 
 Two groups of views, explicit attention, a log-softmax for each pair of views, loops over tensors
-for clipping and the teacher. It computes what :class:`DINO` computes, which a test shows, and has
-no part in training.
+for clipping and the teacher. A test shows that it computes the same as :class:`DINO`.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
 from mmdino.models.layers import at_least_float32
 
 LR, WEIGHT_DECAY, CLIP_NORM, MOMENTUM = 1e-5, 0.04, 3.0, 0.996
-"""What both steps train with; the rate is small, so that the weights stay as they are."""
+"""Hyperparameters of both steps; the learning rate is so small that the weights hardly change."""
 
 
 class PlainVisionTransformer(nn.Module):
-    """A ViT with the weights of ours.
+    """A plain ViT with the weights of a ``VisionTransformer``.
 
     Args:
-        source: Backbone whose layers are copied.
+        source: Backbone whose layers it copies.
     """
 
     def __init__(self, source: VisionTransformer) -> None:
@@ -78,10 +77,10 @@ def _plain_block(layer: nn.Module) -> nn.ModuleDict:
 
 
 class PlainHead(nn.Module):
-    """The projection head with torch's own weight normalisation.
+    """The projection head with torch's weight normalisation.
 
     Args:
-        source: Head whose weights are copied.
+        source: Head whose weights it copies.
     """
 
     def __init__(self, source: DINOHead) -> None:
@@ -114,9 +113,9 @@ def per_pair_loss(
     """Equation 3 of Caron et al. 2021 with a log-softmax for each pair of views.
 
     Args:
-        student_logits: (V * B, K), the global views first.
-        teacher_logits: (G * B, K).
-        center: (1, K).
+        student_logits: Logits (V * B, K), the global views first.
+        teacher_logits: Logits (G * B, K).
+        center: Centre (1, K).
         num_views: Number V of views.
         num_globals: Number G of global views.
         student_temp: Temperature of the student.
@@ -137,7 +136,7 @@ def per_pair_loss(
 
 @torch.no_grad()
 def clip_one_by_one(parameters: Sequence[Tensor], max_norm: float = CLIP_NORM) -> None:
-    """Clips each gradient by its own norm, one after the other."""
+    """Clips each gradient by its own norm, one tensor at a time."""
     for parameter in parameters:
         if parameter.grad is not None:
             scale = max_norm / (parameter.grad.norm(2) + 1e-6)
@@ -147,17 +146,17 @@ def clip_one_by_one(parameters: Sequence[Tensor], max_norm: float = CLIP_NORM) -
 
 @torch.no_grad()
 def move_one_by_one(teacher: Sequence[Tensor], student: Sequence[Tensor], momentum: float) -> None:
-    """Moves the teacher's tensors towards the student's, one after the other."""
+    """Moves the teacher towards the student, one tensor at a time."""
     for slow, fast in zip(teacher, student, strict=True):
         slow.mul_(momentum).add_((1 - momentum) * fast.detach())
 
 
 class PlainStep:
-    """The training step of a plain network with the weights and the device of ours.
+    """The training step of a plain network with the weights and the device of a ``DINO``.
 
     Args:
-        source: Model whose weights, temperatures and normalisation are copied.
-        dtype: Precision of autocast; None for none.
+        source: Model whose weights, temperatures and normalisation it copies.
+        dtype: Dtype of autocast; None disables it.
     """
 
     def __init__(self, source: DINO, dtype: torch.dtype | None = None) -> None:
@@ -190,7 +189,7 @@ class PlainStep:
         )
 
     def __call__(self, views: Sequence[Tensor]) -> Tensor:
-        """Trains on V views (B, C, H, W), uint8, two global ones first; returns the loss."""
+        """Trains on V views (B, C, H, W) in uint8, the two global ones first; returns the loss."""
         views = [self._normalise(view) for view in views]
         enabled = self.dtype is not None
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled):

@@ -1,4 +1,4 @@
-"""Tables, files and figures of measurements."""
+"""Tables, JSON files and plots of measurements."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from mmdino.utils.atomic_write import atomic_write
 def timing_rows(
     timings: Mapping[str, Timing], baseline: str, limit: str | None = None, images: int = 0
 ) -> list[dict[str, Any]]:
-    """Makes a table of timings.
+    """Returns the rows of a table of timings.
 
     Args:
         timings: What :func:`compare` returns.
-        baseline: Case that the times are divided by.
-        limit: Case that the hardware cannot go below, if there is one.
-        images: Images that a call handles, for a column of images/s; 0 for none.
+        baseline: Case that times are divided by.
+        limit: Case whose time is a lower bound on this hardware, if any.
+        images: Images per call, for a column of images/s; 0 leaves it out.
 
     Returns:
-        A row a case.
+        One row per case.
     """
     rows = []
     for name, timing in timings.items():
@@ -51,7 +51,7 @@ def timing_rows(
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
-    """Prints rows, which have the same keys, as a Markdown table with these as its head."""
+    """Prints rows with equal keys as a Markdown table whose header is the keys."""
     if title:
         print(f"\n{title}\n")
     head = list(rows[0])
@@ -79,7 +79,7 @@ def _cell(value: Any) -> str:
 
 
 def machine(device: str | torch.device = "cpu") -> dict[str, Any]:
-    """Describes what the figures were measured on."""
+    """Describes the machine that the measurements come from."""
     device = torch.device(device)
     accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
@@ -111,15 +111,15 @@ def write_json(
     argv: Sequence[str] | None = None,
     device: str | torch.device = "cpu",
 ) -> None:
-    """Writes figures with all that is needed to judge them; the file is whole or not there.
+    """Writes results with their settings and machine; the file is written atomically.
 
     Args:
         path: Path of the file.
         benchmark: Name of the benchmark.
-        settings: What was measured: sizes, types, rounds.
-        tables: Rows by the name of their table, as :func:`print_table` takes them.
-        argv: Arguments of the command line; by default those of the process.
-        device: Where the cases computed.
+        settings: Settings of the measurement: sizes, types, rounds.
+        tables: Rows as of :func:`print_table`, by the name of their table.
+        argv: Command-line arguments; by default those of the process.
+        device: Device of the cases.
     """
     arguments = sys.argv[1:] if argv is None else argv
     content = {
@@ -142,15 +142,15 @@ def draw_lines(
     title: str = "",
     limits: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> None:
-    """Draws a line a case through its points (x, y); the file is whole or not there.
+    """Draws one line per case through its points (x, y); the file is written atomically.
 
     Args:
-        path: Path of the picture.
-        series: Points by the name of their case.
-        x_label: What x is.
-        y_label: What y is.
-        title: Text above.
-        limits: Points of what bounds the cases, drawn dashed; a single one as a level.
+        path: Path of the image file.
+        series: Points by case.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
+        title: Title of the plot.
+        limits: Points of bounds on the cases, drawn dashed; a single point as a horizontal line.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel=x_label, ylabel=y_label, title=title)
@@ -164,15 +164,15 @@ def draw_lines(
             axes.plot(*zip(*points, strict=True), **style)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    # Workers, images and GPUs are counted.
+    # The x axis has counts, of workers or of images.
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    # Outside, where no line is.
+    # Outside of the axes, where it covers no line.
     figure.legend(loc="outside lower center", ncols=2)
     _save(figure, path)
 
 
 def draw_bars(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
-    """Draws the rows of :func:`timing_rows`: medians, with a stroke from fastest to slowest."""
+    """Draws rows of :func:`timing_rows`: bars of medians, error bars from fastest to slowest."""
     figure = Figure(figsize=(7, 1 + 0.5 * len(rows)), layout="constrained")
     axes = figure.add_subplot(xlabel="seconds", title=title)
     medians = [row["median s"] for row in rows]

@@ -1,4 +1,4 @@
-"""Times cases side by side and measures their peak memory."""
+"""Times cases in alternating rounds and measures their peak memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 @dataclass
 class Timing:
-    """Seconds of one case, a figure a round, in the order of the rounds."""
+    """Seconds of one case, one value per round."""
 
     seconds: list[float]
 
@@ -33,9 +33,9 @@ class Timing:
         return max(self.seconds)
 
     def ratio_to(self, baseline: Timing) -> float:
-        """Median over the rounds of this time over the baseline's of the same round.
+        """Returns the median over rounds of this time divided by the baseline's of the same round.
 
-        A machine that slows down half-way slows both, so this moves less than a ratio of medians.
+        A change of the machine's speed affects both, so this varies less than a ratio of medians.
         """
         pairs = zip(self.seconds, baseline.seconds, strict=True)
         return statistics.median(own / other for own, other in pairs)
@@ -47,15 +47,15 @@ def compare(
     warmup: int = 1,
     device: str | torch.device = "cpu",
 ) -> dict[str, Timing]:
-    """Times cases in alternating rounds, so that a drift of the machine's speed hits all alike.
+    """Times cases in alternating rounds, so that a drift of the machine's speed affects all alike.
 
-    Each round runs every case once; which of them begins moves on by one each round.
+    Each round runs every case once and starts with the next case in turn.
 
     Args:
-        cases: What to time, by name.
+        cases: Functions to time, by name.
         rounds: Number of timed rounds.
-        warmup: Number of rounds before them that do not count.
-        device: Where the cases compute; work on an accelerator is waited for.
+        warmup: Number of untimed rounds before them.
+        device: Device of the cases; an accelerator is synchronised.
 
     Returns:
         The timing of each case, in the order of ``cases``.
@@ -65,8 +65,8 @@ def compare(
     """
     if not cases or rounds < 1 or warmup < 0:
         raise ValueError(
-            f"compare got {len(cases)} case(s), rounds={rounds}, warmup={warmup}; it needs at "
-            "least one case and one round."
+            f"compare got {len(cases)} case(s), rounds={rounds}, warmup={warmup}; expected at "
+            "least one case, rounds of at least 1 and warmup of at least 0."
         )
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(-warmup, rounds):
@@ -78,14 +78,14 @@ def compare(
 
 
 def turns(names: Iterable[str], number: int) -> list[str]:
-    """Returns the names in the order of a round: which of them begins moves on by one each."""
+    """Returns the names in the order of a round, each of which starts one name later."""
     names = list(names)
     shift = number % len(names)
     return names[shift:] + names[:shift]
 
 
 def seconds_of(case: Callable[[], Any], device: str | torch.device = "cpu") -> float:
-    """Times one call, by the accelerator's own events where there is one."""
+    """Times one call, on an accelerator by its events."""
     if torch.device(device).type != "cuda":
         start = time.perf_counter()
         case()
@@ -101,14 +101,14 @@ def seconds_of(case: Callable[[], Any], device: str | torch.device = "cpu") -> f
 
 
 def peak_bytes(case: Callable[[], Any], device: str | torch.device = "cpu") -> int:
-    """Measures the largest sum of tensors that a call holds beyond what was there before it.
+    """Measures the peak memory of tensors that a call allocates, in bytes.
 
-    On the CPU torch's profiler reports what its allocator hands out and takes back; scratch memory
-    of the libraries below it (MKL, oneDNN) is not in it.
+    On the CPU torch's profiler reports what its allocator allocates and frees; scratch memory
+    of the libraries below it (MKL, oneDNN) is not included.
 
     Args:
-        case: What to measure; run once.
-        device: Where it computes.
+        case: Function to measure; called once.
+        device: Device of the case.
     """
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Ways to make the views of a photograph: this project's, and the usual ones beside it."""
+"""Chains that make the views of a photograph: this project's, and the usual ones to compare."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MEAN, STD = ([value / 255 for value in values] for values in (IMAGENET_MEAN, IMA
 
 
 def mmdino_chain(**options: Any) -> Callable[[str], Any]:
-    """Loads, makes views and packs them as the pretraining configs for ImageNet do."""
+    """Loads an image, makes views and packs them as in the pretraining configs for ImageNet."""
     pipeline = Compose(
         [
             dict(type="LoadImageFromFile"),
@@ -39,7 +39,7 @@ def mmdino_chain(**options: Any) -> Callable[[str], Any]:
             dict(type="mmdino.PackViews"),
         ]
     )
-    # Each call another seed, as in training.
+    # A new seed for each call, as in training.
     seeds = iter(range(1 << 62))
 
     def run(path: str) -> Any:
@@ -50,7 +50,7 @@ def mmdino_chain(**options: Any) -> Callable[[str], Any]:
 
 
 def pillow_chain(groups: Sequence[ViewGroup], normalise: bool) -> Callable[[str], Any]:
-    """The paper's chain in its own terms; to uint8 tensors, or to normalised ones as there."""
+    """The paper's chain in Pillow and torchvision; gives normalised tensors, or uint8."""
     views = [pillow_view(group, normalise) for group in groups for _ in range(group.num)]
 
     def run(path: str) -> list[torch.Tensor]:
@@ -62,7 +62,7 @@ def pillow_chain(groups: Sequence[ViewGroup], normalise: bool) -> Callable[[str]
 
 
 def pillow_view(group: ViewGroup, normalise: bool) -> Callable[[Image.Image], torch.Tensor]:
-    """Makes one view of a Pillow image."""
+    """Returns a function that makes one view of a Pillow image."""
     size, bicubic = list(group.size), transforms.InterpolationMode.BICUBIC
     amounts = group.brightness, group.contrast, group.saturation, group.hue
     steps = [
@@ -88,8 +88,8 @@ def _pillow_blur(group: ViewGroup, image: Image.Image) -> Image.Image:
 
 
 def albumentations_chain(groups: Sequence[ViewGroup], normalise: bool) -> Callable[[str], Any]:
-    """The same chain in Albumentations 2, whose resize is OpenCV's cubic and not antialiased."""
-    # Importing it would ask the network for a newer version.
+    """The paper's chain in Albumentations 2, whose resize is OpenCV's cubic, not antialiased."""
+    # Importing it would check for a newer version over the network.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations as alb
     from albumentations.pytorch import ToTensorV2
@@ -132,7 +132,7 @@ def decode(path: str) -> np.ndarray:
 
 
 def decode_and_resize(groups: Sequence[ViewGroup]) -> Callable[[str], Any]:
-    """Decodes and makes the antialiased crops of all views, nothing else."""
+    """Only decodes and makes the antialiased crops of all views."""
     rng = np.random.default_rng(0)
 
     def run(path: str) -> list[np.ndarray]:
@@ -152,11 +152,11 @@ def decode_and_resize(groups: Sequence[ViewGroup]) -> Callable[[str], Any]:
 def chains(
     views: Sequence[Mapping] = PAPER_VIEWS, names: Collection[str] | None = None
 ) -> dict[str, Callable[[str], Any]]:
-    """Returns what is compared, by name; each makes the views of the photograph of a path.
+    """Returns the chains to compare, by name; each maps a path to the views of its photograph.
 
     Args:
-        views: View groups, as ``MultiCropTransform`` takes them.
-        names: Chains to build; None for all that can be built here.
+        views: View groups as of ``MultiCropTransform``.
+        names: Chains to build; None for all whose packages are installed.
     """
     groups = parse_view_groups(views)
     makers: dict[str, Callable[[], Callable[[str], Any]]] = {
@@ -176,6 +176,6 @@ def chains(
 
 
 def one_thread() -> None:
-    """Keeps torch and OpenCV on one thread."""
+    """Restricts torch and OpenCV to one thread."""
     use_threads(1)
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""A data loader as the pretraining configs have it, over photographs and without an end."""
+"""An endless data loader over photographs, as in the pretraining configs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from common.view_chains import chains, one_thread
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS
 
 ENDLESS = 1 << 30
-"""Samples of a data set that no benchmark comes to the end of."""
+"""Length of a data set that no benchmark reaches the end of."""
 
 
 class Photographs(Dataset):
-    """Views of photographs, over and over.
+    """Views of photographs, repeated endlessly.
 
     Args:
-        paths: Files.
+        paths: Image files.
         chain: Name of the chain that makes the views.
         views: View groups.
     """
@@ -37,12 +37,12 @@ class Photographs(Dataset):
         self._make: Callable[[str], Any] | None = None
 
     def __len__(self) -> int:
-        """Returns a number that is not reached."""
+        """Returns a length that no benchmark reaches."""
         return ENDLESS
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Returns ``inputs``, a list of V views, and ``data_samples`` if the chain makes them."""
-        # Built by the worker, since a chain need not survive the way there.
+        """Returns ``inputs``, a list of V views, and ``data_samples`` if the chain gives them."""
+        # Built in the worker: a chain may not be picklable.
         if self._make is None:
             init_default_scope("mmpretrain")
             one_thread()
@@ -59,18 +59,17 @@ def view_loader(
     views: Sequence[Mapping] = PAPER_VIEWS,
     pin_memory: bool = False,
 ) -> DataLoader:
-    """Makes a loader of batches: ``inputs``, V views (B, C, H, W), and ``data_samples``.
+    """Returns a loader of batches: ``inputs``, V views (B, C, H, W), and ``data_samples``.
 
-    Collated, pinned and kept alive as in the configs. The order is that of the files, which the
-    time does not depend on.
+    Collation, pinning and persistent workers are as in the configs; images come in order.
 
     Args:
-        paths: Files.
+        paths: Image files.
         chain: Name of the chain that makes the views.
         batch_size: Number B of images.
-        workers: Processes, at least 1, each on one thread.
+        workers: Number of worker processes, at least 1, of one thread each.
         views: View groups.
-        pin_memory: Whether batches are moved to pinned memory.
+        pin_memory: Whether to copy batches to pinned memory.
     """
     return DataLoader(
         Photographs(paths, chain, views),
@@ -84,7 +83,7 @@ def view_loader(
 
 
 def draw_photographs(folder: Path) -> None:
-    """Writes four small pictures, for a trial without photographs."""
+    """Writes four small images of noise, for a smoke run without photographs."""
     rng = np.random.default_rng(0)
     for index in range(4):
         coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)

@@ -1,1 +1,1 @@
-"""What the converters share; no part of it is used by the library."""
+"""Code shared by the converters; the library does not use it."""

@@ -1,7 +1,7 @@
 """The authors' networks as plain functions of named tensors.
 
-A second way to the same numbers, which shares neither modules nor names with the one that is
-trained. Converted files are checked against it.
+An independent implementation, which shares neither modules nor names with the trained one:
+converted files are checked against it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def vit_feature(
     source_grid: Sequence[int] | None = None,
     eps: float = NORM_EPS,
 ) -> Tensor:
-    """Computes the class token after the final norm.
+    """Computes the class tokens after the final norm.
 
     Args:
         tensors: Tensors in the authors' names.
         images: Images (B, C, H, W).
-        num_heads: Number of heads h; D is a multiple.
+        num_heads: Number of heads h, a divisor of the width D.
         source_grid: Rows and columns of the position embeddings; a square if not given.
-        eps: Of the layer norms.
+        eps: Epsilon of the layer norms.
 
     Returns:
         Features (B, D).
@@ -75,7 +75,7 @@ def head_logits(tensors: Mapping[str, Tensor], features: Tensor) -> Tensor:
                 )
             else:
                 x = _linear(tensors, prefix, x)
-            # The activation comes before each linear layer but the first, after a batch norm.
+            # An activation precedes each linear layer except the first, and follows the batch norm.
             if index != indices[-1] and f"mlp.{index + 1}.running_mean" not in tensors:
                 x = functional.gelu(x)
     x = x / x.norm(dim=1, keepdim=True)
@@ -104,11 +104,11 @@ def _positions(pos_embed: Tensor, grid: Sequence[int], source_grid: Sequence[int
         source_grid = [math.isqrt(pos_embed.shape[1] - 1)] * 2
     if tuple(grid) == tuple(source_grid):
         return pos_embed
-    places = pos_embed[:, 1:].unflatten(1, tuple(source_grid)).permute(0, 3, 1, 2)
-    # The authors add 0.1 to the grid they want, against rounding; the scale is part of the weights.
+    patches = pos_embed[:, 1:].unflatten(1, tuple(source_grid)).permute(0, 3, 1, 2)
+    # The authors add 0.1 to the target grid against rounding, which changes the scale.
     scale = [(new + 0.1) / old for new, old in zip(grid, source_grid, strict=True)]
-    places = functional.interpolate(places, scale_factor=scale, mode="bicubic")
-    return torch.cat([pos_embed[:, :1], places.flatten(2).transpose(1, 2)], dim=1)
+    patches = functional.interpolate(patches, scale_factor=scale, mode="bicubic")
+    return torch.cat([pos_embed[:, :1], patches.flatten(2).transpose(1, 2)], dim=1)
 
 
 def _linear(tensors: Mapping[str, Tensor], prefix: str, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The same input, the same features: each project's own code against mmdino's."""
+"""Checks that converted weights give equal features in mmdino and in other projects' code."""
 
 from __future__ import annotations
 
@@ -34,17 +34,16 @@ def check_backbone(weights: BackboneWeights, project: str, tensors: Mapping[str,
     """Compares the features of a converted backbone with those of the file it comes from.
 
     Args:
-        weights: What :func:`backbone_weights` returns.
-        project: Whose names the converted tensors have.
+        weights: Result of :func:`backbone_weights`.
+        project: Project whose names the converted tensors have.
         tensors: The converted tensors.
 
     Returns:
-        The largest difference of mmdino's features of a random input from those of the project that
-        the file is in the names of, and those of the project that it is converted to; where both
-        are mmdino, from those of the authors' network.
+        The largest difference, on a random input, of mmdino's features from those of the source
+        project and of the target project; if both are mmdino, from those of the authors' network.
 
     Raises:
-        ValueError: If it is above ``TOLERANCE``.
+        ValueError: If the difference is above ``TOLERANCE``.
         ModuleNotFoundError: If a project's package is not installed.
     """
     images = random_images(weights.config)
@@ -55,25 +54,25 @@ def check_backbone(weights: BackboneWeights, project: str, tensors: Mapping[str,
         for name, side in sides.items()
         if name != "mmdino"
     ]
-    # From mmdino to mmdino the plain functions are the second opinion.
+    # From mmdino to mmdino, compare with the plain functions.
     others = others or [_plain_features(weights, images)]
     return _require_small(_difference(features, other) for other in others)
 
 
 def check_full(weights: FullWeights) -> float:
-    """Compares features and logits of both networks, and the centre, with the authors' side.
+    """Compares features and logits of both networks, and the centre, with the authors'.
 
     Args:
-        weights: What :func:`full_weights` returns.
+        weights: Result of :func:`full_weights`.
 
     Returns:
         The largest difference, over features and logits of a random input and over the centre,
-        between mmdino's networks and the authors' on the file as it was, or as it would be written
-        for them.
+        between mmdino's networks and the authors', which get the source file or, for a source in
+        mmdino's names, the converted tensors.
 
     Raises:
-        ValueError: If it is above ``TOLERANCE``.
-        ModuleNotFoundError: If it is a ResNet and torchvision is not installed.
+        ValueError: If the difference is above ``TOLERANCE``.
+        ModuleNotFoundError: If the backbone is a ResNet and torchvision is not installed.
     """
     ours = weights.state_dict
     theirs = weights.source or full_checkpoint(weights, "authors")
@@ -98,9 +97,9 @@ def check_full(weights: FullWeights) -> float:
 
 
 def random_images(config: Mapping[str, Any], seed: int = 0) -> Tensor:
-    """Returns two images of noise (2, C, H, W) in float64, of the size a backbone is made for.
+    """Returns two images of noise (2, C, H, W) in float64, at the backbone's own image size.
 
-    At another size the projects resize position embeddings differently.
+    At other sizes the projects resize position embeddings differently.
 
     Args:
         config: Config of a backbone.
@@ -121,7 +120,7 @@ def features_by(
     images: Tensor,
     authors_eps: float = NORM_EPS,
 ) -> Tensor:
-    """Computes features from tensors in a project's names with that project's code, in float64.
+    """Computes features in float64 with the code of the project whose names the tensors have.
 
     Args:
         project: ``"mmdino"``, ``"authors"`` (torchvision for a ResNet), ``"timm"`` or
@@ -129,7 +128,7 @@ def features_by(
         config: Config of the backbone.
         tensors: Tensors in the project's names.
         images: Images (B, C, H, W) in float64.
-        authors_eps: Of the layer norms of the authors' ViT.
+        authors_eps: Epsilon of the layer norms of the authors' ViT.
 
     Returns:
         Features (B, D).
@@ -156,16 +155,16 @@ def features_by(
 
 
 def package(name: str) -> ModuleType:
-    """Imports a package that not every installation has.
+    """Imports an optional package.
 
     Raises:
-        ModuleNotFoundError: If it is not there, with the command that installs it.
+        ModuleNotFoundError: If it is not installed; the message has the command that installs it.
     """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{name} is needed for this and not installed: pip install {name}.",
+            f"{name} is required here but not installed: pip install {name}.",
             name=name,
         ) from error
 
@@ -176,7 +175,7 @@ def _plain_features(weights: BackboneWeights, images: Tensor) -> Tensor:
 
 
 def _huggingface_model(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
-    """What a user gets who loads the folder that is written."""
+    """Loads the written folder as a user would."""
     transformers = package("transformers")
     transformers.utils.logging.disable_progress_bar()
     with TemporaryDirectory() as folder:
@@ -186,7 +185,7 @@ def _huggingface_model(config: Mapping[str, Any], tensors: Mapping[str, Tensor])
         )
     wrong = {name: sorted(map(str, found)) for name, found in report.items() if found}
     if wrong:
-        raise ValueError(f"ViTModel.from_pretrained does not take all tensors: {wrong}.")
+        raise ValueError(f"ViTModel.from_pretrained does not load all tensors: {wrong}.")
     return model
 
 
@@ -223,17 +222,17 @@ def _double(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _difference(first: Tensor, second: Tensor) -> float:
     if first.shape != second.shape:
-        raise ValueError(f"Shapes {tuple(first.shape)} and {tuple(second.shape)} were compared.")
+        raise ValueError(f"Cannot compare shapes {tuple(first.shape)} and {tuple(second.shape)}.")
     return (first.double() - second.double()).abs().max().item()
 
 
 def _require_small(differences: Iterable[float]) -> float:
     largest = max(differences)
-    # Written so that NaN fails too.
+    # Not ">", so that NaN fails too.
     if not largest <= TOLERANCE:
         raise ValueError(
             f"The check failed, nothing was written: the largest difference is {largest:.3g}, "
-            f"allowed is {TOLERANCE:g}. The file's network computes something else than its "
-            "tensors' names say. Are the number of heads and the layer-norm eps right?"
+            f"allowed is {TOLERANCE:g}. The network computes something else than the names of its "
+            "tensors imply. Check the number of heads and the epsilon of the layer norms."
         )
     return largest

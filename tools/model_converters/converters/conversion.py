@@ -1,4 +1,4 @@
-"""From the names of one project to those of another."""
+"""Conversion of weights from the names of one project to those of another."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ SUFFIXES = {
     "timm": (".pth", ".safetensors"),
     "huggingface": ("",),
 }
-"""What a file of each project's ends in; Hugging Face's is a folder."""
+"""Allowed suffixes of each project's files; Hugging Face has a folder."""
 OWN_OPTIONS = {"final_norm": True, "pre_norm": False, "layer_scale_init_value": 0.0}
-"""Options of mmpretrain's ViT that the other projects' networks of DINO have not, where they say
-anything but this."""
+"""Options of mmpretrain's ViT for which the other projects' networks allow only this value."""
 
 
 class FullWeights(NamedTuple):
@@ -43,13 +42,13 @@ class FullWeights(NamedTuple):
     state_dict: dict[str, Tensor]
     """State dict of ``mmdino.DINO``."""
     config: dict[str, Any]
-    """Config of the ``mmdino.DINO`` that has it."""
+    """Config of that ``mmdino.DINO``."""
     heads_from: str
-    """Where the number of attention heads comes from, in words; empty for a ResNet."""
+    """Source of the number of attention heads, as text; empty for a ResNet."""
     epoch: int | None
-    """Epochs that were trained, if the file says."""
+    """Number of trained epochs, if the file has it."""
     source: dict[str, Any] | None
-    """What was read, where it is in the authors' names."""
+    """Content of the file if it has the authors' names, else None."""
 
     def __str__(self) -> str:
         text = "student and teacher with heads, and the centre, in "
@@ -58,7 +57,7 @@ class FullWeights(NamedTuple):
 
 
 def match_weights(weights: BackboneWeights | FullWeights) -> Match:
-    """Compares the tensors with the network that their config builds."""
+    """Compares the tensors with those of the network that their config builds."""
     return compare(weights.state_dict, _expected(weights.config))
 
 
@@ -68,66 +67,66 @@ def require_match(
     allow_unexpected: bool = False,
     check: bool = False,
 ) -> None:
-    """Refuses a file whose tensors are not those that the network expects.
+    """Checks that the tensors of a file are those that the network expects.
 
     Args:
-        match: What :func:`match_weights` returns.
+        match: Result of :func:`match_weights`.
         allow_missing: Whether expected tensors may be missing.
-        allow_unexpected: Whether there may be tensors that the network has not.
-        check: Whether the network is to be computed with, which takes all of it.
+        allow_unexpected: Whether there may be tensors that the network does not have.
+        check: Whether the network will be run, which needs all of its tensors.
 
     Raises:
-        ValueError: If that is so and not allowed, or a tensor has another shape.
+        ValueError: If tensors are missing or unexpected without being allowed, or differ in shape.
     """
     refused = []
     if match.different:
         refused.append("A tensor of another shape cannot be converted")
     if match.missing and not allow_missing:
         refused.append(
-            "--allow-missing writes what is there; whoever loads it starts the rest at random"
+            "--allow-missing writes the tensors there are; the rest will be random when loaded"
         )
     elif match.missing and check:
-        refused.append("--check computes with the whole network; leave it out")
+        refused.append("--check runs the whole network; leave it out")
     if match.unexpected and not allow_unexpected:
         refused.append(
-            "--allow-unexpected leaves out what DINO's network has not; if the file's network uses "
-            "it, the features will be others"
+            "--allow-unexpected drops tensors that DINO's network does not have; if the file's "
+            "network uses them, the features will differ"
         )
     if refused:
         raise ValueError(f"Nothing was written: {match}. {'. '.join(refused)}.")
 
 
 def keep_expected(state_dict: Mapping[str, Tensor], match: Match) -> dict[str, Tensor]:
-    """Returns the tensors that the network has."""
+    """Returns the tensors without those that the network does not have."""
     return {name: tensor for name, tensor in state_dict.items() if name not in match.unexpected}
 
 
 def convert_backbone(weights: BackboneWeights, project: str) -> dict[str, Tensor]:
-    """Names a backbone's tensors as a project does.
+    """Converts a backbone's tensors to the names of a project.
 
     Args:
-        weights: What :func:`backbone_weights` returns.
+        weights: Result of :func:`backbone_weights`.
         project: ``"mmdino"``, ``"authors"``, ``"timm"`` or ``"huggingface"``.
 
     Raises:
         ValueError: If the project has no such network.
     """
     if project not in SUFFIXES:
-        raise ValueError(f"The project {project!r} is unknown; known are {', '.join(SUFFIXES)}.")
+        raise ValueError(f"Unknown project {project!r}: expected one of {', '.join(SUFFIXES)}.")
     if project == "mmdino":
         return dict(weights.state_dict)
     if weights.kind == "resnet":
         if project == "huggingface":
             raise ValueError(
-                "Hugging Face's ViTModel is a ViT and this is a ResNet. Convert it to timm, which "
-                "has the same ResNet."
+                "The backbone is a ResNet, but Hugging Face's ViTModel is a ViT. Convert it to "
+                "timm, which has the same ResNet."
             )
         return dict(weights.state_dict)
     for name, value in OWN_OPTIONS.items():
         if weights.config.get(name, value) != value:
             raise ValueError(
                 f"The backbone has {name}={weights.config[name]!r}, which only mmpretrain's ViT "
-                f"has. What can be converted has {name}={value!r}."
+                f"supports; to be converted it needs {name}={value!r}."
             )
     layout = huggingface_vit if project == "huggingface" else authors_vit
     return layout.from_mmdino(weights.state_dict)
@@ -136,16 +135,16 @@ def convert_backbone(weights: BackboneWeights, project: str) -> dict[str, Tensor
 def write_backbone(
     path: str | Path, project: str, weights: BackboneWeights, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Writes a backbone as a project reads it.
+    """Writes a backbone in the file format of a project.
 
     Args:
-        path: A folder for Hugging Face, else a file.
-        project: Whose names the tensors have.
-        weights: What the backbone is.
-        tensors: What :func:`convert_backbone` returns.
+        path: File to write; a folder for Hugging Face.
+        project: Project whose names the tensors have.
+        weights: Weights that the tensors were converted from.
+        tensors: Result of :func:`convert_backbone`.
 
     Raises:
-        ValueError: If the path does not end as the project's files do.
+        ValueError: If the suffix of the path is not one of the project's files.
     """
     check_suffix(path, project)
     if project == "huggingface":
@@ -160,10 +159,10 @@ def write_backbone(
 def write_huggingface_folder(
     folder: str | Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> None:
-    """Writes what ``ViTModel.from_pretrained(folder, add_pooling_layer=False)`` loads.
+    """Writes a folder for ``ViTModel.from_pretrained(folder, add_pooling_layer=False)``.
 
     Args:
-        folder: Folder to write to; it is made.
+        folder: Folder to write; it is created.
         tensors: Tensors in Hugging Face's names.
         config: Config of the ``mmdino.VisionTransformer``.
     """
@@ -177,11 +176,11 @@ def full_weights(path: str | Path, num_heads: int | None = None) -> FullWeights:
 
     Args:
         path: The file.
-        num_heads: Number of attention heads of a ViT, where neither the file nor the width tells.
+        num_heads: Number of attention heads of a ViT, if neither file nor width determines it.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds no student and teacher.
+        ValueError: If it does not hold student and teacher.
     """
     checkpoint = read_checkpoint(path)
     meta = checkpoint.get("meta") or {}
@@ -191,8 +190,8 @@ def full_weights(path: str | Path, num_heads: int | None = None) -> FullWeights:
         source, state, epoch = None, checkpoint.get("state_dict", {}), meta.get("epoch")
     if not any(name.startswith("teacher.backbone.") for name in state):
         raise ValueError(
-            f"{path} holds no student and teacher with heads; a checkpoint of a training run or "
-            "the authors' full file does. Leave out --full to convert a backbone alone."
+            f"{path} holds no student and teacher with heads: expected a checkpoint of a training "
+            "run or the authors' full file. Leave out --full to convert only a backbone."
         )
     backbone = strip_prefix(state, "backbone.")
     if "layer1.0.conv1.weight" in backbone:
@@ -210,10 +209,10 @@ def full_weights(path: str | Path, num_heads: int | None = None) -> FullWeights:
 
 
 def full_checkpoint(weights: FullWeights, project: str) -> dict[str, Any]:
-    """Returns the dict of a full file as a project reads it.
+    """Returns the content of a full file in the format of a project.
 
     Args:
-        weights: What :func:`full_weights` returns.
+        weights: Result of :func:`full_weights`.
         project: ``"mmdino"``, for ``load_from``, or ``"authors"``.
 
     Raises:
@@ -234,22 +233,22 @@ def write_full(path: str | Path, checkpoint: Mapping[str, Any]) -> None:
     """Writes a full file.
 
     Raises:
-        ValueError: If the path does not end in ``.pth``: a full file is nested.
+        ValueError: If the suffix is not ``.pth``: safetensors cannot hold nested dicts.
     """
     check_suffix(path, "authors")
     write_pickle(path, checkpoint)
 
 
 def check_target(path: str | Path, project: str, source: str | Path) -> None:
-    """Refuses to write where the source is, and a path that ends as the project's files do not.
+    """Checks that a path to write to has a suffix of the project and is not the source.
 
     Args:
-        path: Where to write.
-        project: Whose names will be written.
-        source: What is read.
+        path: Path to write to.
+        project: Project whose format will be written.
+        source: Path to read from.
 
     Raises:
-        ValueError: If it is the source's path or has another ending.
+        ValueError: If it is the source or has another suffix.
     """
     check_suffix(path, project)
     if Path(path).exists() and Path(source).exists() and Path(path).samefile(source):
@@ -257,15 +256,15 @@ def check_target(path: str | Path, project: str, source: str | Path) -> None:
 
 
 def check_suffix(path: str | Path, project: str) -> None:
-    """Refuses a path that does not end as the project's files do.
+    """Checks that the suffix of a path is one of the project's files.
 
     Raises:
-        ValueError: If it does not.
+        ValueError: If it is not.
     """
     suffixes = SUFFIXES[project]
     if Path(path).suffix not in suffixes:
-        kind = "a folder" if suffixes == ("",) else f"a file that ends in {' or '.join(suffixes)}"
-        raise ValueError(f"{path} was given to write to; here that must be {kind}.")
+        kind = "a folder" if suffixes == ("",) else f"a file ending in {' or '.join(suffixes)}"
+        raise ValueError(f"Cannot write to {path}: expected {kind}.")
 
 
 def _expected(config: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Export of a backbone to ONNX, for one input size."""
+"""Export of a backbone to ONNX for one input size."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
 from mmdino.utils.atomic_write import atomic_write
 
 OPSET = 17
-"""Version of the operators: the first with LayerNormalization, and what onnxruntime 1.12 reads."""
+"""Operator set: the first with LayerNormalization; onnxruntime reads it from 1.12 on."""
 
 
 class FixedSizeFeature(nn.Module):
     """Maps images (B, C, H, W) of one size to features (B, D).
 
-    The position embeddings of a ViT are resized once, here: left in the graph, the resizing would
-    be done by each runtime in its own way.
+    The position embeddings of a ViT are resized once at construction: within the graph, each
+    runtime would resize them in its own way.
 
     Args:
-        backbone: The backbone; it stays as it is.
+        backbone: The backbone; it is copied.
         size: Height and width of the images.
 
     Raises:
-        ValueError: If a side is no multiple of the patch.
+        ValueError: If a side is not a multiple of the patch size.
     """
 
     def __init__(self, backbone: nn.Module, size: Sequence[int]) -> None:
@@ -45,7 +45,7 @@ class FixedSizeFeature(nn.Module):
         patch = vit.patch_embed.projection.kernel_size
         if any(side < step or side % step for side, step in zip(size, patch, strict=True)):
             raise ValueError(
-                f"The size {tuple(size)} must be in multiples of the patch, {tuple(patch)} pixels."
+                f"Invalid size {tuple(size)}: expected multiples of the patch size {tuple(patch)}."
             )
         grid = tuple(side // step for side, step in zip(size, patch, strict=True))
         resized = interpolate_pos_embed(
@@ -65,20 +65,20 @@ class FixedSizeFeature(nn.Module):
 
 
 def export_onnx(backbone: nn.Module, path: str | Path, images: Tensor, tolerance: float) -> float:
-    """Writes a backbone as ONNX, if onnxruntime computes the same with it.
+    """Writes a backbone as ONNX if onnxruntime computes the same features.
 
     Args:
         backbone: A backbone in eval mode.
         path: File to write; nothing is written if the comparison fails.
-        images: Images (B, C, H, W) to compare on; the file takes this shape only. Its input is
+        images: Images (B, C, H, W) to compare on; the file accepts only this shape. Its input is
             called ``images``, its output ``features`` (B, D).
-        tolerance: Allowed difference, over the largest feature.
+        tolerance: Allowed difference, relative to the largest feature.
 
     Returns:
-        The largest difference, over the largest feature.
+        The largest difference, relative to the largest feature.
 
     Raises:
-        ValueError: If it is above the tolerance, or the size does not fit.
+        ValueError: If the difference is above the tolerance, or the size does not fit.
         ModuleNotFoundError: If onnx or onnxruntime is not installed.
     """
     package("onnx")
@@ -88,27 +88,27 @@ def export_onnx(backbone: nn.Module, path: str | Path, images: Tensor, tolerance
         _write_graph(model, partial, images)
         session = runtime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
         found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-        # The backbone itself, which resizes position embeddings as it always does.
+        # The original backbone, which resizes its position embeddings in the forward pass.
         with torch.no_grad():
             expected = feature_of(backbone, images)
         difference = ((found - expected).abs().max() / expected.abs().max()).item()
-        # Written so that NaN fails too.
+        # Not ">", so that NaN fails too.
         if not difference <= tolerance:
             raise ValueError(
-                f"onnxruntime computes other features: they differ by {difference:.3g} of the "
-                f"largest, allowed is {tolerance:g}. Nothing was written. Another version of torch "
-                "or onnxruntime may do; --tolerance sets what is allowed."
+                f"onnxruntime's features differ by {difference:.3g} of the largest, allowed is "
+                f"{tolerance:g}. Nothing was written. Try another version of torch or onnxruntime, "
+                "or allow more with --tolerance."
             )
     return difference
 
 
 def _write_graph(model: nn.Module, path: Path, images: Tensor) -> None:
-    # The exporter that traces: it needs no package but onnx, all torch from 2.4 on have it, and for
-    # a fixed size it loses nothing to the newer one. Older ones do not know the switch.
+    # The tracing exporter needs no package but onnx, is in every torch from 2.4 on, and for a fixed
+    # size is as good as the newer one. Older versions of torch do not have the option.
     known = inspect.signature(torch.onnx.export).parameters
     tracing = {"dynamo": False} if "dynamo" in known else {}
     with warnings.catch_warnings(), torch.no_grad():
-        # That it is not the newer one, and that shapes become constants, as they are meant to.
+        # Warnings that a newer exporter exists, and that shapes become constants, as intended.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(

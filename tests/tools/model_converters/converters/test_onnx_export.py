@@ -45,5 +45,5 @@ def test_a_difference_above_the_tolerance_leaves_no_file(tmp_path):
 
 @pytest.mark.parametrize("size", [(4, 32), (32, 36)])
 def test_a_size_that_does_not_fit_is_refused(tmp_path, size):
-    with pytest.raises(ValueError, match="must be in multiples of the patch"):
+    with pytest.raises(ValueError, match="expected multiples of the patch"):
         export_onnx(tiny_weights.vit(), tmp_path / "a.onnx", noise(1, 3, *size), tolerance=1e-5)
