@@ -45,10 +45,9 @@ def test_class_token_attention_is_a_row_of_the_references(golden, case, shape):
     )
 
 
-def test_without_a_class_token_there_is_none():
-    vit = build(with_cls_token=False, out_type="avg_featmap")
-    with pytest.raises(ValueError, match="with_cls_token=False"):
-        vit.class_token_attention(torch.zeros(1, 3, 32, 32))
+def test_there_is_no_network_without_a_class_token():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'with_cls_token'"):
+        build(with_cls_token=False)
 
 
 def test_an_image_that_fits_enters_as_it_is():
