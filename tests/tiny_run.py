@@ -26,12 +26,14 @@ class RandomViews(Dataset):
         size: Number of images.
         dtype: Precision of the views.
         poison: Index of an image whose views are not finite.
+        view_sizes: Side of each view in pixels.
     """
 
     metainfo: dict = {}
 
-    def __init__(self, size=12, dtype=torch.float32, poison=None):
+    def __init__(self, size=12, dtype=torch.float32, poison=None, view_sizes=VIEW_SIZES):
         self.size = size
+        self.view_sizes = view_sizes
         self.dtype = dtype
         self.poison = poison
 
@@ -42,7 +44,8 @@ class RandomViews(Dataset):
         seed = hash(getattr(index, "seed", (0, int(index)))) % 2**31
         generator = torch.Generator().manual_seed(seed)
         views = [
-            torch.randn(3, side, side, generator=generator, dtype=self.dtype) for side in VIEW_SIZES
+            torch.randn(3, side, side, generator=generator, dtype=self.dtype)
+            for side in self.view_sizes
         ]
         if index == self.poison:
             views[0].fill_(float("nan"))

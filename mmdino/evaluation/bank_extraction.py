@@ -93,7 +93,7 @@ def load_evaluated(
     Args:
         checkpoint: What :func:`mmdino.weights.networks.backbone_weights` reads.
         network: Which of the two, where the file has both.
-        num_heads: Number of heads of a ViT, where neither the file nor the width tells it.
+        num_heads: Number of heads of a ViT, if neither the file nor the width determines it.
         untrained: If given, the seed of a newly initialised network of the same architecture.
     """
     weights = backbone_weights(checkpoint, network, num_heads=num_heads)

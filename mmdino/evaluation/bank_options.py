@@ -26,7 +26,7 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--untrained", type=int, metavar="SEED", help="the same network, newly initialised"
     )
-    group.add_argument("--num-heads", type=int, help="of a ViT, where the file does not tell")
+    group.add_argument("--num-heads", type=int, help="heads of a ViT, if the file does not say")
     group.add_argument("--size", type=int, help="shorter side after resizing (%(default)s)")
     group.add_argument("--crop", type=int, help="side of the centre crop (%(default)s)")
     group.add_argument("--every", type=int, help="use every n-th image")

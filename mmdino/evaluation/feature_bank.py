@@ -240,17 +240,17 @@ def start_bank(
     plan = json.loads(json.dumps(dict(plan)))
     assert plan["dtype"] in DTYPES
     writer = BankWriter(folder, plan, part_size)
-    whole = (folder / BANK).is_file()
-    if whole or (folder / PLAN).is_file():
+    complete = (folder / BANK).is_file()
+    if complete or (folder / PLAN).is_file():
         if overwrite:
             # bank.json first: from here on the folder is no bank.
             for name in (BANK, FEATURES, LABELS):
                 (folder / name).unlink(missing_ok=True)
             writer.clear_parts()
         else:
-            found = _read_json(folder / (BANK if whole else PLAN))["plan"]
+            found = _read_json(folder / (BANK if complete else PLAN))["plan"]
             _check_same_plan(folder, found, plan)
-            if whole:
+            if complete:
                 bank = open_bank(folder)
                 writer.clear_parts()
                 return bank

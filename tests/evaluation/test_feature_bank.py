@@ -1,4 +1,4 @@
-"""A bank is whole or it is none, wherever its making was interrupted."""
+"""A bank is complete or none, wherever its making was interrupted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLAN = {
 
 
 def make(folder, overwrite=False, features=FEATURES, **changes):
-    """Makes a bank in parts of four images, or goes on with it."""
+    """Makes a bank in parts of four images, or resumes it."""
     bank = start_bank(folder, PLAN | changes, COMMAND, overwrite, part_size=4)
     if isinstance(bank, FeatureBank):
         return bank
@@ -52,7 +52,7 @@ def test_what_was_written_is_read(tmp_path):
     assert sorted(files_of(tmp_path / "bank")) == ["bank.json", "features.npy", "labels.npy"]
 
 
-def test_half_precision_takes_half_the_room_and_refuses_what_it_cannot_hold(tmp_path):
+def test_half_precision_is_saved_and_refused_if_features_are_too_large(tmp_path):
     bank = make(tmp_path / "bank", dtype="float16")
     np.testing.assert_array_equal(bank[:], FEATURES.astype(np.float16))
     with pytest.raises(ValueError, match=r"too large for float16.*--dtype float32"):
@@ -144,7 +144,7 @@ def test_a_bank_of_something_else_is_kept_until_told_otherwise(
     assert make(tmp_path, overwrite=True, size=32).plan["size"] == 32
 
 
-def test_a_whole_bank_is_not_made_again(tmp_path):
+def test_a_complete_bank_is_not_made_again(tmp_path):
     make(tmp_path)
     again = make(tmp_path, checkpoint="renamed.pth", features=None)
     np.testing.assert_array_equal(again[:], FEATURES)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import tiny_mmpretrain
 import tiny_run
 import torch
 from mmengine.hooks import Hook
 
 from mmdino.evaluation.knn import knn_accuracy
+
+TWO_RANKS = Path(__file__).parents[2] / "scripts" / "knn_on_two_ranks.py"
 
 
 def features(runner, dataset):
@@ -102,3 +109,80 @@ def test_another_metric_alone_is_refused(tmp_path):
     runner = tiny_run.build(tmp_path, **validation)
     with pytest.raises(ValueError, match=r"KNNMetric.*has \['Accuracy'\]"):
         runner.val()
+
+
+@pytest.mark.parametrize("name", ["simsiam", "mae"])
+def test_methods_of_mmpretrain_train_and_are_validated(tmp_path, name):
+    runner = tiny_mmpretrain.build(tmp_path, name)
+    before = tiny_run.flat(runner.model.parameters())
+    runner.train()
+    assert (runner.epoch, runner.iter) == (2, 6)
+    assert not torch.equal(before, tiny_run.flat(runner.model.parameters()))
+    scalars = runner.message_hub.log_scalars
+    assert 0 <= scalars["val/knn/top1"].current() <= 100
+    assert scalars["train/images_per_s"].current() > 0
+
+
+def reduced(name, output):
+    """The feature of a method's output, by hand."""
+    if name == "simsiam":
+        return output[-1].flatten(2).sum(2) / output[-1][0, 0].numel()
+    assert output[0].shape[1] == 1 + 16, "a class token and the patches"
+    return output[0].narrow(1, 0, 1).squeeze(1)
+
+
+@pytest.mark.parametrize("name", ["simsiam", "mae"])
+def test_metrics_are_those_of_the_output_of_a_method_of_mmpretrain(tmp_path, name):
+    runner = tiny_mmpretrain.build(tmp_path, name)
+    runner.train()
+    metrics = runner.val()
+    bank, queries = tiny_run.LabelledImages(16, seed=1), tiny_run.LabelledImages(12)
+    assert not runner.model.training
+    with torch.no_grad():
+        of_bank, of_queries = (
+            reduced(name, runner.model.extract_feat(dataset.images)) for dataset in (bank, queries)
+        )
+    expected = knn_accuracy(
+        of_queries, torch.tensor(queries.labels), of_bank, torch.tensor(bank.labels), ks=(1, 5)
+    )
+    for k, (top1, top5) in expected.items():
+        assert (metrics[f"knn/k{k}_top1"], metrics[f"knn/k{k}_top5"]) == (top1, top5)
+    assert metrics["knn/top1"] == max(top1 for top1, _ in expected.values())
+    torch.testing.assert_close(runner.val_loop.fill_bank()[0], of_bank)
+
+
+def test_a_resumed_run_of_simsiam_equals_an_uninterrupted_one(tmp_path):
+    whole = tiny_mmpretrain.build(tmp_path, "simsiam")
+    whole.train()
+    resumed = tiny_mmpretrain.build(
+        tmp_path / "resumed", "simsiam", load_from=str(tmp_path / "epoch_1.pth"), resume=True
+    )
+    resumed.train()
+    assert (resumed.epoch, resumed.iter) == (2, 6)
+    end = resumed.model.state_dict()
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, end[key]), key
+    names = ("train/loss", "val/knn/top1", "val/knn/k5_top5")
+    for name in names:
+        values = (run.message_hub.get_scalar(name).current() for run in (whole, resumed))
+        assert len(set(values)) == 1, name
+
+
+def test_two_ranks_divide_a_validation_of_simsiam(tmp_path):
+    """13 queries and 29 bank images, which two ranks cannot divide evenly."""
+    subprocess.run(
+        [sys.executable, str(TWO_RANKS), str(tmp_path)],
+        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
+        stdout=subprocess.DEVNULL,
+        timeout=300,
+        check=True,
+    )
+    alone, *ranks = (torch.load(tmp_path / f"{name}.pth") for name in ("alone", 0, 1))
+    assert len(set(alone["metrics"].values())) > 2, "the images differ in class"
+    for rank in ranks:
+        assert rank["wrapper"] == "MMDistributedDataParallel"
+        assert rank["metrics"] == alone["metrics"]
+        assert rank["batches"] == 4, "half of 8"
+    assert torch.equal(ranks[0]["labels"], alone["labels"])
+    torch.testing.assert_close(ranks[0]["features"], alone["features"])
+    assert not len(ranks[1]["features"])
