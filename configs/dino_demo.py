@@ -1,5 +1,5 @@
-# A few minutes on two CPU cores, no data needed: the images are drawn. At its end the log has the
-# k-NN accuracy of the trained teacher beside that of the untrained one, and the work dir a picture.
+# A few minutes on two CPU cores, no data needed: the images are drawn. The log ends with the k-NN
+# accuracy of the trained teacher and of the untrained one, and the work dir has a figure.
 _base_ = [
     "_base_/backbones/demo.py",
     "_base_/models/dino_vit.py",
@@ -7,11 +7,11 @@ _base_ = [
     "_base_/hooks/dino.py",
 ]
 
-# So small a network on so few images wants a quick teacher, a sharp target and few prototypes. For
-# images of your own, start from dino_folder.py instead. Its size is in _base_/backbones/demo.py.
+# A network this small on so few images needs a fast teacher, a sharp target and few prototypes. For
+# your own images, start from dino_folder.py instead. The network is in _base_/backbones/demo.py.
 max_epochs = 12
 batch_size = 32
-lr = 0.016  # of a batch of 256: 0.002 at 32
+lr = 0.016  # for a batch of 256: 0.002 at 32
 momentum = 0.95
 num_prototypes = 256
 global_size, local_size = 48, 32
@@ -83,19 +83,8 @@ val_evaluator = dict(type="mmdino.KNNMetric", k=20, temperature=0.07)
 
 optim_wrapper = dict(optimizer=dict(lr=lr))
 param_scheduler = [
-    dict(
-        type="mmdino.WarmupCosineLR",
-        warmup=1,
-        end_lr=1e-6,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmdino.CosineWeightDecay",
-        end_value=0.1,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
+    dict(_base_.lr_schedule, warmup=1),
+    dict(_base_.decay_schedule, end_value=0.1),
 ]
 default_hooks = dict(
     ema_teacher=dict(momentum=momentum),

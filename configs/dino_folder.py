@@ -5,12 +5,12 @@
 # The knobs, and what to set them to by the number of images (one GPU each):
 #                    about 1,000   10,000   100,000   why
 #   max_epochs           1000         400       200   enough steps to learn at all
-#   num_prototypes       1024        4096     16384   more than there are kinds of things
+#   num_prototypes       1024        4096     16384   more than kinds of objects
 #   batch_size             32          64       128   as large as memory allows
-#   momentum           0.9995      0.9995     0.999   a small batch wants a slow teacher
-#   lr                 0.0005      0.0005    0.0005   of a batch of 256; lower it if the loss jumps
-# Watch the log: ce_over_lnk near 1 with kl near 0 for long means a collapse; CollapseMonitorHook
-# says what to try.
+#   momentum           0.9995      0.9995     0.999   a small batch needs a slow teacher
+#   lr                 0.0005      0.0005    0.0005   for a batch of 256; lower it if the loss jumps
+# Watch the log: ce_over_lnk that stays near 1 with kl near 0 means a collapse; CollapseMonitorHook
+# then names what to try.
 _base_ = [
     "_base_/models/dino_vit.py",
     "_base_/schedules/adamw_100ep.py",
@@ -41,11 +41,12 @@ train_dataloader = dict(
     collate_fn=dict(type="default_collate"),
     dataset=dict(type="mmdino.ImageFolder", data_root=data_root, pipeline=train_pipeline),
 )
-optim_wrapper = dict(optimizer=dict(lr=lr))
+# Mixed precision; --amp off computes in float32.
+optim_wrapper = dict(optimizer=dict(lr=lr), precision="auto")
 default_hooks = dict(
     ema_teacher=dict(momentum=momentum),
     checkpoint=dict(interval=10),
 )
-# Without labels there is no k-NN: the log's feature_std and used_prototypes show that features
-# spread. With some labelled images, take the val_* entries of _base_/datasets/imagenet.py.
+# Without labels there is no k-NN: the log's feature_std and used_prototypes show whether features
+# spread. With some labelled images, copy the val_* entries of _base_/datasets/imagenet.py.
 train_cfg = dict(max_epochs=max_epochs)

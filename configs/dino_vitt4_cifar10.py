@@ -9,13 +9,13 @@ _base_ = [
     "_base_/hooks/dino.py",
 ]
 
-# The knobs; the network's size is in _base_/backbones/vitt4_cifar10.py.
+# What to change first; the network is in _base_/backbones/vitt4_cifar10.py.
 max_epochs = 200  # more steps help for long
 warmup_epochs = 1  # lengthen it if the loss stays near ln K
 batch_size = 64  # small batches give a small set more steps
-lr = 0.002  # of a batch of 256: 0.0005 at 64
-momentum = 0.99  # of the teacher; nearer to 1 for longer runs
-num_prototypes = 1024  # more than there are kinds of things; the paper's 65536 is for ImageNet
+lr = 0.002  # for a batch of 256: 0.0005 at 64
+momentum = 0.99  # of the teacher; closer to 1 for longer runs
+num_prototypes = 1024  # more than kinds of objects; the paper's 65536 is for ImageNet
 global_size, local_size = 24, 12  # smaller than the image: a third of the work, and k-NN sees 32
 
 model = dict(
@@ -31,7 +31,7 @@ train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
         type="mmdino.MultiCropTransform",
-        # No blur: at this size it leaves nothing to see.
+        # No blur: at this size it removes the content.
         views=[
             dict(num=1, size=global_size, scale=(0.4, 1.0)),
             dict(num=1, size=global_size, scale=(0.4, 1.0), solarize_prob=0.2),
@@ -43,19 +43,8 @@ train_pipeline = [
 train_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=lr))
 param_scheduler = [
-    dict(
-        type="mmdino.WarmupCosineLR",
-        warmup=warmup_epochs,
-        end_lr=1e-6,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmdino.CosineWeightDecay",
-        end_value=0.1,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
+    dict(_base_.lr_schedule, warmup=warmup_epochs),
+    dict(_base_.decay_schedule, end_value=0.1),
 ]
 default_hooks = dict(ema_teacher=dict(momentum=momentum))
 train_cfg = dict(max_epochs=max_epochs, val_interval=2, val_at_start=True)

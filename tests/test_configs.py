@@ -1,12 +1,16 @@
-"""Every shipped config loads, and everything it names can be built."""
+"""Every shipped config loads, can be built, and says what its source says."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import (
     HOOKS,
     LOOPS,
@@ -16,13 +20,182 @@ from mmengine.registry import (
     STRATEGIES,
     TRANSFORMS,
 )
+from mmengine.runner import Runner
+from torch import nn
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
-PAPER = {
-    "dino_vits16": ("deit-small", 16, 800),
-    "dino_vits8": ("deit-small", 8, 800),
-    "dino_vitb16": ("deit-base", 16, 400),
-    "dino_vitb8": ("deit-base", 8, 300),
+BASE = {*(Path(__file__).parents[1] / "configs" / "_base_").rglob("*.py")}
+TESTED_FOLDERS = {"configs", "linear", "finetune", "ade20k", "camvid"}
+
+
+def views(global_scale, num_local, local_scale, sizes=(224, 96)):
+    """Number, side and crop scale of each group of views."""
+    return (
+        (1, sizes[0], global_scale),
+        (1, sizes[0], global_scale),
+        (num_local, sizes[1], local_scale),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a source says of a run. Fields left out are the defaults of the authors' main_dino.py.
+
+    ``peak_lr`` is the authors' ``lr`` times batch / 256. ``temp`` is the teacher's first and last
+    temperature and the epochs between them.
+    """
+
+    source: str = field(compare=False)
+    arch: str | tuple[int, int, int] = "deit-small"
+    patch: int | None = 16
+    prototypes: int = 65536
+    free_length: bool = False
+    epochs: int = 100
+    gpus: int = field(default=8, compare=False)
+    batch: int = 512
+    optimizer: str = "AdamW"
+    peak_lr: float = 0.001
+    warmup: int = 10
+    min_lr: float = 1e-6
+    decay: tuple[float, float] = (0.04, 0.4)
+    clip: float | None = 3.0
+    freeze: int = 1
+    temp: tuple[float, float, int] = (0.04, 0.04, 0)
+    momentum: float = 0.996
+    views: tuple = views((0.4, 1.0), 8, (0.05, 0.4))
+
+
+ARGS = "second-hand: a copy of the authors' args.txt of this model in another repository"
+RECIPES = {
+    "dino_vits16_100ep": Recipe(source="authors' README, vanilla training"),
+    "dino_vits16_300ep": Recipe(
+        source="authors' README, boosted performance, on 16 GPUs",
+        free_length=True,
+        epochs=300,
+        batch=1024,
+        peak_lr=0.002,
+        temp=(0.04, 0.07, 30),
+    ),
+    "dino_vits16": Recipe(
+        source=ARGS,
+        free_length=True,
+        epochs=800,
+        batch=1024,
+        peak_lr=0.002,
+        min_lr=1e-5,
+        clip=None,
+        temp=(0.04, 0.07, 30),
+        views=views((0.25, 1.0), 10, (0.05, 0.25)),
+    ),
+    "dino_vits8": Recipe(
+        source=f"{ARGS}; the batch is the paper's (section 3.2)",
+        patch=8,
+        free_length=True,
+        epochs=800,
+        batch=1024,
+        peak_lr=0.002,
+        temp=(0.04, 0.07, 30),
+        views=views((0.4, 1.0), 10, (0.05, 0.4)),
+    ),
+    "dino_vitb16": Recipe(
+        source=ARGS,
+        arch="deit-base",
+        epochs=400,
+        batch=1024,
+        peak_lr=0.003,
+        min_lr=2e-6,
+        clip=0.3,
+        freeze=3,
+        temp=(0.04, 0.07, 50),
+        views=views((0.25, 1.0), 10, (0.05, 0.25)),
+    ),
+    "dino_vitb8": Recipe(
+        source=ARGS,
+        arch="deit-base",
+        patch=8,
+        epochs=300,
+        batch=1056,
+        peak_lr=0.0020625,
+        min_lr=2e-6,
+        freeze=3,
+        temp=(0.03, 0.07, 50),
+        views=views((0.25, 1.0), 10, (0.05, 0.25)),
+    ),
+    "dino_vitl16_fsdp": Recipe(
+        source="none published: that of dino_vitb16",
+        arch="large",
+        epochs=400,
+        batch=1024,
+        peak_lr=0.003,
+        min_lr=2e-6,
+        clip=0.3,
+        freeze=3,
+        temp=(0.04, 0.07, 50),
+        views=views((0.25, 1.0), 10, (0.05, 0.25)),
+    ),
+    "dino_resnet50": Recipe(
+        source="authors' README, command for ResNet-50",
+        arch="resnet50",
+        patch=None,
+        optimizer="SGD",
+        peak_lr=0.06,
+        decay=(1e-4, 1e-4),
+        views=views((0.14, 1.0), 8, (0.05, 0.14)),
+    ),
+    "dino_resnet50_800ep": Recipe(
+        source=f"{ARGS}; batch and GPUs also in dino issue 133",
+        arch="resnet50",
+        patch=None,
+        prototypes=60000,
+        epochs=800,
+        batch=4080,
+        optimizer="LARS",
+        peak_lr=4.78125,
+        min_lr=0.0048,
+        decay=(1e-6, 1e-6),
+        clip=None,
+        temp=(0.04, 0.07, 50),
+        views=views((0.14, 1.0), 6, (0.05, 0.14)),
+    ),
+    "dino_folder": Recipe(
+        source="our own: the column for 10,000 images of its header",
+        prototypes=4096,
+        epochs=400,
+        gpus=1,
+        batch=64,
+        peak_lr=0.000125,
+        momentum=0.9995,
+    ),
+    "dino_vitt4_cifar10": Recipe(
+        source="our own: docs/results.md",
+        arch=(128, 4, 4),
+        patch=4,
+        prototypes=1024,
+        epochs=200,
+        gpus=1,
+        batch=64,
+        peak_lr=0.0005,
+        warmup=1,
+        decay=(0.04, 0.1),
+        momentum=0.99,
+        views=views((0.4, 1.0), 4, (0.1, 0.4), sizes=(24, 12)),
+    ),
+    "dino_demo": Recipe(
+        source="our own: docs/results.md",
+        arch=(64, 3, 2),
+        patch=8,
+        prototypes=256,
+        epochs=12,
+        gpus=1,
+        batch=32,
+        peak_lr=0.002,
+        warmup=1,
+        decay=(0.04, 0.1),
+        freeze=0,
+        temp=(0.03, 0.03, 0),
+        momentum=0.95,
+        views=views((0.5, 1.0), 2, (0.25, 0.6), sizes=(48, 32)),
+    ),
 }
 
 
@@ -48,22 +221,75 @@ def test_everything_named_is_registered(cfg):
         assert METRICS.build(dict(cfg.val_evaluator)) is not None
 
 
-@pytest.mark.parametrize("name", PAPER)
-def test_paper_configs_have_the_papers_settings(name):
-    arch, patch, epochs = PAPER[name]
-    cfg = Config.fromfile(next(path for path in CONFIGS if path.stem == name))
-    assert cfg.model.backbone.arch == arch
-    assert cfg.model.backbone.patch_size == patch
-    assert cfg.train_cfg.max_epochs == epochs
-    assert cfg.model.head.out_channels == 65536
-    assert cfg.model.head.norm_last_layer == (arch == "deit-base")
-    assert cfg.model.loss.teacher_temp == 0.07
-    assert cfg.default_hooks.teacher_temp_warmup.epochs == 30
-    assert cfg.default_hooks.ema_teacher.momentum == 0.996
-    assert cfg.optim_wrapper.optimizer == {"type": "AdamW", "lr": 0.0005, "weight_decay": 0.04}
-    on_eight_gpus = 8 * cfg.train_dataloader.batch_size
-    assert on_eight_gpus * cfg.optim_wrapper.get("accumulative_counts", 1) == 1024
-    assert cfg.optim_wrapper.clip_grad == {"type": "per_tensor", "max_norm": 3.0}
+def test_every_config_has_a_source_and_every_folder_a_test():
+    assert {path.stem for path in CONFIGS} == RECIPES.keys()
+    folders = {path.parent.name for path in CONFIGS[0].parent.rglob("*.py") if path not in BASE}
+    assert folders == TESTED_FOLDERS
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_is_that_of_its_source(name):
+    expected = RECIPES[name]
+    cfg = Config.fromfile(CONFIGS[0].with_stem(name))
+    found = recipe_of(cfg, expected.gpus)
+    assert found.peak_lr == pytest.approx(expected.peak_lr, rel=1e-12)
+    assert replace(found, peak_lr=expected.peak_lr) == expected
+
+
+def test_configs_for_gpus_train_in_mixed_precision():
+    other = {
+        "dino_demo": "float32",
+        "dino_vitt4_cifar10": "float32",
+        "dino_vitl16_fsdp": "bfloat16",  # float16 does not work with shards
+    }
+    for path in CONFIGS:
+        precision = Config.fromfile(path).optim_wrapper.get("precision", "float32")
+        assert precision == other.get(path.stem, "auto"), path.stem
+
+
+def recipe_of(cfg, gpus):
+    """What a config says, with the batch and the peak learning rate of a run on so many GPUs."""
+    loader, wrapper = cfg.train_dataloader, build_optim_wrapper(nn.Linear(2, 2), cfg.optim_wrapper)
+    run = SimpleNamespace(
+        world_size=gpus, logger=Mock(), param_schedulers=None, _train_dataloader=loader
+    )
+    Runner.scale_lr(run, wrapper, cfg.auto_scale_lr)
+    backbone, schedules = cfg.model.backbone, {s.type: s for s in cfg.param_scheduler}
+    lr = schedules["mmdino.WarmupCosineLR"]
+    decay = wrapper.optimizer.param_groups[0]["weight_decay"]
+    hooks, temp = cfg.default_hooks, cfg.model.loss.teacher_temp
+    warmup = hooks.teacher_temp_warmup
+    return Recipe(
+        source="",
+        arch=arch_of(backbone),
+        patch=backbone.get("patch_size"),
+        prototypes=cfg.model.head.out_channels,
+        free_length=not cfg.model.head.norm_last_layer,
+        epochs=cfg.train_cfg.max_epochs,
+        batch=gpus * loader.batch_size * cfg.optim_wrapper.get("accumulative_counts", 1),
+        optimizer=type(wrapper.optimizer).__name__,
+        peak_lr=wrapper.optimizer.param_groups[0]["lr"],
+        warmup=lr.warmup,
+        min_lr=lr.end_lr,
+        decay=(decay, schedules.get("mmdino.CosineWeightDecay", {}).get("end_value", decay)),
+        clip=wrapper.per_tensor_norm,
+        freeze=hooks.last_layer_freeze.epochs,
+        temp=(warmup.start if warmup.epochs else temp, temp, warmup.epochs),
+        momentum=hooks.ema_teacher.momentum,
+        views=views_of(loader.dataset.pipeline),
+    )
+
+
+def arch_of(backbone):
+    if backbone.type == "mmdino.ResNet":
+        return f"resnet{backbone.depth}"
+    arch = backbone.arch
+    return arch if isinstance(arch, str) else (arch.embed_dims, arch.num_layers, arch.num_heads)
+
+
+def views_of(pipeline):
+    (crops,) = [step for step in pipeline if step["type"] == "mmdino.MultiCropTransform"]
+    return tuple((g.num, g.size[0], g.scale) for g in TRANSFORMS.build(dict(crops)).groups)
 
 
 def test_sharded_config_is_a_vit_l_and_names_its_runner():
@@ -73,5 +299,3 @@ def test_sharded_config_is_a_vit_l_and_names_its_runner():
     assert sum(p.numel() for p in backbone.parameters()) == 303_301_632
     assert RUNNERS.get(cfg.runner_type).__name__ == "FlexibleRunner"
     assert STRATEGIES.get(cfg.strategy.type) is not None
-    on_eight_gpus = 8 * cfg.train_dataloader.batch_size
-    assert on_eight_gpus * cfg.optim_wrapper.accumulative_counts == 1024

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains on the GPUs of one machine: tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
-# Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT alike on each.
+# On several machines, start it on each with NNODES, MASTER_ADDR, PORT and its own NODE_RANK set.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo "usage: $0 CONFIG GPUS [options of tools/train.py]" >&2

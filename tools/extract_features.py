@@ -1,6 +1,6 @@
-"""Computes the features of a folder of labelled images and keeps them as a bank.
+"""Saves the features of a folder of labelled images as a bank.
 
-python tools/extract_features.py CHECKPOINT IMAGE_FOLDER BANK. The same command goes on after an
+python tools/extract_features.py CHECKPOINT IMAGE_FOLDER BANK. The same command resumes after an
 interruption.
 """
 
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", help="file of weights, of this project or another")
-    parser.add_argument("images", help="folder with a folder of images for each class")
+    parser.add_argument("images", help="folder with a folder of images per class")
     parser.add_argument("bank", help="folder to keep the features in")
     parser.add_argument("--fraction", type=float, default=1.0, help="fraction of each class")
     parser.add_argument("--fraction-seed", type=int, default=0, help="seed of the fraction")
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Computes and keeps."""
+    """Computes and saves."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
     command = command_line("extract_features.py", argv)

@@ -1,7 +1,7 @@
 """Reports weighted k-NN accuracy from two feature banks.
 
 python tools/knn.py TRAIN_BANK TEST_BANK. With --checkpoint, --train and --test it makes the banks
-first, or what an interruption left of them.
+first, or resumes an interrupted run of that.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import torch
 from mmengine.device import get_device
 
 from mmdino.evaluation.bank_options import add_bank_pair, bank_pair_from, command_line, describe
-from mmdino.evaluation.knn import knn_accuracy
+from mmdino.evaluation.knn import KS, TEMPERATURE, knn_accuracy
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_bank_pair(parser)
-    parser.add_argument("--k", type=int, nargs="+", default=[10, 20, 100, 200])
-    parser.add_argument("--temperature", type=float, default=0.07, help="0.07 in the paper")
+    parser.add_argument("--k", type=int, nargs="+", default=KS, help="numbers of neighbours")
+    parser.add_argument("--temperature", type=float, default=TEMPERATURE, help="of the votes")
     return parser
 
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     if min(args.k) < 1 or not args.temperature > 0:
         raise ValueError(
-            f"--k {args.k} must be 1 or more and --temperature {args.temperature} above 0."
+            f"--k {list(args.k)} must be 1 or more and --temperature {args.temperature} above 0."
         )
     train, test = bank_pair_from(args, command_line("knn.py", argv))
     print(describe(train, test))

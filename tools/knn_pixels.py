@@ -1,6 +1,6 @@
 """Reports weighted k-NN on raw pixels, with the data sets and the k of a config.
 
-What a network's k-NN figure is to be compared with: python tools/knn_pixels.py CONFIG.
+The baseline of a network's k-NN accuracy: python tools/knn_pixels.py CONFIG.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def pixels(dataloader: dict) -> tuple[Tensor, Tensor]:
 
 
 def raw(images: Tensor) -> Tensor:
-    """Returns pixels as they are; similarity is then mostly that of brightness."""
+    """Returns pixels unchanged; brightness then dominates the similarity."""
     return images
 
 
 def centered(images: Tensor) -> Tensor:
-    """Returns pixels less the mean of their image."""
+    """Subtracts from the pixels the mean of their image."""
     return images - images.mean(1, keepdim=True)
 
 

@@ -1,7 +1,7 @@
 """Reports logistic regression on the frozen features of few labelled images.
 
 python tools/logistic_regression.py TRAIN_BANK TEST_BANK --fraction 0.01. With --checkpoint, --train
-and --test it makes the banks first, or what an interruption left of them.
+and --test it makes the banks first, or resumes an interrupted run of that.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         nargs="+",
         default=list(STRENGTHS),
-        help="inverse strengths of the regularisation to choose from; one is taken as it is",
+        help="inverse regularisation strengths to choose from; a single one is used as given",
     )
-    parser.add_argument("--folds", type=int, default=FOLDS, help="of the cross-validation of C")
+    parser.add_argument("--folds", type=int, default=FOLDS, help="folds of the cross-validation")
     return parser
 
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(describe(train, test))
     print(f"logistic regression on {args.fraction:.4g} of the labels of each class")
     test_features, found = test[:], []
-    # Of all labels there is but one draw.
+    # All labels leave nothing to draw.
     for seed in args.fraction_seed if args.fraction != 1 else args.fraction_seed[:1]:
         chosen = balanced_subset(train.labels, args.fraction, seed)
         result = few_label_accuracy(

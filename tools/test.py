@@ -1,7 +1,7 @@
-"""Reports the figures of a checkpoint with a config's data.
+"""Evaluates a checkpoint on a config's data.
 
-For a pretraining config that is weighted k-NN of the teacher, else what the config tests:
-accuracy of a classifier, mIoU of a segmentor.
+The metric is weighted k-NN of the teacher for a pretraining config, accuracy for a classifier and
+mIoU for a segmentor.
 """
 
 from __future__ import annotations

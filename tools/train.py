@@ -1,4 +1,4 @@
-"""Trains from a config, be it pretraining, an evaluation or segmentation.
+"""Trains from a config: pretraining, linear evaluation, fine-tuning or segmentation.
 
 python tools/train.py configs/dino_demo.py
 """
@@ -26,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="go on from this checkpoint, or from the last one of the work dir if none is named",
+        help="resume from this checkpoint, or from the last one in the work dir if none is named",
     )
     parser.add_argument(
         "--amp",

@@ -1,4 +1,4 @@
-# What all runs share; the runtime of each kind adds its scope and its hooks.
+# What all runs have in common; each kind of run adds its scope and its hooks.
 env_cfg = dict(
     cudnn_benchmark=True,
     # OpenCV's own threads would fight with the loader's workers for the cores.

@@ -7,6 +7,6 @@ _base_ = [
 ]
 
 # The knobs. Any checkpoint of this project, or the authors' file.
-checkpoint = "work_dirs/dino_resnet50/epoch_800.pth"
+checkpoint = "work_dirs/dino_resnet50/epoch_100.pth"
 
 model = dict(backbone=dict(init_cfg=dict(type="Pretrained", checkpoint=checkpoint)))

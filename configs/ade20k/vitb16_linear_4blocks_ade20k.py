@@ -1,5 +1,5 @@
-# ViT-B/16, frozen, with a linear head on four blocks: what the published linear figure of DINO on
-# ADE20K is measured with (iBOT, Zhou et al. 2022). No batch norm; the final norm on each block.
+# ViT-B/16, frozen, with a linear head on four blocks: the protocol of the published linear mIoU of
+# DINO on ADE20K (iBOT, Zhou et al. 2022). No batch norm; the final norm on each block.
 _base_ = ["vitb16_linear_ade20k.py"]
 
 # The knobs.

@@ -9,7 +9,7 @@ _base_ = [
 
 # The knobs. Any checkpoint of this project, or the authors' file.
 checkpoint = "work_dirs/dino_vits16/epoch_800.pth"
-lr = 1e-4  # of a batch of 8; higher than on ADE20K, as the run is short
+lr = 1e-4  # for a batch of 8; higher than on ADE20K, as the run is short
 layer_decay_rate = 0.9
 
 model = dict(

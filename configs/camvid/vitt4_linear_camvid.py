@@ -1,6 +1,6 @@
 # The small backbone of dino_vitt4_cifar10.py, frozen, with a linear head, on CamVid at half its
-# size. For a CPU: about five minutes on one core, validation included. The same network untrained,
-# which the figure is to be compared with: --cfg-options model.backbone.backbone.init_cfg=None
+# size. For a CPU: about five minutes on one core, validation included. The untrained network, to
+# compare with: --cfg-options model.backbone.backbone.init_cfg=None
 _base_ = [
     "../_base_/backbones/vitt4_cifar10.py",
     "../_base_/models/seg_linear_vit.py",
@@ -12,7 +12,7 @@ _base_ = [
 
 # The knobs. Of the shortened pretraining on a CPU, take epoch_14.pth.
 checkpoint = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
-lr = 0.01  # a short run from normalised features wants more than the long ones
+lr = 0.01  # higher than for the long runs: a short one from normalised features
 
 model = dict(
     data_preprocessor=dict(

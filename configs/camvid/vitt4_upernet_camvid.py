@@ -1,5 +1,5 @@
 # UPerNet on the small backbone of dino_vitt4_cifar10.py, fine-tuned, on CamVid at half its size.
-# The same network untrained: --cfg-options model.backbone.init_cfg=None
+# The untrained network, to compare with: --cfg-options model.backbone.init_cfg=None
 _base_ = [
     "../_base_/backbones/vitt4_cifar10.py",
     "../_base_/models/upernet_vit.py",
@@ -11,7 +11,7 @@ _base_ = [
 
 # The knobs. Of the shortened pretraining on a CPU, take epoch_14.pth.
 checkpoint = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
-lr = 1e-3  # of a batch of 8
+lr = 1e-3  # for a batch of 8
 layer_decay_rate = 0.75
 
 model = dict(

@@ -10,7 +10,7 @@ work_dir = "work_dirs/finetune_demo"
 
 checkpoint = "work_dirs/dino_demo/epoch_12.pth"
 max_epochs = 10
-lr = 0.004  # of a batch of 512: 0.001 at 128
+lr = 0.004  # for a batch of 512: 0.001 at 128
 
 model = dict(
     data_preprocessor=dict(num_classes=10),
@@ -25,14 +25,6 @@ model = dict(
     train_cfg=None,
 )
 optim_wrapper = dict(optimizer=dict(lr=lr))
-param_scheduler = [
-    dict(
-        type="mmdino.WarmupCosineLR",
-        warmup=1,
-        end_lr=0.0,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-]
+param_scheduler = [dict(_base_.lr_schedule, warmup=1)]
 default_hooks = dict(logger=dict(interval=5))
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)

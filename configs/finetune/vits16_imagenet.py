@@ -1,4 +1,4 @@
-# Fine-tuning of ViT-S/16 on ImageNet as in DeiT: 8 GPUs x 128 images.
+# Fine-tuning of ViT-S/16 on ImageNet as in DeiT: 8 GPUs x 128 images, in mixed precision.
 _base_ = [
     "../_base_/models/finetune_vit.py",
     "../_base_/datasets/imagenet_deit.py",
@@ -10,3 +10,4 @@ work_dir = "work_dirs/finetune_vits16_imagenet"
 checkpoint = "work_dirs/dino_vits16/epoch_800.pth"
 
 model = dict(backbone=dict(init_cfg=dict(checkpoint=checkpoint)))
+optim_wrapper = dict(precision="auto")

@@ -12,7 +12,7 @@ work_dir = "work_dirs/finetune_vitt4_cifar10"
 
 checkpoint = "work_dirs/dino_vitt4_cifar10/epoch_200.pth"
 max_epochs = 50
-lr = 0.002  # of a batch of 512: 0.0005 at 128; so small a network bears more than ViT-S
+lr = 0.002  # for a batch of 512: 0.0005 at 128; a small network tolerates more than ViT-S
 
 model = dict(
     data_preprocessor=dict(num_classes=10),

@@ -10,7 +10,7 @@ work_dir = "work_dirs/linear_demo"
 
 checkpoint = "work_dirs/dino_demo/epoch_12.pth"
 max_epochs = 20
-lrs = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # so narrow a feature wants high ones
+lrs = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # high, since the feature is narrow
 
 model = dict(
     backbone=dict(

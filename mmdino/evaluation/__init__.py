@@ -1,4 +1,4 @@
-"""What is measured without training anything further."""
+"""Features and what is measured from them: k-NN, linear probes, attention."""
 
 from mmdino.evaluation.attention_jaccard_metric import AttentionJaccardMetric
 from mmdino.evaluation.knn_metric import KNNMetric

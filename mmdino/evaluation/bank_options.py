@@ -1,22 +1,22 @@
-"""What the tools that work on feature banks share on the command line."""
+"""Command-line options of the tools that work on feature banks."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from mmengine.registry import init_default_scope
 
-from mmdino.evaluation.feature_bank import DTYPES, FeatureBank, check_pair, open_bank
-from mmdino.evaluation.features import (
-    CROP,
-    SIZE,
+from mmdino.evaluation.bank_extraction import (
     Evaluated,
+    ExtractionOptions,
     labelled_images,
     load_evaluated,
     make_bank,
 )
+from mmdino.evaluation.feature_bank import DTYPES, FeatureBank, check_pair, open_bank
 
 
 def add_extraction_options(parser: argparse.ArgumentParser) -> None:
@@ -24,17 +24,18 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("features")
     group.add_argument("--network", choices=("teacher", "student"), default="teacher")
     group.add_argument(
-        "--untrained", type=int, metavar="SEED", help="the same network with fresh weights"
+        "--untrained", type=int, metavar="SEED", help="the same network, newly initialised"
     )
     group.add_argument("--num-heads", type=int, help="of a ViT, where the file does not tell")
-    group.add_argument("--size", type=int, default=SIZE, help="shorter side after resizing")
-    group.add_argument("--crop", type=int, default=CROP, help="side of the centre crop")
-    group.add_argument("--every", type=int, default=1, help="take every n-th image")
-    group.add_argument("--dtype", choices=DTYPES, default="float32", help="of the saved features")
+    group.add_argument("--size", type=int, help="shorter side after resizing (%(default)s)")
+    group.add_argument("--crop", type=int, help="side of the centre crop (%(default)s)")
+    group.add_argument("--every", type=int, help="use every n-th image")
+    group.add_argument("--dtype", choices=DTYPES, help="of the saved features (%(default)s)")
     group.add_argument("--amp", action="store_true", help="compute in mixed precision")
-    group.add_argument("--batch-size", type=int, default=64)
-    group.add_argument("--workers", type=int, default=2, help="processes that read images")
-    group.add_argument("--overwrite", action="store_true", help="replace what else is there")
+    group.add_argument("--batch-size", type=int, help="images per forward pass (%(default)s)")
+    group.add_argument("--workers", type=int, help="processes that read images (%(default)s)")
+    group.add_argument("--overwrite", action="store_true", help="replace a bank of something else")
+    parser.set_defaults(**asdict(ExtractionOptions()))
 
 
 def network_from(args: argparse.Namespace) -> Evaluated:
@@ -49,35 +50,23 @@ def bank_from(
     images: str,
     bank: str,
     command: str,
-    share: float = 1.0,
-    share_seed: int = 0,
+    fraction: float = 1.0,
+    fraction_seed: int = 0,
 ) -> FeatureBank:
     """Makes a bank as the options say, or opens it if it is there."""
-    dataset = labelled_images(
-        images, args.size, args.crop, every=args.every, fraction=share, fraction_seed=share_seed
-    )
-    return make_bank(
-        evaluated,
-        dataset,
-        bank,
-        size=args.size,
-        crop=args.crop,
-        dtype=args.dtype,
-        amp=args.amp,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        overwrite=args.overwrite,
-        command=command,
-    )
+    names = asdict(ExtractionOptions())
+    options = ExtractionOptions(**{name: getattr(args, name) for name in names})
+    dataset = labelled_images(images, options, fraction, fraction_seed)
+    return make_bank(evaluated, dataset, bank, options, command)
 
 
 def add_bank_pair(parser: argparse.ArgumentParser) -> None:
     """Adds two banks, and the options that make them if they are not there."""
-    parser.add_argument("train_bank", help="folder of the features to learn from")
+    parser.add_argument("train_bank", help="folder of the labelled features")
     parser.add_argument("test_bank", help="folder of the features to test on")
-    group = parser.add_argument_group("making the banks; with all three or none")
+    group = parser.add_argument_group("making the banks; all three or none")
     group.add_argument("--checkpoint", help="file of weights")
-    group.add_argument("--train", metavar="FOLDER", help="images to learn from, a folder a class")
+    group.add_argument("--train", metavar="FOLDER", help="labelled images, a folder per class")
     group.add_argument("--test", metavar="FOLDER", help="images to test on, likewise")
     add_extraction_options(parser)
 
@@ -105,7 +94,7 @@ def bank_pair_from(args: argparse.Namespace, command: str) -> tuple[FeatureBank,
 
 
 def describe(train: FeatureBank, test: FeatureBank) -> str:
-    """Says what is evaluated, in two lines."""
+    """Says in two lines what is evaluated."""
     plan = train.plan
     return (
         f"{plan['checkpoint']}, {plan['network']} (sha256 {plan['network_sha256'][:12]}), "

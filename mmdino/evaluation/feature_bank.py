@@ -1,8 +1,8 @@
-"""Features of a labelled set of images, kept in a folder.
+"""Features of a labelled set of images, saved in a folder.
 
-A bank is a folder of ``features.npy`` (N, D), ``labels.npy`` (N,) and ``bank.json``, which says
-what made it. While it is made, the folder holds ``plan.json`` and numbered parts. ``bank.json`` is
-written last, so a folder that has it is whole. N is the number of images, D the width of a feature.
+A bank of N images is a folder with ``features.npy`` (N, D), ``labels.npy`` (N,) and ``bank.json``,
+which records what made it. While it is being made, the folder holds ``plan.json`` and numbered
+parts. ``bank.json`` is written last, so a folder that has it is complete.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import numpy as np
 
 BANK, PLAN, FEATURES, LABELS = "bank.json", "plan.json", "features.npy", "labels.npy"
 PARTIAL = ".partial"
-IMAGES_A_PART = 2048
+PART_SIZE = 2048
 DTYPES = ("float32", "float16")
 MAX_SHOWN = 60
-FOR_PEOPLE = ("checkpoint",)
-"""Entries of a plan that may differ: a file may be renamed, and its tensors tell what it is."""
+INFORMATIVE = ("checkpoint",)
+"""Entries of a plan that may differ: a renamed file is still identified by the network's hash."""
 
 
 @dataclass(frozen=True)
 class FeatureBank:
-    """A whole bank. ``bank[rows]`` reads features from the file; only those are in memory.
+    """A complete bank. ``bank[rows]`` reads only these features from the file.
 
     Args:
-        folder: Where it is.
+        folder: Its folder.
         plan: What made it: network, images, sizes.
         labels: Classes (N,), int64.
         width: Width D of a feature.
@@ -49,8 +49,8 @@ class FeatureBank:
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """Returns the features (M, D) of a slice, mapped from the file, or of indices, as a copy.
 
-        The file is mapped anew each time, so that what was read before does not count as memory of
-        the process.
+        The file is mapped anew each time, so that pages read before do not count as memory of the
+        process.
         """
         return np.load(self.folder / FEATURES, mmap_mode="r")[rows]
 
@@ -61,18 +61,18 @@ class FeatureBank:
 
 
 def open_bank(folder: str | Path) -> FeatureBank:
-    """Opens a whole bank.
+    """Opens a complete bank.
 
     Raises:
         FileNotFoundError: If there is no such folder, or it holds no bank.
-        ValueError: If the bank is not finished, or its files do not fit each other.
+        ValueError: If the bank is not finished, or its files do not match.
     """
     folder = Path(folder)
     if not (folder / BANK).is_file():
         if (folder / PLAN).is_file():
             record = _read_json(folder / PLAN)
             raise ValueError(
-                f"The feature bank {folder} is not finished. The same command goes on with it: "
+                f"The feature bank {folder} is not finished. The same command resumes it: "
                 f"{record['command']}"
             )
         raise FileNotFoundError(
@@ -97,8 +97,7 @@ def check_pair(train: FeatureBank, test: FeatureBank) -> None:
     """Checks that images of one bank can be classified with the labels of the other.
 
     Raises:
-        ValueError: If the banks are of different networks, sizes or classes, or of the same images,
-            or a class has no image to learn from.
+        ValueError: If the banks are of different networks, sizes or classes, or of the same images.
     """
     names = ("network_sha256", "network", "size", "crop", "amp")
     different = [name for name in names if train.plan[name] != test.plan[name]]
@@ -133,25 +132,25 @@ class BankWriter:
     Args:
         folder: The bank's folder.
         plan: What makes the bank.
-        images_a_part: Images a part, the last excepted.
+        part_size: Images per part; the last may have fewer.
     """
 
     folder: Path
     plan: dict[str, Any]
-    images_a_part: int = IMAGES_A_PART
+    part_size: int = PART_SIZE
 
     def parts(self) -> dict[int, range]:
-        """Returns the images of each part by its number."""
-        total, step = self.plan["images"], self.images_a_part
+        """Returns the indices of the images of each part, by its number."""
+        total, step = self.plan["images"], self.part_size
         return {
             number: range(start, min(start + step, total))
             for number, start in enumerate(range(0, total, step))
         }
 
     def missing_parts(self) -> dict[int, range]:
-        """Returns the parts that are not there, or not whole."""
-        found, missing, width = self.parts(), {}, None
-        for number, images in found.items():
+        """Returns the parts that are missing or incomplete."""
+        missing, width = {}, None
+        for number, images in self.parts().items():
             path = self._part(number)
             shape = _shape(path)
             width = width or (shape[1] if shape and len(shape) == 2 else None)
@@ -160,13 +159,13 @@ class BankWriter:
         return missing
 
     def write_part(self, number: int, features: np.ndarray) -> None:
-        """Writes the features (M, D) of a part, whole or not at all.
+        """Writes the features (M, D) of a part atomically.
 
         Raises:
-            ValueError: If a feature does not fit the bank's precision.
+            ValueError: If a feature is not finite in the bank's precision.
         """
         assert len(features) == len(self.parts()[number])
-        with np.errstate(over="ignore"):  # told below
+        with np.errstate(over="ignore"):  # raised below
             narrow = features.astype(self.plan["dtype"])
         if not np.isfinite(narrow).all():
             raise ValueError(
@@ -177,11 +176,11 @@ class BankWriter:
                     else "are not finite. The network has diverged, or --amp overflows."
                 )
             )
-        with _whole(self._part(number)) as path, path.open("wb") as file:
+        with _durable_write(self._part(number)) as path, path.open("wb") as file:
             np.save(file, narrow)
 
     def finish(self, labels: np.ndarray) -> FeatureBank:
-        """Joins the parts, a part at a time, and makes the folder a bank.
+        """Joins the parts, one at a time in memory, and completes the bank.
 
         Args:
             labels: Classes (N,).
@@ -190,14 +189,14 @@ class BankWriter:
         assert len(labels) == self.plan["images"]
         parts = self.parts()
         width = _shape(self._part(0))[1]
-        with _whole(self.folder / FEATURES) as path:
+        with _durable_write(self.folder / FEATURES) as path:
             joined = np.lib.format.open_memmap(
                 path, mode="w+", dtype=self.plan["dtype"], shape=(len(labels), width)
             )
             for number, images in parts.items():
                 joined[images.start : images.stop] = np.load(self._part(number))
             joined.flush()
-        with _whole(self.folder / LABELS) as path, path.open("wb") as file:
+        with _durable_write(self.folder / LABELS) as path, path.open("wb") as file:
             np.save(file, np.asarray(labels, dtype=np.int64))
         record = {"images": len(labels), "width": width, "plan": self.plan}
         _write_json(self.folder / BANK, record)
@@ -205,7 +204,7 @@ class BankWriter:
         return open_bank(self.folder)
 
     def clear_parts(self) -> None:
-        """Removes what only an unfinished bank needs."""
+        """Removes the files that only an unfinished bank needs."""
         leftovers = [*self.folder.glob("part_*.npy"), *self.folder.glob(f"*{PARTIAL}")]
         for path in [*leftovers, self.folder / PLAN]:
             path.unlink(missing_ok=True)
@@ -219,20 +218,20 @@ def start_bank(
     plan: Mapping[str, Any],
     command: str,
     overwrite: bool = False,
-    images_a_part: int = IMAGES_A_PART,
+    part_size: int = PART_SIZE,
 ) -> BankWriter | FeatureBank:
-    """Begins a bank, goes on with an unfinished one, or opens one that is there already.
+    """Starts a bank, resumes an unfinished one, or opens a complete one.
 
     Args:
-        folder: The bank's folder, which is made.
+        folder: The bank's folder; created if missing.
         plan: What makes the bank: ``images`` (N), ``classes``, ``dtype`` and whatever else the
-            features depend on; values that JSON has.
+            features depend on, as JSON values.
         command: The command that finishes it, for messages.
-        overwrite: Whether to begin anew where the folder holds anything else.
-        images_a_part: Images a part: what an interruption may lose.
+        overwrite: Whether to replace a bank of another plan.
+        part_size: Images per part, which is what an interruption may lose.
 
     Returns:
-        A writer, or the bank if it is whole.
+        A writer, or the bank if it is complete.
 
     Raises:
         ValueError: If the folder holds a bank of another plan, or other files.
@@ -240,44 +239,44 @@ def start_bank(
     folder = Path(folder)
     plan = json.loads(json.dumps(dict(plan)))
     assert plan["dtype"] in DTYPES
-    writer = BankWriter(folder, plan, images_a_part)
+    writer = BankWriter(folder, plan, part_size)
     whole = (folder / BANK).is_file()
     if whole or (folder / PLAN).is_file():
         if overwrite:
-            # bank.json first: from here on it is no bank.
+            # bank.json first: from here on the folder is no bank.
             for name in (BANK, FEATURES, LABELS):
                 (folder / name).unlink(missing_ok=True)
             writer.clear_parts()
         else:
-            came = _read_json(folder / (BANK if whole else PLAN))["plan"]
-            _check_same_plan(folder, came, plan)
+            found = _read_json(folder / (BANK if whole else PLAN))["plan"]
+            _check_same_plan(folder, found, plan)
             if whole:
                 bank = open_bank(folder)
                 writer.clear_parts()
                 return bank
     elif folder.is_dir() and {path.name for path in folder.iterdir()} - {PLAN + PARTIAL}:
         raise ValueError(
-            f"{folder} holds files that are no feature bank. Name an empty or a new folder."
+            f"{folder} holds files that are no feature bank. Give an empty or a new folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / PLAN, {"command": command, "plan": plan})
     return writer
 
 
-def _check_same_plan(folder: Path, came: dict, plan: dict) -> None:
-    names = [name for name in {**came, **plan} if name not in FOR_PEOPLE]
-    different = [name for name in names if came.get(name) != plan.get(name)]
+def _check_same_plan(folder: Path, found: dict, plan: dict) -> None:
+    names = [name for name in {**found, **plan} if name not in INFORMATIVE]
+    different = [name for name in names if found.get(name) != plan.get(name)]
     if different:
         raise ValueError(
-            f"{folder} holds a feature bank that something else made: "
-            + _differences(came, plan, different, ("there", "now"))
-            + ". Name another folder, or add --overwrite to replace it."
+            f"{folder} holds a feature bank made with other settings: "
+            + _differences(found, plan, different, ("there", "now"))
+            + ". Give another folder, or add --overwrite to replace it."
         )
 
 
 def _differences(first: dict, second: dict, names: list[str], called: tuple[str, str]) -> str:
     lines = []
-    for name in [*FOR_PEOPLE, *names]:
+    for name in [*INFORMATIVE, *names]:
         if first.get(name) == second.get(name):
             continue
         texts = [repr(record.get(name)) for record in (first, second)]
@@ -289,7 +288,7 @@ def _differences(first: dict, second: dict, names: list[str], called: tuple[str,
 
 
 def _shape(path: Path) -> tuple[int, ...] | None:
-    """Shape of an array in a file, None where the file is missing or not whole."""
+    """Returns the shape of an array in a file, None if the file is missing or incomplete."""
     try:
         return np.lib.format.open_memmap(path, mode="r").shape
     except (FileNotFoundError, ValueError):
@@ -297,7 +296,7 @@ def _shape(path: Path) -> tuple[int, ...] | None:
 
 
 def _fault(path: Path, shape: tuple[int | None, ...], dtype: str) -> str:
-    """Says what is wrong with an array in a file; nothing if all is well."""
+    """Describes what is wrong with an array in a file; empty if nothing is."""
     if not path.is_file():
         return "is missing"
     found = _shape(path)
@@ -305,14 +304,14 @@ def _fault(path: Path, shape: tuple[int | None, ...], dtype: str) -> str:
         return "is cut short or no array"
     if found != shape:
         return f"has shape {found} instead of {shape}"
-    if (came := np.load(path, mmap_mode="r").dtype) != dtype:
-        return f"is {came} instead of {dtype}"
+    if (found_dtype := np.load(path, mmap_mode="r").dtype) != dtype:
+        return f"is {found_dtype} instead of {dtype}"
     return ""
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Gives a path to write, and renames it to ``path`` once its content is on the disk."""
+def _durable_write(path: Path) -> Iterator[Path]:
+    """Gives a path to write to, and renames it to ``path`` once its content is on the disk."""
     partial = path.with_name(path.name + PARTIAL)
     yield partial
     _sync(partial)
@@ -321,7 +320,7 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _sync(path: Path) -> None:
-    # Windows opens no folders.
+    # Windows cannot open folders.
     if os.name == "nt" and path.is_dir():
         return
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
@@ -332,7 +331,7 @@ def _sync(path: Path) -> None:
 
 
 def _write_json(path: Path, content: dict) -> None:
-    with _whole(path) as partial:
+    with _durable_write(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -11,6 +11,10 @@ from torch.nn import functional
 
 from mmdino.models.layers import at_least_float32
 
+KS = (10, 20, 100, 200)
+TEMPERATURE = 0.07
+"""Numbers of neighbours in the authors' evaluation, and the paper's temperature (appendix E)."""
+
 QUERY_CHUNK = 1024
 CPU_BANK_CHUNK, BANK_CHUNK = 16384, 65536
 CACHED_COLUMNS = 4096
@@ -37,18 +41,18 @@ def nearest_neighbours(
 ) -> tuple[Tensor, Tensor]:
     """Finds the k bank features of largest cosine similarity to each query.
 
-    The bank is read once, a chunk at a time, and normalised chunk by chunk, so one that is mapped
-    from a file need not fit into memory. What is held is the queries, a chunk, a block of
-    similarities and the best k so far of each query.
+    The bank is read and normalised once, chunk by chunk, so one that is mapped from a file need not
+    fit into memory. In memory are the queries, a chunk, a block of similarities and the current
+    best k of each query.
 
     Args:
         queries: Features (Q, D), of any length.
         bank: Features (N, D), of any length; compared on the device and in the precision of the
             queries, but at least in float32.
         k: Number of neighbours, at most N.
-        query_chunk: Queries a block of similarities.
-        bank_chunk: Bank features that are read at a time; by default 16384 on the CPU and 65536
-            on accelerators.
+        query_chunk: Queries per block of similarities.
+        bank_chunk: Bank features read at a time; by default 16384 on the CPU and 65536 on
+            accelerators.
 
     Returns:
         Similarities and bank indices (Q, k), the most similar first.
@@ -63,42 +67,41 @@ def nearest_neighbours(
     if bank_chunk is None:
         bank_chunk = default_bank_chunk(device)
     step = columns_at_once(device, bank_chunk)
-    room = blocks[0].queries.new_empty(max(query_chunk * step, bank_chunk))
-    # Fresh memory for each part would take longer to get than to fill.
-    part_room = torch.empty_like(blocks[0].queries[:0])
+    # Buffers are reused: allocating memory takes longer than filling it.
+    buffer = blocks[0].queries.new_empty(max(query_chunk * step, bank_chunk))
+    part_buffer = torch.empty_like(blocks[0].queries[:0])
     for start in range(0, len(bank), bank_chunk):
-        part = unit_rows(bank, start, start + bank_chunk, out=part_room)
+        part = unit_rows(bank, start, start + bank_chunk, out=part_buffer)
         for block in blocks:
             if start == 0:
-                block.begin_with(part, room)
+                block.start(part, buffer)
                 continue
             for offset in range(0, len(part), step):
-                block.compare_with(part[offset : offset + step], start + offset, room)
+                block.compare_with(part[offset : offset + step], start + offset, buffer)
     found = [block.finish() for block in blocks]
     similarities, indices = zip(*found, strict=True)
     return torch.cat(similarities), torch.cat(indices)
 
 
 def default_bank_chunk(device: torch.device) -> int:
-    """Returns the bank features that are read at a time."""
+    """Returns the number of bank features that are read at a time."""
     return CPU_BANK_CHUNK if device.type == "cpu" else BANK_CHUNK
 
 
 def columns_at_once(device: torch.device, bank_chunk: int) -> int:
-    """Returns the bank features that queries are compared with at a time.
+    """Returns the number of bank features that queries are compared with at a time.
 
-    On a CPU a block of similarities should fit into the cache, to be looked through in there.
+    On a CPU a block of similarities should fit into the cache for the selection that follows.
     """
     return min(CACHED_COLUMNS, bank_chunk) if device.type == "cpu" else bank_chunk
 
 
 class _Neighbours:
-    """The best k so far of some queries (Q, D).
+    """The current best k of some queries (Q, D).
 
-    Selecting the largest of a row of similarities costs more than computing them, and almost none
-    of them is among the best k of all. So what is below a bound that k others reach goes first: by
-    the maximum of a group at a time, since reading is cheap and selecting is not. What is left
-    waits until there is enough of it to be worth a selection.
+    A top-k selection over all similarities costs more than computing them, and almost none of them
+    is among the best k. Groups whose maximum is below the current k-th best are therefore skipped;
+    entries above it are collected, and merged by top-k once there are enough of them.
     """
 
     def __init__(self, queries: Tensor, k: int) -> None:
@@ -106,71 +109,71 @@ class _Neighbours:
         self.k = k
         self.similarities = queries.new_empty(len(queries), 0)
         self.indices = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
-        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._num_waiting = 0
+        self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._num_pending = 0
 
-    def begin_with(self, bank: Tensor, room: Tensor) -> None:
+    def start(self, bank: Tensor, buffer: Tensor) -> None:
         """Compares with the first features (N, D) of the bank, of length 1.
 
         Args:
             bank: Many features at once, so that there are enough groups for a good bound.
-            room: Memory for similarities; sets how many queries are compared at a time.
+            buffer: Memory for similarities; its size limits the queries compared at a time.
         """
         found = [
-            _best(_similarities(queries, bank, room), self.k)
-            for queries in self.queries.split(max(1, len(room) // len(bank)))
+            _best(_similarities(queries, bank, buffer), self.k)
+            for queries in self.queries.split(max(1, len(buffer) // len(bank)))
         ]
         self.similarities, self.indices = (torch.cat(parts) for parts in zip(*found, strict=True))
 
-    def compare_with(self, bank: Tensor, first_index: int, room: Tensor) -> None:
+    def compare_with(self, bank: Tensor, first_index: int, buffer: Tensor) -> None:
         """Compares with more features (N, D) of the bank.
 
         Args:
             bank: Features of length 1.
             first_index: Index of the first of them.
-            room: Memory for Q * N similarities.
+            buffer: Memory for Q * N similarities.
         """
-        block = _similarities(self.queries, bank, room)
+        block = _similarities(self.queries, bank, buffer)
         if self.similarities.shape[1] < self.k:
             values, places = _best(block, self.k)
-            self._take(values, places + first_index)
+            self._merge(values, places + first_index)
             return
         rows, places, values = _above(*_groups(block), self.similarities[:, -1:])
-        self._waiting.append((rows, places + first_index, values))
-        self._num_waiting += len(rows)
-        if 2 * self._num_waiting > self.similarities.numel():
-            self._take_waiting()
+        self._pending.append((rows, places + first_index, values))
+        self._num_pending += len(rows)
+        if 2 * self._num_pending > self.similarities.numel():
+            self._merge_pending()
 
     def finish(self) -> tuple[Tensor, Tensor]:
         """Returns similarities and indices (Q, k), the most similar first."""
-        self._take_waiting()
+        self._merge_pending()
         return self.similarities, self.indices
 
-    def _take_waiting(self) -> None:
-        if self._num_waiting:
-            entries = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
-            self._waiting, self._num_waiting = [], 0
-            self._take(*_as_rows(*entries, len(self.queries)))
+    def _merge_pending(self) -> None:
+        if self._num_pending:
+            entries = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
+            self._pending, self._num_pending = [], 0
+            self._merge(*_as_rows(*entries, len(self.queries)))
 
-    def _take(self, values: Tensor, indices: Tensor) -> None:
+    def _merge(self, values: Tensor, indices: Tensor) -> None:
         values = torch.cat([self.similarities, values], dim=1)
         self.similarities, order = values.topk(min(self.k, values.shape[1]), dim=1)
         self.indices = torch.cat([self.indices, indices], dim=1).gather(1, order)
 
 
-def _similarities(queries: Tensor, bank: Tensor, room: Tensor) -> Tensor:
-    out = room[: len(queries) * len(bank)].view(len(queries), len(bank))
+def _similarities(queries: Tensor, bank: Tensor, buffer: Tensor) -> Tensor:
+    out = buffer[: len(queries) * len(bank)].view(len(queries), len(bank))
     return torch.mm(queries, bank.T, out=out)
 
 
 def _best(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest entries of each row of a block (Q, N), or all of fewer, and their columns."""
+    """Returns the k largest entries of each row of a block (Q, N), at most N, and their columns."""
     if block.shape[1] < 2 * k * GROUP:
         return block.topk(min(k, block.shape[1]), dim=1)
-    # The k-th largest maximum of a group is reached by k entries, one in each of their groups.
+    # At least k entries reach the k-th largest group maximum: the maxima themselves.
     groups, maxima = _groups(block)
     bound = maxima.topk(k, dim=1).values[:, -1:]
-    # Of a collapsed network all similarities are alike, and all of them reach the bound.
+    # The similarities of a collapsed network are all equal, so that all of them reach the bound.
     if (maxima >= bound).sum() > 2 * k * len(block):
         return block.topk(k, dim=1)
     below = torch.nextafter(bound, torch.full_like(bound, -torch.inf))
@@ -181,7 +184,7 @@ def _best(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _groups(block: Tensor) -> tuple[Tensor, Tensor]:
-    """A block (Q, N) in groups of neighbours (Q, G, 32), the last filled up, and their maxima."""
+    """Splits a block (Q, N) into groups (Q, G, 32), the last padded, and computes their maxima."""
     missing = -block.shape[1] % GROUP
     padded = functional.pad(block, (0, missing), value=-torch.inf) if missing else block
     groups = padded.unflatten(1, (-1, GROUP))
@@ -205,9 +208,9 @@ def _above(groups: Tensor, maxima: Tensor, threshold: Tensor) -> tuple[Tensor, T
 
 
 def _as_rows(rows: Tensor, indices: Tensor, values: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
-    """Sorts entries by row: values and indices (Q, M), as many as the longest row has.
+    """Arranges entries by row, as values and indices (Q, M); M is the most that a row has.
 
-    The order within a row is kept; what is missing is minus infinity.
+    The order within a row is kept; rows are padded with minus infinity.
     """
     order = rows.argsort(stable=True)
     rows = rows[order]
@@ -222,17 +225,17 @@ def _as_rows(rows: Tensor, indices: Tensor, values: Tensor, num_rows: int) -> tu
 
 
 def unit_rows(features: Features, start: int, stop: int, out: Tensor | None = None) -> Tensor:
-    """Reads features (N, D) from ``start`` to ``stop`` and gives them length 1.
+    """Reads the rows ``start`` to ``stop`` of features (N, D) and L2-normalises them.
 
     Args:
         features: Features (N, D).
         start: First row.
-        stop: Row after the last, or beyond the end.
+        stop: Row after the last; may be beyond the end.
         out: Tensor that is resized for the result and sets its device and precision; by default
             those of the features.
 
     Returns:
-        Features (stop - start, D), in float32 or float64; one of zeros stays as it is.
+        Features (stop - start, D), in float32 or float64; a feature of zeros stays zero.
 
     Raises:
         ValueError: If a feature is not finite.
@@ -248,8 +251,8 @@ def unit_rows(features: Features, start: int, stop: int, out: Tensor | None = No
     if not finite.all():
         place = start + int(finite.flatten().logical_not().nonzero()[0])
         raise ValueError(
-            f"The feature at row {place} has entries that are not finite, so it has no neighbours. "
-            "Look at the network's weights: training may have diverged, or a file be damaged."
+            f"The feature at row {place} has entries that are not finite. Check the network's "
+            "weights: training may have diverged, or a file may be damaged."
         )
     length = length.clamp_min(1e-12)
     return rows / length if out is None else torch.div(rows, length, out=out.resize_(rows.shape))
@@ -257,13 +260,13 @@ def unit_rows(features: Features, start: int, stop: int, out: Tensor | None = No
 
 @torch.no_grad()
 def vote(similarities: Tensor, labels: Tensor, num_classes: int, temperature: float) -> Tensor:
-    """Lets the neighbours vote: each adds exp(similarity / temperature) to its class.
+    """Sums the votes of the neighbours: each adds exp(similarity / temperature) to its class.
 
     Args:
         similarities: Similarities (Q, k).
         labels: Classes (Q, k) of the neighbours.
         num_classes: Number C of classes.
-        temperature: Temperature; 0.07 in the paper (appendix E).
+        temperature: Temperature of the votes.
 
     Returns:
         Votes (Q, C).
@@ -279,8 +282,8 @@ def knn_accuracy(
     query_labels: Tensor,
     bank: Features,
     bank_labels: Tensor,
-    ks: tuple[int, ...] = (10, 20, 100, 200),
-    temperature: float = 0.07,
+    ks: tuple[int, ...] = KS,
+    temperature: float = TEMPERATURE,
 ) -> dict[int, tuple[float, float]]:
     """Computes top-1 and top-5 accuracy of weighted k-NN for several k from one search.
 
@@ -293,15 +296,15 @@ def knn_accuracy(
         temperature: Temperature of the votes.
 
     Returns:
-        For each k, top-1 and top-5 in percent. Top-5 with fewer than five classes or neighbours is
-        the share of queries whose class got a vote at all.
+        For each k, top-1 and top-5 in percent. With fewer than five classes or neighbours, top-5
+        counts the queries whose class got any vote.
     """
     num_classes = max(int(query_labels.max()), int(bank_labels.max())) + 1
     similarities, indices = nearest_neighbours(queries, bank, min(max(ks), len(bank)))
     labels = bank_labels.to(indices.device)[indices]
     target = query_labels.to(indices.device).unsqueeze(1)
     hits = {k: [0, 0] for k in ks}
-    # In blocks again: the votes of 50,000 queries for 1000 classes are as large as their features.
+    # In blocks: the votes of 50,000 queries for 1000 classes are as large as their features.
     for start in range(0, len(target), QUERY_CHUNK):
         block = slice(start, start + QUERY_CHUNK)
         for k in ks:

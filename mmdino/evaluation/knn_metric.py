@@ -1,7 +1,8 @@
-"""The k-NN figures of a validation."""
+"""Weighted k-NN accuracy as a metric."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
@@ -11,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.knn import knn_accuracy
+from mmdino.evaluation.knn import KS, TEMPERATURE, knn_accuracy
 from mmdino.registry import METRICS
 
 
@@ -22,8 +23,8 @@ class KNNMetric(BaseMetric):
     ``KNNValLoop`` fills the bank and then processes the queries.
 
     Args:
-        k: Numbers of neighbours; 20 is best in the paper. Those above the size of the bank are
-            lowered to it.
+        k: Numbers of neighbours; 20 is best in the paper. A k above the size of the bank is lowered
+            to it, with a warning.
         temperature: Temperature of the votes exp(similarity / temperature).
         **kwargs: mmengine's other arguments.
 
@@ -38,8 +39,8 @@ class KNNMetric(BaseMetric):
 
     def __init__(
         self,
-        k: int | Sequence[int] = (10, 20, 100, 200),
-        temperature: float = 0.07,
+        k: int | Sequence[int] = KS,
+        temperature: float = TEMPERATURE,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -47,27 +48,34 @@ class KNNMetric(BaseMetric):
         numbers = all(isinstance(value, int) and value >= 1 for value in self.ks)
         if not self.ks or not numbers or not (isinstance(temperature, Real) and temperature > 0):
             raise ValueError(
-                f"KNNMetric got k={k} and temperature={temperature}; k must be integers "
-                "of at least 1 and the temperature a number above 0."
+                f"invalid k={k} or temperature={temperature} of KNNMetric: k must be integers of "
+                "at least 1, the temperature a number above 0."
             )
         self.temperature = temperature
         self._bank: tuple[Tensor, Tensor] | None = None
 
     def set_bank(self, features: Tensor, labels: Tensor) -> None:
-        """Takes the labelled features (N, D) that vote, for one evaluation.
+        """Sets the labelled features (N, D) that vote in the next evaluation.
 
         Only the main process needs them.
         """
         self._bank = (features, labels)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Takes the features of a batch of queries."""
+        """Collects the features and labels of a batch of queries."""
         self.results += [(sample["feature"], label_of(sample)) for sample in data_samples]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Returns percentages: ``top1`` and ``top5`` of the best k, ``k20_top1`` of each k."""
         assert self._bank is not None, "KNNValLoop fills the bank before the queries"
         features, labels = self._bank
+        if lowered := [k for k in self.ks if k > len(labels)]:
+            print_log(
+                f"k {', '.join(map(str, lowered))} is lowered to {len(labels)}, the number of "
+                "images in the k-NN bank. Use a larger bank or a smaller k.",
+                logger="current",
+                level=logging.WARNING,
+            )
         queries = torch.stack([feature for feature, _ in results]).to(features)
         accuracies = knn_accuracy(
             queries,
@@ -77,7 +85,7 @@ class KNNMetric(BaseMetric):
             self.ks,
             self.temperature,
         )
-        # A bank of ImageNet would else stay in memory until the next validation fills another.
+        # Otherwise a bank of ImageNet (2 GB) would stay in memory until the next validation.
         self._bank = None
         best = max(accuracies, key=lambda k: accuracies[k])
         print_log(
@@ -95,7 +103,7 @@ def label_of(sample: dict) -> int:
     """Returns the class of a sample.
 
     Raises:
-        ValueError: If it has none.
+        ValueError: If it has no label.
     """
     label = sample.get("gt_label")
     if label is None:

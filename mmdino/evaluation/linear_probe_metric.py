@@ -1,4 +1,4 @@
-"""The figures of a linear evaluation with several learning rates."""
+"""Accuracy of a linear evaluation with several learning rates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmdino.registry import METRICS
 class LinearProbeMetric(BaseMetric):
     """Accuracy of each probe of a ``LinearProbeHead``, and of the best one.
 
-    Says which rate was best, and whether it lies at an end of those that were tried.
+    Logs which rate was best, and whether it is the largest or smallest of those tried.
 
     Raises:
         ValueError: From the run, if samples carry no probe scores or no labels.
@@ -28,14 +28,14 @@ class LinearProbeMetric(BaseMetric):
     default_prefix = "linear"
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Takes the rank of each image's label among the classes, of each probe."""
+        """Collects the rank of each image's label among the scores of each probe."""
         self.results += label_ranks(data_samples)
 
     def compute_metrics(self, results: list[dict[float, int]]) -> dict[str, float]:
         """Computes accuracies.
 
         Args:
-            results: For each image, rate to rank of its label.
+            results: A dict of rate to rank of the label for each image.
 
         Returns:
             Percentages: ``top1`` and ``top5`` of the rate with the best top-1, ``lr0.01_top1`` and
@@ -60,15 +60,16 @@ class LinearProbeMetric(BaseMetric):
 
 
 def label_ranks(samples: Sequence[dict]) -> list[dict[float, int]]:
-    """Returns how many other classes score at least as high as the label, image by image.
+    """Returns for each image how many other classes score at least as high as its label.
 
-    What is not a number counts as higher, so a probe that diverged is never right.
+    NaN counts as higher, so a probe that diverged is never right.
 
     Args:
-        samples: B samples, each with ``gt_label`` and, in ``probe_scores``, rate to logits (C,).
+        samples: B samples, each with ``gt_label`` and ``probe_scores``, a dict of rate to logits
+            (C,).
 
     Returns:
-        For each image, rate to rank.
+        A dict of rate to rank for each image.
 
     Raises:
         ValueError: If a sample has no scores or no label.
@@ -92,4 +93,4 @@ def _advice(best: float, accuracies: dict[float, Any]) -> str:
     end = {max(accuracies): "higher", min(accuracies): "lower"}.get(best)
     if len(accuracies) == 1 or end is None:
         return ""
-    return f" That is an end of the range: try {end} ones with model.head.lrs."
+    return f" This is an end of the range: try {end} rates with model.head.lrs."

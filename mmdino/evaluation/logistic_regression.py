@@ -22,16 +22,16 @@ MAX_ITERATIONS = 1000
 
 
 class FewLabelResult(NamedTuple):
-    """What a logistic regression came to."""
+    """Result of a logistic regression."""
 
     top1: float
-    """Share of test images whose class is predicted, in percent."""
+    """Accuracy on the test images, in percent."""
     strength: float
-    """The inverse strength C of the regularisation that was taken."""
+    """The inverse strength C of the regularisation that was used."""
     chosen_by: str
     """How it was chosen, in words."""
     converged: bool
-    """Whether the optimiser came to its end."""
+    """Whether the optimiser converged."""
 
 
 def few_label_accuracy(
@@ -45,37 +45,37 @@ def few_label_accuracy(
 ) -> FewLabelResult:
     """Fits a multinomial logistic regression to labelled features and tests it.
 
-    As in the paper's few-label table (Caron et al. 2021, table 12) features are frozen, of length 1
-    and of images without augmentation. Here they are also centred and scaled as a whole, so that a
-    component has a variance of 1 on average. The centre makes no difference to a model with an
-    intercept; the scale only gives C the same meaning for any network. Without it the features of
-    an untrained network, which all but coincide, would need a C of their own.
+    As in the paper's few-label table (Caron et al. 2021, table 12) features are frozen,
+    L2-normalised and of images without augmentation. Here they are also centred and scaled by one
+    number, so that the components have a variance of 1 on average. Centring makes no difference to
+    a model with an intercept; scaling gives C the same meaning for every network. Without it the
+    features of an untrained network, which almost coincide, would need values of C of their own.
 
-    C is chosen by cross-validation within the labelled images: the test images have no part in it.
+    C is chosen by cross-validation on the labelled images only.
 
     Args:
         features: Features (N, D) of the labelled images.
         labels: Their classes (N,).
         test_features: Features (T, D).
         test_labels: Their classes (T,).
-        strengths: Values of C to choose from, the inverse strength of the squared penalty on the
-            weights, in scikit-learn's terms: the losses of the images are summed.
-        folds: Folds of the cross-validation; fewer where a class has fewer images. Where a class
-            has but one, nothing can be held out, and the middle of ``strengths`` is taken.
+        strengths: Values of C to choose from: scikit-learn's inverse strength of the squared
+            penalty on the weights, relative to the summed losses of the images.
+        folds: Folds of the cross-validation; fewer where a class has fewer images. If a class has
+            only one, nothing can be held out, and the middle of ``strengths`` is used.
         seed: Seed of the folds.
 
     Returns:
-        The accuracy and what was chosen.
+        The accuracy and how C was chosen.
 
     Raises:
-        ValueError: If there is one class only, or an option is out of range.
+        ValueError: If there is only one class, or an option is out of range.
     """
     counts = np.unique(labels, return_counts=True)[1]
     if len(counts) < 2:
         raise ValueError("A classifier needs labelled images of at least two classes; got one.")
     if not strengths or min(strengths) <= 0 or folds < 2:
         raise ValueError(
-            f"C must be above 0 and folds at least 2; got {tuple(strengths)} and {folds}."
+            f"C must be above 0 and folds at least 2, not {tuple(strengths)} and {folds}."
         )
     prepare = scaling(features)
     features, test_features = prepare(features), prepare(test_features)
@@ -94,7 +94,7 @@ def few_label_accuracy(
             cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
             refit=False,
         )
-        # Of equals the first is taken, the strongest regularisation.
+        # Ties are resolved in favour of the first, the strongest regularisation.
         model.set_params(**search.fit(features, labels).best_params_)
     model.fit(features, labels)
     top1 = 100 * float(np.mean(model.predict(test_features) == test_labels))
@@ -102,20 +102,19 @@ def few_label_accuracy(
 
 
 def scaling(features: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function that makes features comparable to those given.
+    """Returns the function that normalises features as those of the labelled images.
 
     Args:
         features: Features (N, D) of the labelled images.
 
     Returns:
-        A function of features (M, D) that gives each length 1, takes away the mean of those of the
-        labelled images, and divides by one number for all: the root of their mean variance. Its
-        result is in float64.
+        A function of features (M, D) that L2-normalises them, subtracts the mean of the labelled
+        images' and divides by the root of their mean variance. Its result is in float64.
     """
     directions = _unit(features)
     center = directions.mean(0)
     spread = np.sqrt(np.square(directions - center).mean())
-    # Features that are all the same have no spread; they stay 0.
+    # Features that are all equal have no spread; they stay 0.
     spread = spread if spread > 0 else 1.0
     return lambda others: (_unit(others) - center) / spread
 

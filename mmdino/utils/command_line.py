@@ -1,4 +1,4 @@
-"""What the command-line tools share."""
+"""Parser, config and checks of the command-line tools."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READ_FROM_CFG = (
     "model_wrapper_cfg",
     "sync_bn",
 )
-"""Keys that mmengine's ordinary runner reads from the config and not from its arguments."""
+"""Keys that mmengine's ``Runner`` reads from the config and not from its arguments."""
 MMENGINE_HOOKS = (
     "runtime_info",
     "timer",
@@ -37,10 +37,10 @@ MMENGINE_HOOKS = (
 
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
-    """Returns a parser with the arguments that all tools have."""
+    """Returns a parser with the arguments common to all tools."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("config", help="path of the config")
-    parser.add_argument("--work-dir", help="where output goes; by default work_dirs/<config>")
+    parser.add_argument("--work-dir", help="output folder; by default work_dirs/<config>")
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -48,7 +48,7 @@ def tool_parser(description: str) -> argparse.ArgumentParser:
         help="changes to the config, such as default_hooks.ema_teacher.momentum=0.9995",
     )
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none")
-    # Older launchers of torch pass it; the environment says the same.
+    # Older launchers of torch pass it; LOCAL_RANK in the environment is what counts.
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     return parser
 
@@ -85,7 +85,7 @@ def require_mmseg() -> None:
     """Checks that mmsegmentation can be used, before a config of its scope is built.
 
     Raises:
-        ImportError: If it cannot, with what mends it.
+        ImportError: If it cannot, with the remedy.
     """
     try:
         import mmseg.models  # noqa: F401
@@ -98,7 +98,7 @@ def require_mmseg() -> None:
 
 
 def runner_class(cfg: Mapping[str, Any]) -> type[Runner | FlexibleRunner]:
-    """Returns the class that trains from a config: mmengine's ordinary runner if it names none.
+    """Returns the class that trains from a config: mmengine's ``Runner`` if it names none.
 
     Raises:
         ValueError: If there is no runner of that name.
@@ -107,8 +107,8 @@ def runner_class(cfg: Mapping[str, Any]) -> type[Runner | FlexibleRunner]:
     found = RUNNERS.get(name)
     if found is None:
         raise ValueError(
-            f"The config has runner_type={name!r}, which is not known. Leave it out for the "
-            "ordinary runner; 'FlexibleRunner' is the one that takes a strategy."
+            f"The config has runner_type={name!r}, which is not known. Leave it out for "
+            "mmengine's Runner, or take 'FlexibleRunner', which has a strategy."
         )
     return found
 
@@ -116,8 +116,7 @@ def runner_class(cfg: Mapping[str, Any]) -> type[Runner | FlexibleRunner]:
 def refuse_idle_options(options: dict, runner: type = Runner) -> None:
     """Refuses options that no part of a run reads.
 
-    A config's own variables are among them: what the config makes of them is made by the time that
-    the command line is merged.
+    A config's own variables are among them: they are evaluated before the command line is merged.
 
     Args:
         options: Options by their dotted names.

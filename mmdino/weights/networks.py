@@ -236,31 +236,6 @@ def untrained_like(backbone: nn.Module, seed: int = 0) -> nn.Module:
     return _frozen(fresh.to(device))
 
 
-def feature_of(backbone: nn.Module, images: Tensor) -> Tensor:
-    """Maps images to the features that evaluation compares.
-
-    Args:
-        backbone: A ViT whose last output is a class token, or a network whose last output is a map.
-        images: Normalised images (B, C, H, W).
-
-    Returns:
-        The class token after the final norm, or the mean over the last map (B, D).
-
-    Raises:
-        ValueError: If the last output is neither.
-    """
-    output = backbone(images)
-    last = output[-1] if isinstance(output, tuple | list) else output
-    if last.dim() == 4:
-        return last.mean((2, 3))
-    if last.dim() != 2:
-        raise ValueError(
-            f"The backbone's last output has shape {tuple(last.shape)}; a feature is a class token "
-            "(B, D) or the mean over a map (B, D, H, W). Set out_type='cls_token'."
-        )
-    return last
-
-
 def _frozen(backbone: nn.Module) -> nn.Module:
     # Two statements: the eval() of mmpretrain's backbones returns None.
     backbone.eval()

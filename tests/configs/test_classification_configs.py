@@ -143,8 +143,10 @@ def test_the_command_line_names_the_checkpoint_or_none(name, knob, images, tmp_p
     config = str(tmp_path / "config.json")
     tiny_classification.shrunk(source, images, tmp_path, "nowhere.pth").dump(config)
 
-    def start_of(*options):
-        train([config, "--work-dir", str(tmp_path / "run"), "--cfg-options", *options])
+    def start_of(option):
+        # Runs of one name within a second would share mmengine's message hub.
+        name = f"experiment_name={tmp_path.name}-{option.partition('=')[0]}"
+        train([config, "--work-dir", str(tmp_path / "run"), "--cfg-options", option, name])
         return torch.load(tmp_path / "run" / "epoch_1.pth", weights_only=False)["state_dict"]
 
     loaded = start_of(f"{knob}.checkpoint={tmp_path / 'dino.pth'}")

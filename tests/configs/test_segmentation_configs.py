@@ -177,7 +177,6 @@ def checkpoint(tmp_path_factory):
     model["backbone"] = {**cfg.model.backbone.backbone, "out_type": "cls_token"}
     model["backbone"].pop("out_indices")
     model["head"]["in_channels"] = tiny_segmentation.WIDTH
-    model["view_sizes"] = (32, 16)
     dino = MODELS.build(model)
     for parameter in dino.teacher.parameters():
         parameter.data += 1
@@ -221,6 +220,7 @@ def test_checkpoint_of_another_network_is_refused(data, checkpoint, tmp_path):
         Runner.from_cfg(cfg).train()
 
 
+@pytest.mark.slow
 def test_backbone_starts_from_the_checkpoint_on_every_rank(data, checkpoint, tmp_path):
     arguments = (UPERNET, data["ade20k"], checkpoint, tmp_path)
     subprocess.run(

@@ -10,6 +10,8 @@ import pytest
 import tiny_run
 import torch
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_on_two_ranks.py"
 
 

@@ -11,6 +11,8 @@ import pytest
 import tiny_run
 import torch
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_killed_and_resumed.py"
 
 KILL_AT = 9

@@ -30,7 +30,7 @@ PLAN = {
 
 def make(folder, overwrite=False, features=FEATURES, **changes):
     """Makes a bank in parts of four images, or goes on with it."""
-    bank = start_bank(folder, PLAN | changes, COMMAND, overwrite, images_a_part=4)
+    bank = start_bank(folder, PLAN | changes, COMMAND, overwrite, part_size=4)
     if isinstance(bank, FeatureBank):
         return bank
     for number, images in bank.missing_parts().items():
@@ -113,7 +113,7 @@ def test_only_parts_that_are_missing_or_damaged_are_made_again(tmp_path, stop_at
     with pytest.raises(PowerFailure):
         make(tmp_path)
     monkeypatch.undo()
-    start = lambda: start_bank(tmp_path, PLAN, COMMAND, images_a_part=4)  # noqa: E731
+    start = lambda: start_bank(tmp_path, PLAN, COMMAND, part_size=4)  # noqa: E731
     assert start().missing_parts() == {}
     parts = sorted(tmp_path.glob("part_*.npy"))
     parts[0].write_bytes(parts[0].read_bytes()[:-1])

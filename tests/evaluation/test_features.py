@@ -1,212 +1,104 @@
-"""Features of a folder are those of the validation in training, interrupted or not."""
+"""One rule for what a feature is, and one way to it for any model."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
-import cv2
-import numpy as np
 import pytest
 import tiny_run
+import tiny_weights
 import torch
-from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import nn
 
-from mmdino.evaluation.feature_bank import open_bank
 from mmdino.evaluation.features import (
-    evaluation_pipeline,
-    labelled_images,
-    load_evaluated,
-    make_bank,
+    BackboneModel,
+    extract_features,
+    feature_of,
+    pool_features,
+    predict_features,
 )
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-SIZES = {"size": 40, "crop": 32}
+IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+MAP = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Three classes of five images, no two of one shape."""
-    root = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for name in ("ant", "bee", "cow"):
-        (root / name).mkdir()
-        for index in range(5):
-            image = rng.integers(256, size=(30 + 7 * index, 60 - 5 * index, 3), dtype=np.uint8)
-            assert cv2.imwrite(str(root / name / f"{index}.png"), image)
-    return root
+def test_a_feature_is_a_class_token_or_the_mean_of_the_last_map():
+    tokens = MAP.flatten(2).mT
+    assert torch.equal(pool_features(MAP[:, :, 0, 0]), MAP[:, :, 0, 0])
+    assert torch.equal(pool_features(tokens), tokens[:, 0])
+    assert torch.equal(pool_features(MAP), MAP.mean((2, 3)))
+    for outputs in ((MAP[:, :2], MAP), [tokens, MAP]):
+        assert torch.equal(pool_features(outputs), MAP.mean((2, 3)))
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """The state of a DINO whose student and teacher differ."""
-    torch.manual_seed(0)
-    model = MODELS.build(tiny_run.vit_model())
-    for parameter in model.teacher.parameters():
-        parameter.add_(torch.randn_like(parameter), alpha=0.05)
-    path = tmp_path_factory.mktemp("run") / "epoch_1.pth"
-    torch.save({"state_dict": model.state_dict()}, path)
-    return path
+def test_the_class_token_is_the_same_of_each_output_type():
+    vit = tiny_weights.vit()
+    token = vit.intermediate_tokens(IMAGES, 1)[0][:, 0]
+    assert torch.equal(feature_of(vit, IMAGES), token)
+    for out_type in ("raw", "features"):
+        other = tiny_weights.vit(out_type=out_type)
+        other.load_state_dict(vit.state_dict())
+        assert torch.equal(feature_of(other, IMAGES), token)
 
 
-def bank_of(checkpoint, folder, bank, network="teacher", every=1, **options):
-    """Makes a bank with the tiny network."""
-    evaluated = load_evaluated(checkpoint, network, num_heads=2)
-    images = labelled_images(folder, **SIZES, every=every)
-    return make_bank(evaluated, images, bank, **{**SIZES, "workers": 0, **options})
+@pytest.mark.parametrize(
+    ("output", "named"),
+    [(torch.zeros(4), r"shape \(4,\)"), (MAP[None], r"\(1, 2, 5, 3, 4\)"), ((), "type tuple")],
+)
+def test_other_outputs_are_refused(output, named):
+    with pytest.raises(ValueError, match=f"{named}; a feature is a class token"):
+        pool_features(output)
 
 
-def test_features_and_labels_are_those_of_the_validation_in_training(tmp_path, folder, checkpoint):
-    dataset = {
-        "type": "mmdino.ImageFolder",
-        "data_root": str(folder),
-        "with_label": True,
-        "test_mode": True,
-        "pipeline": evaluation_pipeline(**SIZES),
-    }
-    validation = tiny_run.validation()
-    validation["val_dataloader"] = tiny_run.loader(dataset)
-    validation["val_cfg"]["bank_dataloader"] = tiny_run.loader(dataset)
-    model = tiny_run.vit_model(data_preprocessor={})
-    runner = tiny_run.build(tmp_path, model=model, load_from=str(checkpoint), **validation)
-    runner.load_or_resume()
-    runner.model.eval()
-    features, labels = runner.val_loop.fill_bank()
-    bank = bank_of(checkpoint, folder, tmp_path / "bank")
-    np.testing.assert_allclose(bank[:], features, rtol=0, atol=1e-6)
-    assert features.std(0).min() > 1e-3
-    assert bank.labels.tolist() == labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
-    assert bank.classes == ["ant", "bee", "cow"]
+class Tokens(BaseModel):
+    """A model without predict, as mmpretrain's: its output are tokens (B, 5, 3)."""
+
+    def forward(self, inputs, data_samples=None, mode="tensor"):
+        assert mode == "tensor"
+        return nn.functional.adaptive_avg_pool2d(inputs, (1, 5)).squeeze(2).mT
 
 
-def test_pipeline_is_that_of_the_imagenet_config():
-    config = Config.fromfile(CONFIGS / "_base_/datasets/imagenet.py")
-    assert evaluation_pipeline() == config.val_dataloader.dataset.pipeline
+def batch_of(images, number=3):
+    return {"inputs": images, "data_samples": [DataSample().set_gt_label(i) for i in range(number)]}
 
 
-def test_networks_have_features_of_their_own(tmp_path, folder, checkpoint):
-    teacher = bank_of(checkpoint, folder, tmp_path / "teacher")
-    student = bank_of(checkpoint, folder, tmp_path / "student", "student")
-    assert (teacher.plan["network"], student.plan["network"]) == ("teacher", "student")
-    assert not np.allclose(teacher[:], student[:], atol=1e-3)
-    evaluated = load_evaluated(checkpoint, num_heads=2, untrained=3)
-    images = labelled_images(folder, **SIZES)
-    fresh = make_bank(evaluated, images, tmp_path / "fresh", **SIZES, workers=0)
-    assert fresh.plan["network"] == "untrained (seed 3)"
-    assert not np.allclose(teacher[:], fresh[:], atol=1e-3)
+@pytest.mark.parametrize("with_samples", [True, False])
+@pytest.mark.parametrize("collated", [True, False])
+def test_a_model_without_predict_gets_its_features_set(with_samples, collated):
+    batch = batch_of(IMAGES if collated else list(IMAGES))
+    if not with_samples:
+        del batch["data_samples"]
+    samples = predict_features(Tokens(), batch)
+    expected = nn.functional.adaptive_avg_pool2d(IMAGES, (1, 5))[:, :, 0, 0]
+    assert torch.equal(torch.stack([sample.feature for sample in samples]), expected)
+    if with_samples:
+        assert [int(sample.gt_label) for sample in samples] == [0, 1, 2]
 
 
-def test_workers_make_no_difference(tmp_path, folder, checkpoint):
-    alone = bank_of(checkpoint, folder, tmp_path / "alone", batch_size=2)
-    helped = bank_of(checkpoint, folder, tmp_path / "helped", batch_size=2, workers=2)
-    np.testing.assert_array_equal(alone[:], helped[:])
-
-
-def test_mixed_precision_is_close(tmp_path, folder, checkpoint):
-    plain = bank_of(checkpoint, folder, tmp_path / "plain")
-    mixed = bank_of(checkpoint, folder, tmp_path / "mixed", amp=True)
-    assert not np.array_equal(plain[:], mixed[:])
-    np.testing.assert_allclose(plain[:], mixed[:], atol=0.1)
-
-
-KILLED = """
-import os, signal, sys
-import numpy as np
-from mmengine.registry import init_default_scope
-from mmdino.evaluation import feature_bank
-from mmdino.evaluation.features import labelled_images, load_evaluated, make_bank
-
-checkpoint, folder, bank = sys.argv[1:]
-init_default_scope("mmpretrain")
-save, calls = np.save, []
-
-def save_half(file, array):
-    calls.append(array)
-    if len(calls) == 3:
-        file.write(b"half a part")
-        file.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
-    save(file, array)
-
-feature_bank.np.save = save_half
-sizes = dict(size=40, crop=32)
-make_bank(load_evaluated(checkpoint, num_heads=2), labelled_images(folder, **sizes), bank, **sizes,
-          batch_size=3, workers=1, images_a_part=4)
-"""
-
-
-def test_killed_in_the_middle_of_a_part_it_goes_on_and_equals_an_uninterrupted_run(
-    tmp_path, folder, checkpoint, capsys
-):
-    result = subprocess.run(
-        [sys.executable, "-c", KILLED, str(checkpoint), str(folder), str(tmp_path / "bank")],
-        env=tiny_run.script_env(),
-        capture_output=True,
-        text=True,
+def test_a_method_of_ours_and_its_bare_teacher_have_the_same_features():
+    model = tiny_weights.dino()
+    preprocessor = {"type": "mmdino.MultiViewPreprocessor"}
+    bare = BackboneModel(
+        model.teacher["backbone"], preprocessor | tiny_run.vit_model()["data_preprocessor"]
     )
-    assert result.returncode == -signal.SIGKILL, result.stderr
-    with pytest.raises(ValueError, match=r"bank is not finished\. The same command goes on"):
-        open_bank(tmp_path / "bank")
-    options = {"batch_size": 3, "images_a_part": 4}
-    resumed = bank_of(checkpoint, folder, tmp_path / "bank", **options)
-    assert "computing the features of 7 images; 8 are there" in capsys.readouterr().out
-    whole = bank_of(checkpoint, folder, tmp_path / "whole", **options)
-    np.testing.assert_array_equal(resumed[:], whole[:])
-    np.testing.assert_array_equal(resumed.labels, whole.labels)
-    names = [sorted(p.name for p in (tmp_path / name).iterdir()) for name in ("bank", "whole")]
-    assert names[0] == names[1] == ["bank.json", "features.npy", "labels.npy"]
+    loader = [batch_of(IMAGES), batch_of(IMAGES[:2], 2)]
+    for (ours, samples), (theirs, _) in zip(
+        extract_features(model, loader), extract_features(bare, loader), strict=True
+    ):
+        assert len(samples) == len(ours)
+        assert torch.equal(ours, theirs)
+        assert not ours.requires_grad
 
 
-def test_an_unfinished_bank_does_not_take_features_of_another_network_or_image(
-    tmp_path, folder, checkpoint, monkeypatch
-):
-    with monkeypatch.context() as patch:
-        patch.setattr("mmdino.evaluation.features.BankWriter.finish", lambda *_: None)
-        bank_of(checkpoint, folder, tmp_path / "bank")
-    with pytest.raises(ValueError, match=r"network_sha256 is .*network is 'teacher' there, 'stud"):
-        bank_of(checkpoint, folder, tmp_path / "bank", "student")
-    with pytest.raises(ValueError, match=r"files_sha256 .*images is 15 there, 8 now"):
-        bank_of(checkpoint, folder, tmp_path / "bank", every=2)
-
-
-def test_unreadable_images_are_named(tmp_path, folder, checkpoint):
-    (tmp_path / "images" / "ant").mkdir(parents=True)
-    (tmp_path / "images" / "ant" / "broken.png").write_bytes(b"no image")
-    for workers in (0, 1):
-        with pytest.raises(ValueError, match=r"cannot be read: .*broken\.png"):
-            bank_of(checkpoint, tmp_path / "images", tmp_path / "bank", workers=workers)
-
-
-def test_classes_without_images_are_named(tmp_path, folder):
-    (tmp_path / "ant").mkdir()
-    (tmp_path / "bee").mkdir()
-    (tmp_path / "bee" / "1.png").write_bytes((folder / "bee" / "1.png").read_bytes())
-    with pytest.raises(ValueError, match="hold no image: ant"):
-        labelled_images(tmp_path, **SIZES)
-    with pytest.raises(ValueError, match=r"2 of 3 classes .* have no image: bee, cow.*--every"):
-        labelled_images(folder, **SIZES, every=20)
-
-
-def test_sizes_that_do_not_fit_are_refused(tmp_path, folder, checkpoint):
-    with pytest.raises(ValueError, match=r"crop of 224 pixels .* at most the size of 32"):
-        labelled_images(folder, 32, 224)
-    evaluated = load_evaluated(checkpoint, num_heads=2)
-    for crop in (30, 4):
-        images = labelled_images(folder, 40, crop)
-        with pytest.raises(ValueError, match=f"cropped to {crop} pixels, .* patch of 8"):
-            make_bank(evaluated, images, tmp_path / "bank", 40, crop)
-
-
-def test_networks_of_other_channels_are_refused(tmp_path, folder):
-    backbone = tiny_run.vit_model()["backbone"] | {"in_channels": 1}
-    torch.save(MODELS.build(backbone).state_dict(), tmp_path / "grey.pth")
-    with pytest.raises(ValueError, match=r"takes images of 1 channel\(s\)"):
-        bank_of(tmp_path / "grey.pth", folder, tmp_path / "bank")
-
-
-def test_batch_sizes_out_of_range_are_refused(tmp_path, folder, checkpoint):
-    with pytest.raises(ValueError, match="batch size of at least 1"):
-        bank_of(checkpoint, folder, tmp_path / "bank", batch_size=0)
+def test_a_model_whose_predict_gives_no_feature_is_refused():
+    classifier = MODELS.build(
+        {
+            "type": "ImageClassifier",
+            "backbone": tiny_run.resnet_model()["backbone"],
+            "neck": {"type": "GlobalAveragePooling"},
+            "head": {"type": "LinearClsHead", "num_classes": 2, "in_channels": 64},
+        }
+    )
+    with pytest.raises(ValueError, match=r"ImageClassifier\.predict sets no 'feature'"):
+        predict_features(classifier.eval(), batch_of(IMAGES))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 from mmpretrain.structures import DataSample
 
@@ -51,6 +53,25 @@ def test_the_bank_is_let_go_after_the_evaluation(golden):
     del bank
     metric.evaluate(len(arrays["test_labels"]))
     assert held() is None, "a bank of ImageNet takes 2 GB"
+
+
+@pytest.mark.parametrize("ks", [(5, 200), (5, 8)])
+def test_a_k_above_the_bank_is_lowered_with_a_warning(golden, caplog, ks):
+    arrays = golden("knn")
+    metric = build(k=ks)
+    metric.set_bank(arrays["train_features"][:8], arrays["train_labels"][:8])
+    metric.process(None, list(samples(arrays["test_features"], arrays["test_labels"])))
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    metrics = metric.evaluate(len(arrays["test_labels"]))
+    logger.removeHandler(caplog.handler)
+    warnings = [row.message for row in caplog.records if row.levelno == logging.WARNING]
+    if 200 in ks:
+        assert len(warnings) == 1
+        assert "k 200 is lowered to 8, the number of images in the k-NN bank" in warnings[0]
+    else:
+        assert warnings == []
+    assert set(metrics) >= {f"knn/k{k}_top1" for k in ks}
 
 
 def test_samples_without_a_label_are_named():

@@ -58,7 +58,7 @@ def test_a_probe_that_diverged_is_never_right():
 
 @pytest.mark.parametrize(
     ("best", "said"),
-    [("lr_1", "try lower ones"), ("lr_2", "of 0.1, 0.2, 0.3."), ("lr_3", "higher")],
+    [("lr_1", "try lower rates"), ("lr_2", "of 0.1, 0.2, 0.3."), ("lr_3", "higher")],
 )
 def test_log_names_the_best_rate_and_the_end_of_the_range(caplog, best, said):
     scores = {name: [0.0, 1.0] for name in ("lr_1", "lr_2", "lr_3")}

@@ -102,7 +102,7 @@ def test_interrupted_extraction_says_how_to_go_on(
 ):
     command = (checkpoint, images / "train", tmp_path / "bank", *SIZES)
     with monkeypatch.context() as patch:
-        patch.setattr("mmdino.evaluation.features.BankWriter.write_part", interrupt)
+        patch.setattr("mmdino.evaluation.bank_extraction.BankWriter.write_part", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run("extract_features.py", *command)
     with pytest.raises(ValueError, match="not finished") as error:

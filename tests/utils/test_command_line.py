@@ -1,4 +1,4 @@
-"""What the command-line tools share. tests/tools/ has the tools themselves."""
+"""Parser, config and checks of the command-line tools; tests/tools/ has the tools themselves."""
 
 from __future__ import annotations
 

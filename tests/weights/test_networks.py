@@ -10,11 +10,11 @@ import torchvision
 from mmengine.registry import MODELS
 
 from converters.conversion import convert_backbone, write_backbone
+from mmdino.evaluation.features import feature_of
 from mmdino.weights.files import write_tensors
 from mmdino.weights.networks import (
     backbone_weights,
     build_backbone,
-    feature_of,
     load_backbone,
     untrained_like,
 )
@@ -223,16 +223,6 @@ def test_what_starts_from_a_file_has_no_untrained_like():
     init_cfg = {"type": "Pretrained", "checkpoint": "vit.pth"}
     with pytest.raises(ValueError, match="no random initialisation"):
         untrained_like(tiny_weights.vit(init_cfg=init_cfg))
-
-
-def test_a_feature_is_the_class_token_or_the_mean_of_the_last_map():
-    vit = tiny_weights.vit()
-    token = vit.intermediate_tokens(IMAGES, 1)[0][:, 0]
-    assert torch.equal(feature_of(vit, IMAGES), token)
-    last = torch.randn(2, 5, 3, 4)
-    assert torch.equal(feature_of(lambda images: (last[:, :2], last), IMAGES), last.mean((2, 3)))
-    with pytest.raises(ValueError, match=r"\(2, 25, 12\); a feature is"):
-        feature_of(tiny_weights.vit(out_type="raw"), IMAGES)
 
 
 def test_build_backbone_refuses_tensors_of_another_network():

@@ -1,5 +1,5 @@
 # The backbone of dino_vitt4_cifar10.py and of what starts from its checkpoints.
-width, depth, heads = 128, 4, 4  # 192, 12, 3 is ViT-Ti, which wants a GPU
+width, depth, heads = 128, 4, 4  # 192, 12, 3 is ViT-Ti, which needs a GPU
 vit = dict(
     type="mmdino.VisionTransformer",
     arch=dict(

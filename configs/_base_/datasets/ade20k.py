@@ -24,7 +24,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,  # a process; 16 on 8 GPUs
+    batch_size=2,  # per process; 16 on 8 GPUs
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type="InfiniteSampler", shuffle=True),

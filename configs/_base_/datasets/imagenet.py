@@ -5,7 +5,7 @@ data_root = "data/imagenet/"
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     # With no argument: the paper's 2 global views of 224 and 8 local views of 96 pixels.
-    # Fused: faster, and shown to be alike on photographs (docs/performance.md).
+    # Fused: faster, and shown to be equivalent on photographs (docs/performance.md).
     dict(type="mmdino.MultiCropTransform", color="fused"),
     dict(type="mmdino.PackViews"),
 ]
@@ -17,7 +17,7 @@ knn_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=128,  # a process; the paper's 1024 on 8 GPUs
+    batch_size=128,  # per process; the paper's 1024 on 8 GPUs
     num_workers=10,
     persistent_workers=True,
     pin_memory=True,

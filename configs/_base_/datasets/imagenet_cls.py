@@ -16,7 +16,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=128,  # a process
+    batch_size=128,  # per process
     num_workers=10,
     persistent_workers=True,
     pin_memory=True,

@@ -1,4 +1,4 @@
-# What a method with a teacher adds that follows the student.
+# What a method adds whose teacher follows the student.
 _base_ = ["../default_runtime.py"]
 
 default_hooks = dict(ema_teacher=dict(type="mmdino.EMATeacherHook", momentum=0.996))

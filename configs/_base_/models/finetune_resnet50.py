@@ -8,7 +8,7 @@ model = dict(
         type="mmdino.ResNet",
         depth=50,
         out_indices=(3,),
-        # The config says which checkpoint; None trains from scratch.
+        # The config names the checkpoint; None trains from scratch.
         init_cfg=dict(type="Pretrained"),
     ),
     neck=dict(type="GlobalAveragePooling"),

@@ -13,7 +13,7 @@ model = dict(
         img_size=224,
         patch_size=16,
         drop_path_rate=0.1,
-        # The config says which checkpoint; None trains from scratch.
+        # The config names the checkpoint; None trains from scratch.
         init_cfg=dict(type="Pretrained"),
     ),
     head=dict(

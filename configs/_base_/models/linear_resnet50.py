@@ -10,7 +10,7 @@ model = dict(
             type="mmdino.ResNet",
             depth=50,
             out_indices=(3,),
-            # The config says which checkpoint; None evaluates the untrained network.
+            # The config names the checkpoint; None evaluates the untrained network.
             init_cfg=dict(type="Pretrained"),
         ),
     ),

@@ -14,7 +14,7 @@ model = dict(
             out_type="raw",
             out_indices=[8, 9, 10, 11],
             norm_outputs=True,
-            # The config says which checkpoint; None evaluates the untrained network.
+            # The config names the checkpoint; None evaluates the untrained network.
             init_cfg=dict(type="Pretrained"),
         ),
     ),

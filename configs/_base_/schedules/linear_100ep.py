@@ -1,7 +1,7 @@
 # The authors' linear evaluation: SGD without weight decay, a cosine by epochs over 100 of them.
 optim_wrapper = dict(
     type="mmdino.StepOptimWrapper",
-    # The learning rates are model.head.lrs, those of a batch of 256 images; auto_scale_lr and the
+    # The learning rates are model.head.lrs, for a batch of 256 images; auto_scale_lr and the
     # constructor scale them to the real one.
     constructor="mmdino.LinearProbeConstructor",
     optimizer=dict(type="SGD", momentum=0.9, weight_decay=0.0),

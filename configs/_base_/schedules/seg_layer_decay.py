@@ -11,5 +11,5 @@ optim_wrapper = dict(
         custom_keys=dict(cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)),
     ),
 )
-# lr is that of a batch of 16; auto_scale_lr and the constructor scale it to the real one.
+# lr is for a batch of 16; auto_scale_lr and the constructor scale it to the real one.
 auto_scale_lr = dict(enable=True, base_batch_size=16)

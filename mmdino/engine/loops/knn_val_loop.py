@@ -6,17 +6,21 @@ import torch
 from mmengine.dist import all_gather, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, ValLoop
-from mmengine.runner.amp import autocast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmdino.evaluation.features import extract_features, predict_features
 from mmdino.evaluation.knn_metric import KNNMetric, label_of
 from mmdino.registry import LOOPS
 
 
 @LOOPS.register_module()
 class KNNValLoop(ValLoop):
-    """Builds a bank of labelled features with the teacher, then validates against it.
+    """Builds a bank of labelled features, then validates against it.
+
+    Works with any self-supervised model, of this project or of mmpretrain;
+    :func:`~mmdino.evaluation.features.predict_features` says what its features are. All ranks
+    share the work.
 
     Args:
         runner: The runner.
@@ -59,29 +63,35 @@ class KNNValLoop(ValLoop):
         return super().run()
 
     @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """Computes the features of a batch of queries and hands them to the evaluator."""
+        self.runner.call_hook("before_val_iter", batch_idx=idx, data_batch=data_batch)
+        samples = predict_features(self.runner.model, data_batch, self.fp16)
+        self.evaluator.process(data_samples=samples, data_batch=data_batch)
+        self.runner.call_hook(
+            "after_val_iter", batch_idx=idx, data_batch=data_batch, outputs=samples
+        )
+
     def fill_bank(self) -> tuple[Tensor, Tensor]:
-        """Computes the features of all bank images, the ranks sharing the work.
+        """Computes the features of all bank images.
 
         Returns:
             Features (N, D) and labels (N,) in the order of the data set on the main process, empty
-            ones elsewhere. An image that a sampler repeats to fill up a rank counts once.
+            tensors elsewhere. An image that a sampler repeats to fill up a rank counts once.
         """
         size = len(self.bank_dataloader.dataset)
         self.runner.logger.info(f"Computing the k-NN bank: features of {size} images.")
         features, labels = torch.empty(0), torch.empty(0, dtype=torch.int64)
-        for batch in self.bank_dataloader:
-            with autocast(enabled=self.fp16):
-                samples = self.runner.model.val_step(batch)
-            part = torch.stack([sample.feature for sample in samples]).float()
-            facts = [(int(sample.sample_idx), label_of(sample)) for sample in samples]
+        for part, samples in extract_features(self.runner.model, self.bank_dataloader, self.fp16):
+            rows = [(int(sample.sample_idx), label_of(sample)) for sample in samples]
             parts = all_gather(part)
-            places = all_gather(torch.tensor(facts, device=part.device))
+            rows_of_parts = all_gather(torch.tensor(rows, device=part.device))
             if not is_main_process():
                 continue
             if not len(features):
                 features = part.new_empty(size, part.shape[1])
                 labels = torch.empty(size, dtype=torch.int64, device=part.device)
-            for values, fact in zip(parts, places, strict=True):
-                features[fact[:, 0]] = values
-                labels[fact[:, 0]] = fact[:, 1]
+            for values, row in zip(parts, rows_of_parts, strict=True):
+                features[row[:, 0]] = values
+                labels[row[:, 0]] = row[:, 1]
         return features, labels

@@ -1,4 +1,4 @@
-"""Parameter groups and the learning rate's share of accumulation."""
+"""Two parameter groups, and a learning rate that follows accumulation."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ FUSED_DEVICES = ("cpu", "cuda")
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class DecayGroupsConstructor:
-    """Builds the optimiser with two groups: what weight decay acts on, and what it does not.
+    """Builds the optimiser with two groups: parameters with and without weight decay.
 
     Biases and one-dimensional parameters are not decayed. mmengine's own constructor makes a group
-    of each parameter, which keeps multi-tensor optimisers from working on many at once.
+    for each parameter, which keeps multi-tensor optimisers from updating many at once.
 
-    The configured ``lr`` is that of the batch in ``auto_scale_lr.base_batch_size``. mmengine scales
+    The configured ``lr`` is for the batch in ``auto_scale_lr.base_batch_size``. mmengine scales
     it by batch size and ranks; accumulation makes the batch larger too, so this class multiplies
     the rate by ``accumulative_counts``.
 
-    Adam and AdamW are built with their fused kernel, which reads and writes each number once a step
-    (on a CPU in a third of the time); ``fused=False`` in the optimiser's config builds the other.
+    Adam and AdamW are built with their fused kernel, which reads and writes each number once per
+    step (a third of the time on a CPU); ``fused=False`` in the optimiser's config builds the other.
     Results differ by rounding.
 
     Args:
@@ -53,9 +53,9 @@ class DecayGroupsConstructor:
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         if paramwise_cfg:
             raise ValueError(
-                f"DecayGroupsConstructor got paramwise_cfg={paramwise_cfg}. It decides by the "
-                "shape of a parameter alone; for other rules take mmengine's constructor (leave "
-                "out optim_wrapper.constructor)."
+                f"DecayGroupsConstructor got paramwise_cfg={paramwise_cfg}. It goes by the "
+                "shape of a parameter only; for other rules use mmengine's constructor: leave out "
+                "optim_wrapper.constructor."
             )
         if "optimizer" not in optim_wrapper_cfg:
             raise ValueError(
@@ -79,7 +79,7 @@ class DecayGroupsConstructor:
 
 
 def _has_fused_kernel(cfg: dict) -> bool:
-    """Whether an optimiser has a fused kernel for its parameters, and its config leaves it open."""
+    """Whether an optimiser has a fused kernel for its parameters that its config leaves open."""
     optimizer = OPTIMIZERS.get(cfg["type"]) if isinstance(cfg["type"], str) else cfg["type"]
     if optimizer not in FUSED or "fused" not in inspect.signature(optimizer).parameters:
         return False
@@ -93,8 +93,9 @@ def parameter_groups(model: nn.Module) -> list[dict]:
     """Splits the trainable parameters into those with and those without weight decay.
 
     Returns:
-        Two groups for a torch optimiser. The key ``decayed`` tells the weight-decay schedule which
-        of them it moves, also where the decay starts at 0.
+        Two groups for an optimiser. The key ``decayed`` tells the weight-decay schedule which of
+        them it moves, also where the decay starts at 0; ``lars_exclude`` tells mmpretrain's LARS
+        that the rate of the others does not adapt either.
     """
     groups: dict[bool, list] = {True: [], False: []}
     for name, parameter in model.named_parameters():
@@ -102,5 +103,5 @@ def parameter_groups(model: nn.Module) -> list[dict]:
             groups[parameter.ndim > 1 and not name.endswith(".bias")].append(parameter)
     return [
         {"params": groups[True], "decayed": True},
-        {"params": groups[False], "decayed": False, "weight_decay": 0.0},
+        {"params": groups[False], "decayed": False, "weight_decay": 0.0, "lars_exclude": True},
     ]

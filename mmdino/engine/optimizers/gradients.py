@@ -1,4 +1,4 @@
-"""Gradient clipping as the reference does it."""
+"""Gradient clipping as in the reference."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def whole_norms(parameters: Sequence[Tensor], shard_group: ProcessGroup) -> Tens
         Norms (P,), 0 where no rank has a gradient.
     """
     squares = torch.zeros(len(parameters), dtype=parameters[0].dtype, device=parameters[0].device)
-    held = [place for place, parameter in enumerate(parameters) if parameter.grad is not None]
+    held = [index for index, parameter in enumerate(parameters) if parameter.grad is not None]
     if held:
-        norms = torch._foreach_norm([parameters[place].grad for place in held])
+        norms = torch._foreach_norm([parameters[index].grad for index in held])
         squares[held] = torch.stack(norms).square()
     all_reduce(squares, group=shard_group)
     return squares.sqrt()

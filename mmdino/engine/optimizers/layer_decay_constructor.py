@@ -13,12 +13,12 @@ from mmdino.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
-    """mmpretrain's layer-wise decay, for segmentors too and with accumulation reckoned in.
+    """mmpretrain's layer-wise decay, for segmentors too and aware of accumulation.
 
     A parameter of layer l has the rate lr * layer_decay_rate^(L - l): l is 0 for the embeddings, 1
     to depth for the blocks and L = depth + 1 for the final norm and all that is not the backbone.
 
-    The configured ``lr`` is that of the batch in ``auto_scale_lr.base_batch_size``. mmengine scales
+    The configured ``lr`` is for the batch in ``auto_scale_lr.base_batch_size``. mmengine scales
     it by batch size and ranks; accumulation makes the batch larger too, so this class multiplies
     the rate by ``accumulative_counts``. The ``lr`` of the log is the head's.
 
@@ -84,7 +84,7 @@ def layer_depths(model: nn.Module) -> Callable[[str], tuple[int, int]]:
     if not hasattr(backbone, "get_layer_depth"):
         raise ValueError(
             f"LayerDecayConstructor needs a backbone that tells the depth of its layers, but "
-            f"{type(backbone).__name__} does not. Take a ViT, or leave out "
+            f"{type(backbone).__name__} does not. Use a ViT, or leave out "
             "optim_wrapper.constructor and paramwise_cfg."
         )
     return lambda name: backbone.get_layer_depth(name, "backbone.")

@@ -12,9 +12,9 @@ from mmdino.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LinearProbeConstructor:
-    """Builds the optimiser with a group for each probe of a :class:`LinearProbeHead`.
+    """Builds the optimiser with one group per probe of a :class:`LinearProbeHead`.
 
-    The rates are the head's ``lrs``, those of the batch in ``auto_scale_lr.base_batch_size``.
+    The rates are the head's ``lrs``, for the batch in ``auto_scale_lr.base_batch_size``.
     mmengine scales them by batch size and ranks; accumulation makes the batch larger too, so this
     class multiplies them by ``accumulative_counts``. The ``lr`` of the log is that of the first.
 
@@ -55,7 +55,7 @@ class LinearProbeConstructor:
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Builds the wrapper for the probes of ``model``."""
         groups = probe_groups(model, self.wrapper_cfg.get("accumulative_counts", 1))
-        # The optimiser wants a rate of its own, which no group uses.
+        # torch requires a default rate, which no group uses.
         optimizer_cfg = dict(self.optimizer_cfg, params=groups, lr=groups[0]["lr"])
         return OPTIM_WRAPPERS.build(
             dict(self.wrapper_cfg),
@@ -64,11 +64,11 @@ class LinearProbeConstructor:
 
 
 def probe_groups(model: nn.Module, accumulative_counts: int = 1) -> list[dict]:
-    """Returns a parameter group a probe, with its rate.
+    """Returns one parameter group per probe, with its rate.
 
     Args:
         model: The model, wrapped for several ranks or not.
-        accumulative_counts: Micro-batches an optimiser step, which the rates grow with.
+        accumulative_counts: Micro-batches in an optimiser step; the rates are multiplied by it.
 
     Raises:
         ValueError: If there is no :class:`LinearProbeHead`, or anything outside of it would train.

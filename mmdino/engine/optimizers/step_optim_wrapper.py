@@ -24,16 +24,16 @@ AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch
 
 @OPTIM_WRAPPERS.register_module()
 class StepOptimWrapper(OptimWrapper):
-    """``OptimWrapper`` that can clip each tensor by itself and says when it took a step.
+    """``OptimWrapper`` that can clip each tensor separately and tells whether it took a step.
 
-    It trains in mixed precision too. mmengine's ``AmpOptimWrapper`` runs on accelerators only and
-    does not say when its scaler skipped a step, in which teacher and centre must stay.
+    It trains in mixed precision too. mmengine's ``AmpOptimWrapper`` needs an accelerator and does
+    not tell that its scaler skipped a step, after which teacher and centre must not move.
 
     Args:
         optimizer: The optimiser.
         accumulative_counts: Micro-batches in an optimiser step.
         clip_grad: As in mmengine, or ``dict(type="per_tensor", max_norm=3.0)`` to bound the norm of
-            each gradient by itself (the paper's implementation has 3.0). The norm over all
+            each gradient separately (3.0 in the paper's implementation). The norm over all
             gradients before clipping is logged as ``grad_norm``, the number of tensors clipped as
             ``clipped_tensors``.
         precision: "float32" computes without autocast, "bfloat16" and "float16" under autocast,
@@ -45,7 +45,7 @@ class StepOptimWrapper(OptimWrapper):
     Attributes:
         dtype: Type that autocast computes in; None where there is none.
         epoch_length: Micro-batches in an epoch, where an accumulation ends with the epoch;
-            ``ResumableTrainLoop`` sets it. None lets it run on into the next, as mmengine does.
+            ``ResumableTrainLoop`` sets it. None lets it continue into the next, as in mmengine.
         shard_group: Ranks that each hold a part of every parameter; ``StudentTeacherFSDPStrategy``
             sets it.
         step_taken: Whether the last micro-batch made the optimiser move the weights.
@@ -78,8 +78,8 @@ class StepOptimWrapper(OptimWrapper):
             self.per_tensor_norm = _per_tensor_norm(clip_grad)
             clip_grad = None
         super().__init__(optimizer, accumulative_counts, clip_grad)
-        # mmengine keeps an unscaled copy of the settings to log beside groups of several rates.
-        # All groups have one rate here, and the copy would miss its scaling to the batch.
+        # mmengine keeps an unscaled copy of the settings to log with groups of several rates.
+        # The copy would miss the scaling of the rates to the batch.
         self.base_param_settings = None
         # A step counts once the optimiser has run; a gradient scaler may keep it from running.
         optimizer.register_step_post_hook(self._note_step)
@@ -121,9 +121,9 @@ class StepOptimWrapper(OptimWrapper):
         super().update_params(*args, **kwargs)
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Notes where the run stands and where it ends, in micro-batches.
+        """Sets the number of micro-batches that are done and that of the whole run.
 
-        Without mmengine's warning of lost gradients, which knows nothing of epochs; the loop warns.
+        mmengine's warning of lost gradients, which ignores epochs, is left to the loop.
         """
         self._inner_count = init_counts
         self._max_counts = max_counts
@@ -149,7 +149,7 @@ class StepOptimWrapper(OptimWrapper):
         return loss / size
 
     def is_within_step(self) -> bool:
-        """Returns whether micro-batches wait for their optimiser step."""
+        """Returns whether gradients are accumulated for a step that has not been taken."""
         if self.epoch_length is None:
             return self._inner_count % self._accumulative_counts != 0
         return self._window(self._inner_count)[0] != 0
@@ -159,7 +159,7 @@ class StepOptimWrapper(OptimWrapper):
         return place == size - 1
 
     def _window(self, iteration: int) -> tuple[int, int]:
-        """Place of a micro-batch within its step, and the number of micro-batches of that step."""
+        """Index of a micro-batch within its step, and the number of micro-batches of that step."""
         place = iteration % self.epoch_length
         start = place - place % self._accumulative_counts
         return place - start, min(self._accumulative_counts, self.epoch_length - start)

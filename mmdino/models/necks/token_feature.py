@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmdino.models.backbones.features import Features
 from mmdino.registry import MODELS
 
 
@@ -32,28 +33,36 @@ class TokenFeature(BaseModule):
         super().__init__()
         self.mean_patch = mean_patch
 
-    def forward(self, outputs: Sequence[Tensor]) -> tuple[Tensor]:
+    def forward(self, outputs: Sequence[Tensor | Features]) -> tuple[Tensor]:
         """Concatenates tokens.
 
         Args:
-            outputs: All tokens (B, N, D) of each block, the class token first: the output of a
-                backbone with ``out_type="raw"``.
+            outputs: Per block all tokens (B, N, D), the class token first, from a backbone with
+                ``out_type="raw"``; or :class:`Features`, from one with ``out_type="features"``,
+                which registers require.
 
         Returns:
             A tuple, as mmpretrain's heads expect, of one feature (B, blocks * D), or
             (B, (blocks + 1) * D) with ``mean_patch``.
 
         Raises:
-            ValueError: If an output does not have three axes.
+            ValueError: If an output has no tokens.
         """
-        shapes = [tuple(tokens.shape) for tokens in outputs]
-        if any(len(shape) != 3 for shape in shapes):
-            raise ValueError(
-                f"TokenFeature got outputs of shapes {shapes}: expected all tokens (B, N, D) of "
-                "each block. Set the backbone's out_type='raw'; for a ResNet use the neck "
-                "dict(type='GlobalAveragePooling')."
-            )
-        parts = [tokens[:, 0] for tokens in outputs]
+        tokens = [_class_and_patches(output) for output in outputs]
+        parts = [class_token for class_token, _ in tokens]
         if self.mean_patch:
-            parts.append(outputs[-1][:, 1:].mean(dim=1))
+            parts.append(tokens[-1][1].mean(dim=1))
         return (torch.cat(parts, dim=-1),)
+
+
+def _class_and_patches(output: Tensor | Features) -> tuple[Tensor, Tensor]:
+    """Returns class token (B, D) and patches (B, N, D) of an output."""
+    if isinstance(output, Features):
+        return output.cls, output.patches
+    if output.dim() != 3:
+        raise ValueError(
+            f"TokenFeature got an output of shape {tuple(output.shape)}: expected all tokens "
+            "(B, N, D) of each block. Set the backbone's out_type='raw'; for a ResNet use the neck "
+            "dict(type='GlobalAveragePooling')."
+        )
+    return output[:, 0], output[:, 1:]

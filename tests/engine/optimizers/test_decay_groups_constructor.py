@@ -1,4 +1,4 @@
-"""Two groups of parameters, and the learning rate's share of accumulation."""
+"""Two groups of parameters, and a learning rate that follows accumulation."""
 
 from __future__ import annotations
 
@@ -47,6 +47,20 @@ def test_rate_is_multiplied_by_the_micro_batches(model, counts):
 def test_rate_of_the_optimiser_itself_is_left_to_it(model):
     wrapper = build(model, accumulative_counts=4, optimizer={"type": "Adam"})
     assert wrapper.get_lr()["lr"] == [0.001] * 2
+
+
+def test_lars_adapts_the_rate_of_decayed_parameters_only(model):
+    """As the authors' does: by 0.001 * |w| / |g + decay * w| for matrices."""
+    cfg = {"type": "LARS", "lr": 0.3, "momentum": 0.9, "weight_decay": 1e-6}
+    optimizer = build(model, optimizer=cfg).optimizer
+    weight, bias = model["linear"].weight, model["linear"].bias
+    start = weight.detach().clone(), bias.detach().clone()
+    weight.grad, bias.grad = torch.full_like(weight, 2.0), torch.full_like(bias, 2.0)
+    optimizer.step()
+    update = 2.0 + 1e-6 * start[0]
+    rate = 0.3 * 0.001 * start[0].norm() / update.norm()
+    torch.testing.assert_close(weight.detach(), start[0] - rate * update, rtol=1e-5, atol=0)
+    torch.testing.assert_close(bias.detach(), start[1] - 0.3 * 2.0)
 
 
 def test_bad_configs_are_refused(model):

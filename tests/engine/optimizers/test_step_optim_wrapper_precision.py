@@ -118,7 +118,7 @@ def test_state_holds_the_scale(layer):
     other = build(layer, **options)
     other.load_state_dict(state)
     assert other.loss_scaler.get_scale() == wrapper.loss_scaler.get_scale() == 2.0**29
-    assert "loss_scaler" in state, "the state that came stays as it is"
+    assert "loss_scaler" in state, "the caller's state stays as it is"
 
 
 def test_state_of_a_run_in_single_precision_is_taken(layer):

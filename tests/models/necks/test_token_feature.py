@@ -6,6 +6,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
+from mmdino.models import Features
+
 BLOCKS = tuple(torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(i)) for i in range(4))
 
 
@@ -23,6 +25,13 @@ def test_mean_patch_token_of_the_last_block_follows():
     torch.testing.assert_close(feature[:, 3:], BLOCKS[-1][:, 1:5].sum(1) / 4)
 
 
+def test_registers_are_no_patches():
+    features = [Features(x[:, 0], x[:, 1:3], x[:, 3:], (1, 2)) for x in BLOCKS]
+    (feature,) = MODELS.build({"type": "mmdino.TokenFeature", "mean_patch": True})(features)
+    assert torch.equal(feature[:, 3:6], BLOCKS[1][:, 0])
+    torch.testing.assert_close(feature[:, 12:], BLOCKS[-1][:, 3:].sum(1) / 2)
+
+
 def test_maps_are_refused():
-    with pytest.raises(ValueError, match=r"shapes \[\(2, 3, 4, 4\)\].*out_type='raw'"):
+    with pytest.raises(ValueError, match=r"shape \(2, 3, 4, 4\).*out_type='raw'"):
         MODELS.build({"type": "mmdino.TokenFeature"})((torch.zeros(2, 3, 4, 4),))

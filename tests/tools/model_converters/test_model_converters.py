@@ -13,8 +13,9 @@ import tiny_weights
 import torch
 from transformers import ViTModel
 
+from mmdino.evaluation.features import feature_of
 from mmdino.weights.files import read_checkpoint, write_tensors
-from mmdino.weights.networks import feature_of, load_backbone
+from mmdino.weights.networks import load_backbone
 
 TOOLS = Path(__file__).parents[3] / "tools" / "model_converters"
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))

@@ -20,10 +20,11 @@ from converters.conversion import (
     full_checkpoint,
     write_huggingface_folder,
 )
+from mmdino.evaluation.features import feature_of
 from mmdino.weights.layouts.authors_full import UNUSED
 from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import compare
-from mmdino.weights.networks import BackboneWeights, build_backbone, feature_of
+from mmdino.weights.networks import BackboneWeights, build_backbone
 from mmdino.weights.specs import NORM_EPS, RESNET, norm_eps
 
 TOLERANCE = 1e-5

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from converters.checks import package
+from mmdino.evaluation.features import feature_of
 from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
 from mmdino.utils.atomic_write import atomic_write
-from mmdino.weights.networks import feature_of
 
 OPSET = 17
 """Version of the operators: the first with LayerNormalization, and what onnxruntime 1.12 reads."""

@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import MODELS
 
 from converters.onnx_export import export_onnx
-from mmdino.weights.networks import feature_of
+from mmdino.evaluation.features import feature_of
 
 RESNET = {"type": "mmdino.ResNet", "depth": 18, "base_channels": 8, "stem_channels": 8}
 
