@@ -103,7 +103,7 @@ def test_sizes_of_views_are_those_asked_for(tool):
         (["--seconds", "0"], "seconds above 0"),
         (["--rounds", "0"], "--rounds 0"),
         (["--device", "mps"], "must be cpu or cuda"),
-        (["--local-size", "256"], "begin with the global, largest views"),
+        (["--local-size", "256"], "must be ordered from large"),
         (["--locals", "-1"], "views"),
         (["--workers", "1", "2", "--batch", "8", "16", "--figure", "a.png"], "or no --figure"),
     ],
