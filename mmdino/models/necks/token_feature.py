@@ -37,9 +37,9 @@ class TokenFeature(BaseModule):
         """Concatenates tokens.
 
         Args:
-            outputs: Of each block all tokens (B, N, D), the class token first and patches after it,
-                or :class:`Features`, for a backbone with registers: the outputs of a backbone with
-                ``out_type="raw"`` or ``"features"``.
+            outputs: Per block all tokens (B, N, D), the class token first, from a backbone with
+                ``out_type="raw"``; or :class:`Features`, from one with ``out_type="features"``,
+                which registers require.
 
         Returns:
             A tuple, as mmpretrain's heads expect, of one feature (B, blocks * D), or
@@ -56,7 +56,7 @@ class TokenFeature(BaseModule):
 
 
 def _class_and_patches(output: Tensor | Features) -> tuple[Tensor, Tensor]:
-    """Class token (B, D) and patches (B, N, D) of an output."""
+    """Returns class token (B, D) and patches (B, N, D) of an output."""
     if isinstance(output, Features):
         return output.cls, output.patches
     if output.dim() != 3:
