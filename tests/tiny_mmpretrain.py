@@ -5,7 +5,15 @@ from __future__ import annotations
 import tiny_run
 
 HOOKS = [
-    {"type": f"mmdino.{name}"} for name in ("IterationSeedHook", "ThroughputHook", "FiniteLossHook")
+    {"type": f"mmdino.{name}"}
+    for name in (
+        "IterationSeedHook",
+        "ThroughputHook",
+        "FiniteLossHook",
+        "CollapseMonitorHook",
+        "FeatureDropHook",
+        "TrainingFigureHook",
+    )
 ]
 PREPROCESSOR = {"type": "SelfSupDataPreprocessor", "mean": [0.0] * 3, "std": [1.0] * 3}
 

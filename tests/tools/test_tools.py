@@ -81,7 +81,7 @@ def test_plain_run_needs_no_launcher_and_leaves_a_checkpoint(trained):
 def test_log_shows_speed_and_signs_of_collapse(trained):
     _, output = trained
     line = next(line for line in output.splitlines() if "[2][4/4]  lr" in line)
-    for figure in ("eta", "images_per_s", "data_share", "ce_over_lnk", "teacher_entropy", "kl"):
+    for figure in ("eta", "images_per_s", "data_fraction", "ce_over_lnk", "teacher_entropy", "kl"):
         assert f"{figure}:" in line
     assert "knn/top1" in output
 

@@ -1,4 +1,4 @@
-"""Speed, and the share of it that waits for data."""
+"""Images per second, and the fraction of time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from mmdino.registry import HOOKS
 
 @HOOKS.register_module()
 class ThroughputHook(Hook):
-    """Logs images/s over all ranks and the share of time spent waiting for data.
+    """Logs images/s over all ranks and the fraction of time spent waiting for data.
 
-    Also prints, once at the start, the effective batch and the learning rate that follows from it,
-    and, once, what to do if the network waits for the loader.
+    At the start it logs the effective batch and the resulting peak learning rate, and once, if the
+    network waits for the loader, what to do about it.
 
     Args:
-        window: Iterations that the figures are averaged over.
-        advise_above: Share of waiting from which advice is given.
+        window: Number of iterations that the metrics are averaged over.
+        advise_above: Fraction of waiting above which advice is given.
 
     Raises:
         ValueError: If an argument is out of range.
 
     Example:
-        >>> custom_hooks = [dict(type="mmdino.ThroughputHook")]
+        >>> default_hooks = dict(throughput=dict(type="mmdino.ThroughputHook"))
     """
 
     def __init__(self, window: int = 50, advise_above: float = 0.2) -> None:
         if window < 1 or not 0 <= advise_above <= 1:
             raise ValueError(
                 f"ThroughputHook got window={window} and advise_above={advise_above}; the window "
-                "must be at least 1 iteration, the share within [0, 1]."
+                "must be at least 1 iteration, the fraction within [0, 1]."
             )
         self.window = window
         self.advise_above = advise_above
@@ -59,17 +59,17 @@ class ThroughputHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Updates the figures."""
+        """Logs the metrics of the iteration."""
         hub = runner.message_hub
         seconds = hub.get_scalar("train/time").mean(self.window)
         waiting = hub.get_scalar("train/data_time").mean(self.window) / seconds
         images = runner.train_dataloader.batch_size * get_world_size()
         hub.update_scalar("train/images_per_s", images / seconds)
-        hub.update_scalar("train/data_share", waiting)
+        hub.update_scalar("train/data_fraction", waiting)
         if waiting > self.advise_above and runner.iter + 1 >= self.window and not self._advised:
             self._advised = True
             runner.logger.warning(
-                f"{waiting:.0%} of the time goes into waiting for data. Raise "
+                f"{waiting:.0%} of the time is spent waiting for data. Raise "
                 "train_dataloader.num_workers (one a core is a start), store the images smaller "
                 "(500 pixels on the short side is enough), or put them on a faster disk."
             )

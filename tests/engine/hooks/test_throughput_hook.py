@@ -10,7 +10,7 @@ import tiny_run
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-ADVICE = "of the time goes into waiting for data. Raise train_dataloader.num_workers"
+ADVICE = "of the time is spent waiting for data. Raise train_dataloader.num_workers"
 HALF_WAITING = [(0.2, 0.1)]
 """Seconds of an iteration, and those of them that wait for data."""
 
@@ -54,9 +54,9 @@ def test_metrics_are_those_of_the_timer(tmp_path):
     seconds, waiting = (hub.get_scalar(f"train/{name}").mean(2) for name in ("time", "data_time"))
     assert hub.get_scalar("train/images_per_s").current() == pytest.approx(4 / seconds)
     assert hub.get_scalar("train/images_per_s").current() == pytest.approx(10)
-    assert hub.get_scalar("train/data_share").current() == pytest.approx(waiting / seconds)
-    assert hub.get_scalar("train/data_share").current() == pytest.approx(0.125)
-    printed = r"images_per_s: \d+\.\d+ .*data_share: 0\.\d+"
+    assert hub.get_scalar("train/data_fraction").current() == pytest.approx(waiting / seconds)
+    assert hub.get_scalar("train/data_fraction").current() == pytest.approx(0.125)
+    printed = r"images_per_s: \d+\.\d+ .*data_fraction: 0\.\d+"
     assert len(re.findall(printed, tiny_run.log_text(runner))) == 6
 
 
@@ -75,5 +75,5 @@ def test_no_advice_before_the_window_is_full_nor_below_the_fraction(tmp_path, ar
     "arguments", [{"window": 0}, {"advise_above": 1.5}, {"advise_above": -0.1}]
 )
 def test_bad_arguments_are_refused(arguments):
-    with pytest.raises(ValueError, match="at least 1 iteration, the share within"):
+    with pytest.raises(ValueError, match="at least 1 iteration, the fraction within"):
         HOOKS.build({"type": "mmdino.ThroughputHook", **arguments})

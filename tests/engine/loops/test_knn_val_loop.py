@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,11 @@ def test_methods_of_mmpretrain_train_and_are_validated(tmp_path, name):
     scalars = runner.message_hub.log_scalars
     assert 0 <= scalars["val/knn/top1"].current() <= 100
     assert scalars["train/images_per_s"].current() > 0
+    curves = json.loads((tmp_path / "training.json").read_text())
+    assert len(curves["train"]["loss"]) == 6
+    assert curves["knn"]["iteration"] == [3, 6]
+    assert curves["train"]["teacher_entropy"] == []
+    assert (tmp_path / "training.png").is_file()
 
 
 def reduced(name, output):
