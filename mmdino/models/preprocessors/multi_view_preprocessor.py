@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -29,12 +28,9 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         std: Standard deviation of each channel, likewise.
         bgr_to_rgb: Whether to reverse the channels of three-channel images; OpenMMLab decodes BGR.
         non_blocking: Whether the copy to the device is asynchronous.
-        normalise: ``"fastest"`` uses :func:`normalise_in_one_pass` on accelerators, which differs
-            by rounding; ``"exact"`` subtracts and divides on every device.
 
     Raises:
-        ValueError: If ``mean`` and ``std`` differ in length, a deviation is not positive or
-            ``normalise`` is unknown.
+        ValueError: If ``mean`` and ``std`` differ in length or a deviation is not positive.
 
     Example:
         >>> # Eight-channel images, scaled to about [-1, 1]:
@@ -48,7 +44,6 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         std: Sequence[float] = IMAGENET_STD,
         bgr_to_rgb: bool = True,
         non_blocking: bool = True,
-        normalise: Literal["fastest", "exact"] = "fastest",
     ) -> None:
         super().__init__(non_blocking)
         if len(mean) != len(std) or not mean or min(std) <= 0:
@@ -56,12 +51,6 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
                 f"invalid mean={tuple(mean)}, std={tuple(std)} of MultiViewPreprocessor: expected "
                 "one of each per channel, and deviations above 0."
             )
-        if normalise not in ("fastest", "exact"):
-            raise ValueError(
-                f"invalid normalise={normalise!r} of MultiViewPreprocessor: expected 'fastest' or "
-                "'exact'."
-            )
-        self.normalise = normalise
         self.bgr_to_rgb = bgr_to_rgb and len(mean) == 3
         for name, values in {"mean": mean, "std": std}.items():
             buffer = torch.tensor(values, dtype=torch.get_default_dtype()).view(-1, 1, 1)
@@ -110,7 +99,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
             batch = batch.to(self.mean.dtype) / LEVELS_16_TO_8
         if self.bgr_to_rgb:
             batch = batch.flip(1)
-        if self.normalise == "fastest" and batch.device.type != "cpu":
+        if batch.device.type != "cpu":
             return normalise_in_one_pass(batch, self.mean, self.std)
         return normalise(batch, self.mean, self.std)
 

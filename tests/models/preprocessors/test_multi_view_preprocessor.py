@@ -77,10 +77,9 @@ def test_one_pass_differs_by_rounding():
     assert torch.equal(normalise_in_one_pass(numbers, mean, std), normalise(numbers, mean, std))
 
 
-@pytest.mark.parametrize("how", ["fastest", "exact"])
-def test_on_a_cpu_it_is_exact(how):
+def test_on_a_cpu_it_is_exact():
     expected = normalise(images(), *(torch.full((3, 1, 1), value) for value in (3.0, 7.0)))
-    found = build(mean=[3.0] * 3, std=[7.0] * 3, bgr_to_rgb=False, normalise=how)
+    found = build(mean=[3.0] * 3, std=[7.0] * 3, bgr_to_rgb=False)
     assert torch.equal(found({"inputs": images()})["inputs"], expected)
 
 
@@ -118,8 +117,3 @@ def test_training_without_views_is_refused():
 def test_bad_arguments_are_refused(options):
     with pytest.raises(ValueError, match="one of each per channel"):
         build(**options)
-
-
-def test_an_unknown_normalisation_is_refused():
-    with pytest.raises(ValueError, match=r"invalid normalise='quick' .* 'fastest' or 'exact'"):
-        build(normalise="quick")
