@@ -192,7 +192,7 @@ def test_amp_refuses_other_wrappers():
             "The image folder 'no/such/folder' does not exist",
         ),
         (
-            [NAME, "--cfg-options", "model.loss.teacher_temp=-1.0"],
+            [NAME, "--cfg-options", "model.loss.teacher_temp=-1.0", "experiment_name=too_cold"],
             ValueError,
             r"teacher_temp=-1\.0; a temperature must be above 0",
         ),
