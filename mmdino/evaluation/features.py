@@ -52,14 +52,11 @@ def feature_of(backbone: nn.Module, images: Tensor) -> Tensor:
 class BackboneModel(BaseModel):
     """A bare backbone as a model of mmengine, with mode "tensor" only.
 
-    Args:
-        backbone: The network.
-        data_preprocessor: Config of the data preprocessor; by default colour images in BGR, from 0
-            to 255, are normalised as in pretraining.
+    Takes colour images in BGR, from 0 to 255, which are normalised as in pretraining.
     """
 
-    def __init__(self, backbone: nn.Module, data_preprocessor: dict | None = None) -> None:
-        super().__init__(data_preprocessor or {"type": "mmdino.MultiViewPreprocessor"})
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__({"type": "mmdino.MultiViewPreprocessor"})
         self.backbone = backbone
 
     def forward(

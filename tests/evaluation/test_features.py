@@ -77,11 +77,8 @@ def test_a_model_without_predict_gets_its_features_set(with_samples, collated):
 
 
 def test_a_method_of_ours_and_its_bare_teacher_have_the_same_features():
-    model = tiny_weights.dino()
-    preprocessor = {"type": "mmdino.MultiViewPreprocessor"}
-    bare = BackboneModel(
-        model.teacher["backbone"], preprocessor | tiny_run.vit_model()["data_preprocessor"]
-    )
+    model = tiny_weights.dino(cfg=tiny_run.vit_model(data_preprocessor={}))
+    bare = BackboneModel(model.teacher["backbone"])
     loader = [batch_of(IMAGES), batch_of(IMAGES[:2], 2)]
     for (ours, samples), (theirs, _) in zip(
         extract_features(model, loader), extract_features(bare, loader), strict=True
