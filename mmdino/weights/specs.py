@@ -92,6 +92,8 @@ def vit_config(
         config.setdefault("pos_embed_offset", 0.0)
     if "layers.0.attn.qkv.bias" not in state_dict:
         config["qkv_bias"] = False
+    if "register_tokens" in state_dict:
+        config["num_registers"] = state_dict["register_tokens"].shape[1]
     return config, source
 
 

@@ -47,6 +47,27 @@ def test_options_that_change_what_is_computed_are_kept_and_others_are_not():
     assert "drop_path_rate" not in config
 
 
+@pytest.mark.parametrize(
+    ("kind", "offset"),
+    [
+        ("mmdino.VisionTransformer", None),
+        ("mmdino.DINOVisionTransformer", None),  # its name before version 0.1
+        ("VisionTransformer", 0.0),  # mmpretrain's
+    ],
+)
+def test_our_own_vit_keeps_its_offset_by_either_name(kind, offset):
+    text = f"model = dict(type='mmdino.DINO', backbone=dict(type={kind!r}, arch='deit-tiny'))"
+    stored = config_in_text(text)
+    config, source = vit_config(tiny_weights.vit(arch="deit-tiny").state_dict(), stored)
+    assert (config.get("pos_embed_offset"), source) == (offset, "from the file")
+
+
+def test_registers_are_told_by_their_tensor():
+    vit = tiny_weights.vit(num_registers=3)
+    config, _ = vit_config(vit.state_dict(), num_heads=2)
+    MODELS.build(config).load_state_dict(vit.state_dict())
+
+
 @pytest.mark.parametrize("depth", [18, 34, 50, 101])
 def test_resnet_config_tells_the_depth(depth):
     cfg = {"type": "mmdino.ResNet", "depth": depth, "base_channels": 8, "stem_channels": 8}

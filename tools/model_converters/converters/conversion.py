@@ -32,8 +32,13 @@ SUFFIXES = {
     "huggingface": ("",),
 }
 """Allowed suffixes of each project's files; Hugging Face has a folder."""
-OWN_OPTIONS = {"final_norm": True, "pre_norm": False, "layer_scale_init_value": 0.0}
-"""Options of mmpretrain's ViT for which the other projects' networks allow only this value."""
+OWN_OPTIONS = {
+    "final_norm": True,
+    "pre_norm": False,
+    "layer_scale_init_value": 0.0,
+    "num_registers": 0,
+}
+"""Options of this project's ViT for which the other projects' networks allow only this value."""
 
 
 class FullWeights(NamedTuple):
@@ -125,8 +130,8 @@ def convert_backbone(weights: BackboneWeights, project: str) -> dict[str, Tensor
     for name, value in OWN_OPTIONS.items():
         if weights.config.get(name, value) != value:
             raise ValueError(
-                f"The backbone has {name}={weights.config[name]!r}, which only mmpretrain's ViT "
-                f"supports; to be converted it needs {name}={value!r}."
+                f"The backbone has {name}={weights.config[name]!r}, which the other projects' ViTs "
+                f"do not support; to be converted it needs {name}={value!r}."
             )
     layout = huggingface_vit if project == "huggingface" else authors_vit
     return layout.from_mmdino(weights.state_dict)

@@ -82,7 +82,7 @@ def test_networks_that_a_project_has_not_are_refused(tmp_path, weights):
     with pytest.raises(ValueError, match="is a ResNet, but Hugging Face's ViTModel is a ViT"):
         convert_backbone(backbone_weights(tmp_path / "resnet.pth"), "huggingface")
     other = weights._replace(config=weights.config | {"layer_scale_init_value": 0.1})
-    with pytest.raises(ValueError, match=r"layer_scale_init_value=0\.1, which only mmpretrain"):
+    with pytest.raises(ValueError, match=r"layer_scale_init_value=0\.1, which the other projects"):
         convert_backbone(other, "timm")
     with pytest.raises(ValueError, match="Unknown project 'keras'"):
         convert_backbone(weights, "keras")
