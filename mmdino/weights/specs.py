@@ -127,37 +127,6 @@ def norm_eps(config: Mapping[str, Any]) -> float:
     return config.get("norm_cfg", {}).get("eps", NORM_EPS)
 
 
-def head_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Returns the config of a ``DINOHead`` with the given tensors (``mlp.0.weight``, ...).
-
-    Raises:
-        ValueError: If a required tensor is missing.
-    """
-    names = [
-        name
-        for name, tensor in state_dict.items()
-        if name.startswith("mlp.") and name.endswith(".weight") and tensor.dim() == 2
-    ]
-    if not {"mlp.weight", "mlp.0.weight"} & {*names} or "last_layer.weight_v" not in state_dict:
-        raise ValueError(
-            "This is not a projection head, which has mlp.* and last_layer.weight_v: it has "
-            f"{_first_names(state_dict) or 'no tensors'}."
-        )
-    first = state_dict["mlp.weight" if "mlp.weight" in names else "mlp.0.weight"]
-    out_channels, bottleneck_channels = state_dict["last_layer.weight_v"].shape
-    config = {
-        "type": "mmdino.DINOHead",
-        "in_channels": first.shape[1],
-        "out_channels": out_channels,
-        "num_layers": len(names),
-        "bottleneck_channels": bottleneck_channels,
-        "use_bn": any(name.endswith("running_mean") for name in state_dict),
-    }
-    if len(names) > 1:
-        config["hidden_channels"] = len(first)
-    return config
-
-
 def config_in_text(text: str) -> dict[str, Any] | None:
     """Finds the backbone config in the text of a config, without executing it.
 

@@ -11,7 +11,6 @@ from mmengine.registry import MODELS
 from mmdino.weights.specs import (
     config_in_meta,
     config_in_text,
-    head_config,
     resnet_config,
     vit_config,
 )
@@ -81,27 +80,6 @@ def test_an_unknown_resnet_is_refused():
     state = {"conv1.weight": torch.zeros(8, 3, 3, 3), "layer1.0.conv1.weight": torch.zeros(1)}
     with pytest.raises(ValueError, match=r"\(1, 0, 0, 0\) blocks per stage.*7 x 7"):
         resnet_config(state)
-
-
-@pytest.mark.parametrize(
-    ("num_layers", "use_bn"), [(1, False), (2, False), (2, True), (4, False), (4, True)]
-)
-def test_head_config_builds_the_same_head(num_layers, use_bn):
-    cfg = {
-        "type": "mmdino.DINOHead",
-        "in_channels": 12,
-        "out_channels": 32,
-        "num_layers": num_layers,
-        "bottleneck_channels": 8,
-        "use_bn": use_bn,
-    }
-    cfg |= {"hidden_channels": 16} if num_layers > 1 else {}
-    assert head_config(MODELS.build(cfg).state_dict()) == cfg
-
-
-def test_what_is_no_head_is_refused():
-    with pytest.raises(ValueError, match=r"not a projection head.*has fc\.weight"):
-        head_config({"fc.weight": torch.zeros(2, 2)})
 
 
 def test_the_text_of_a_config_is_read_like_the_config():

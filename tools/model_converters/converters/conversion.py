@@ -11,6 +11,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from converters.head_config import head_config
 from mmdino.weights.files import read_checkpoint, write_bytes, write_pickle, write_tensors
 from mmdino.weights.layouts import authors_vit, huggingface_vit
 from mmdino.weights.layouts.authors_full import authors_checkpoint, dino_state_dict
@@ -20,7 +21,6 @@ from mmdino.weights.networks import BackboneWeights, describe
 from mmdino.weights.specs import (
     RESNET,
     config_in_meta,
-    head_config,
     resnet_config,
     vit_config,
 )

@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import MODELS
 
 from converters.authors_forward import head_logits, vit_feature
-from mmdino.weights.specs import head_config
+from converters.head_config import head_config
 
 
 @pytest.mark.parametrize("shape", ["same", "local", "wide"])

@@ -161,14 +161,14 @@ def test_only_tensors_of_the_network_are_kept(weights):
 
 
 @pytest.mark.parametrize(
-    ("came", "allowed", "message"),
+    ("loaded", "allowed", "message"),
     [
         ({"a": EXPECTED["a"], "b": EXPECTED["b"]}, "allow_missing", "missing: c.*--allow-missing"),
         (EXPECTED | {"d": torch.zeros(1)}, "allow_unexpected", "unexpected: d.*--allow-unexp"),
     ],
 )
-def test_a_flag_lets_through_what_is_refused_without(came, allowed, message):
-    match = compare(came, EXPECTED)
+def test_a_flag_lets_through_what_is_refused_without(loaded, allowed, message):
+    match = compare(loaded, EXPECTED)
     with pytest.raises(ValueError, match=message):
         require_match(match)
     require_match(match, **{allowed: True})
