@@ -32,7 +32,7 @@ def modules_with(runner: Runner, attribute: str, asked_by: Any) -> list[nn.Modul
         raise TypeError(
             f"{hook} works on a model with a module that has {attribute!r}, but the run trains a "
             f"{type(model).__name__}, which has none. Switch the hook off "
-            f"(default_hooks.NAME=None, where NAME is its key in the config), or change the model."
+            "(default_hooks.NAME=None, where NAME is its key in the config), or change the model."
         )
     return found
 

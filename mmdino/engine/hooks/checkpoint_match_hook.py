@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmdino.engine.model_access import bare_model
 from mmdino.engine.sharding import state_shapes
 from mmdino.models import FrozenBackbone
 from mmdino.registry import HOOKS
@@ -44,7 +44,7 @@ class CheckpointMatchHook(Hook):
         unexpected = [name for name in match.unexpected if name.startswith(NETWORKS)]
         match = match._replace(unexpected=unexpected)
         if not match.complete or unexpected:
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            model = bare_model(runner)
             frozen = isinstance(getattr(model, "backbone", None), FrozenBackbone)
             key = f"model.backbone{'.backbone' if frozen else ''}.init_cfg"
             raise ValueError(

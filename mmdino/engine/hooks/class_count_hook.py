@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmdino.engine.model_access import bare_model
 from mmdino.registry import HOOKS
 
 HEADS = ("head", "decode_head", "auxiliary_head")
@@ -62,7 +62,7 @@ def check(runner: Runner, mode: str, dataset: Dataset) -> None:
             f"number is not checked. Set {mode}_dataloader.dataset.metainfo.classes."
         )
         return
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = bare_model(runner)
     counts = dict(class_counts(model))
     if not counts:
         raise ValueError(

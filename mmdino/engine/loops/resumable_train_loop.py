@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast, get_world_size
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
+from mmdino.engine.model_access import bare_model
 from mmdino.engine.optimizers import StepOptimWrapper
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import LOOPS
@@ -78,8 +78,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def _validates_at_start(self) -> bool:
         if self.val_at_start is not None:
             return self.val_at_start
-        model = self.runner.model
-        backbone = getattr(model.module if is_model_wrapper(model) else model, "backbone", None)
+        backbone = getattr(bare_model(self.runner), "backbone", None)
         loaded = self.runner._load_from is not None
         return loaded or pretrained_cfg(getattr(backbone, "init_cfg", None)) is not None
 

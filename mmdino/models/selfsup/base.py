@@ -197,7 +197,12 @@ class SelfSupervisedModel(BaseSelfSupervisor):
     def _require_needs_met(self) -> None:
         unmet = sorted(self.needs - self._met)
         if unmet:
-            hooks = ", ".join(f"dict(type={HOOK_FOR_NEED[need]!r})" for need in unmet)
+            hooks = ", ".join(
+                f"dict(type={HOOK_FOR_NEED[need]!r})"
+                if need in HOOK_FOR_NEED
+                else f"the one that calls mark_met({need!r})"
+                for need in unmet
+            )
             raise ValueError(
                 f"{type(self).__name__} is trained, but nothing updates its "
                 + " and its ".join(reversed(unmet))

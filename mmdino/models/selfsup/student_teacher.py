@@ -134,7 +134,9 @@ class StudentTeacher(SelfSupervisedModel):
     def needs(self) -> set[str]:
         """A teacher of moving averages has to be moved, and so have the centres of losses."""
         needs = {"teacher"} if self.teacher_kind == "ema" else set()
-        if any(getattr(module, "needs_center_update", False) for module in self.modules()):
+        # Of the loss alone: this is asked for at every step.
+        losses = self.criterion.modules()
+        if any(getattr(module, "needs_center_update", False) for module in losses):
             needs.add("center")
         return needs
 

@@ -8,6 +8,7 @@ import tiny_run
 import torch
 from mmengine.registry import MODELS
 
+from mmdino.models import StudentTeacher
 from mmdino.models.losses.cross_view import view_pairs
 
 
@@ -70,6 +71,17 @@ def test_needs_follow_the_teacher_and_the_loss():
     assert dino.needs == {"teacher", "center"}
     sinkhorn = MODELS.build(tiny_run.vit_model(loss={"targets": "sinkhorn_knopp"}))
     assert sinkhorn.needs == {"teacher"}
+
+
+def test_a_need_of_a_method_of_ones_own_is_named():
+    class Queued(StudentTeacher):
+        needs = {"queue", "teacher"}
+
+    cfg = tiny_methods.method("byol") | {"type": Queued}
+    model = MODELS.build(cfg).train()
+    message = r"its teacher and its queue\. .*the one that calls mark_met\('queue'\), dict\(type="
+    with pytest.raises(ValueError, match=message):
+        model(random_views(), mode="loss")
 
 
 def test_a_frozen_teacher_stays_as_it_is():
