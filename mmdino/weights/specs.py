@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from typing import Any
 
 from mmpretrain.models import VisionTransformer
 from torch import Tensor
+
+from mmdino.utils.config_text import literal_config
 
 VIT = "mmdino.VisionTransformer"
 RESNET = "mmdino.ResNet"
@@ -137,14 +138,7 @@ def config_in_text(text: str) -> dict[str, Any] | None:
     Returns:
         The first dict inside ``model`` whose type is one of ``VIT_TYPES``, or None.
     """
-    try:
-        statements = ast.parse(text).body
-    except SyntaxError:
-        return None
-    for statement in statements:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "model":
-            return _find_vit(_evaluate(statement.value))
-    return None
+    return _find_vit(literal_config(text).get("model"))
 
 
 def config_in_meta(meta: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -154,31 +148,6 @@ def config_in_meta(meta: Mapping[str, Any]) -> dict[str, Any] | None:
     if isinstance(meta.get("cfg"), str):
         return config_in_text(meta["cfg"])
     return None
-
-
-def _evaluate(node: ast.expr) -> Any:
-    """Returns the value of a literal or a ``dict(...)`` call, None for anything else."""
-    if isinstance(node, ast.Call):
-        if ast.unparse(node.func) != "dict":
-            return None
-        # mmengine writes dict({...}) if a key is not an identifier.
-        merged = {}
-        for argument in node.args:
-            value = _evaluate(argument)
-            merged.update(value if isinstance(value, dict) else {})
-        return merged | {word.arg: _evaluate(word.value) for word in node.keywords if word.arg}
-    if isinstance(node, ast.Dict):
-        return {
-            _evaluate(key): _evaluate(value)
-            for key, value in zip(node.keys, node.values, strict=True)
-            if isinstance(key, ast.Constant)
-        }
-    if isinstance(node, ast.List | ast.Tuple):
-        return [_evaluate(element) for element in node.elts]
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return None
 
 
 def _find_vit(value: Any) -> dict[str, Any] | None:

@@ -1,0 +1,65 @@
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import IO
+
+from mmengine.logging import print_log
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = ".lock"
+"""Name of the lock file. It stays when the process ends; only the lock on it counts."""
+
+_held: dict[Path, IO[str]] = {}
+
+
+def lock_folder(folder: str | Path) -> None:
+    """Locks a folder for the rest of the process; a second call in the process does nothing.
+
+    The lock goes when the process ends, however it ends. It is a record lock and not ``flock``,
+    since that one would live on in the workers of a data loader whose process was killed.
+
+    Args:
+        folder: The folder, which is created.
+
+    Raises:
+        ValueError: If another process holds the lock.
+    """
+    path = Path(folder).resolve() / LOCK
+    if path in _held or fcntl is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        file.seek(0)
+        owner = file.read().strip() or "another process"
+        file.close()
+        raise ValueError(
+            f"The work dir {str(folder)!r} is in use by {owner}. Wait for that run, stop it, or "
+            "choose another folder with --work-dir."
+        ) from error
+    except OSError as error:
+        # Some network file systems have no locks.
+        print_log(f"{folder} cannot be locked against a second run: {error}.", "current")
+        file.close()
+        return
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    _held[path] = file
+
+
+def unlock_folder(folder: str | Path) -> None:
+    """Gives back the lock of :func:`lock_folder`, if this process has it."""
+    file = _held.pop(Path(folder).resolve() / LOCK, None)
+    if file is not None:
+        file.close()
