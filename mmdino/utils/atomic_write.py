@@ -1,33 +1,59 @@
-"""Atomic file writes."""
+"""Atomic and durable file writes."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+NOT_SUPPORTED = (errno.EINVAL, errno.ENOTSUP)
+"""Errors of file systems that cannot flush a folder, such as some network drives."""
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path, which replaces ``path`` when the block succeeds.
 
-    If the block raises, the temporary file is removed and an existing file is left unchanged.
+    If the block raises, the disk is full or the process is killed, an existing file is left
+    unchanged. The content is flushed to disk before it gets its name, so a power failure leaves
+    either the old file or the new one. Not for two processes that write one file at a time.
 
     Args:
         path: The target file; its folder is created.
 
     Yields:
         A path of the same name in a separate folder, since some writers create files beside the
-        given one. The folder's name is fixed, so that killed runs leave at most one.
+        given one. The folder's name is fixed, so that the next write removes what a killed one
+        left.
     """
     path = Path(path)
     folder = path.parent / f".{path.name}.partial"
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
     try:
         partial = folder / path.name
         yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
+        _flush_folder(path.parent)
     finally:
         shutil.rmtree(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flushes the names in a folder, on platforms that open folders."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
