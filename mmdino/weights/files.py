@@ -75,7 +75,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ValueError: If the file is corrupted, is not a dict, or contains another class.
     """
     path = _local_path(path)
-    if path.is_dir():
+    # Unlike Path's methods, these accept names that no file can have.
+    if os.path.isdir(path):
         return _read_huggingface_folder(path)
     return _read(path)
 
@@ -157,7 +158,7 @@ def _local_path(path: str | Path) -> Path:
 
 def _start(path: Path) -> bytes:
     """Returns the first bytes of a weight file, which tell its kind."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise FileNotFoundError(f"The weight file {_shown(path)!r} does not exist.")
     # Opening a named pipe would wait for another program, and a device has no end.
     if not stat.S_ISREG(path.stat().st_mode):
@@ -224,8 +225,11 @@ def _inspect_other(path: Path) -> None:
 def _load_pickle(path: Path, mmap: bool = False) -> dict[str, Any]:
     """Loads a file of torch that was inspected."""
     try:
-        with checkpoint_classes_allowed():
-            content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
+        with checkpoint_classes_allowed(), path.open("rb") as file:
+            # torch maps files by name only, and takes only names that are text.
+            mmap = mmap and str(path) == _shown(path)
+            source = str(path) if mmap else file
+            content = torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
     except READ_ERRORS as error:
         raise _corrupted(path, error) from error
     if not isinstance(content, dict):

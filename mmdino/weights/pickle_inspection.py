@@ -6,6 +6,7 @@ import math
 import pickletools
 import re
 import struct
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -40,7 +41,11 @@ DTYPES = {
 UNUSUAL_TENSORS = {
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
     "torch._utils._rebuild_sparse_csr_tensor": "a sparse tensor",
+    "torch.serialization._get_layout": "a sparse tensor",
     "torch._utils._rebuild_qtensor": "a quantised tensor",
+    "torch.per_tensor_affine": "a quantised tensor",
+    "torch.per_channel_affine": "a quantised tensor",
+    **{f"torch.Q{kind}Storage": "a quantised tensor" for kind in ("Int8", "UInt8", "Int32")},
     "torch._utils._rebuild_nested_tensor": "a nested tensor",
     "torch._utils._rebuild_meta_tensor_no_storage": "a meta tensor, which has no values",
     "torch._utils._rebuild_wrapper_subclass": "a tensor of a subclass",
@@ -48,10 +53,8 @@ UNUSUAL_TENSORS = {
     "torch._tensor._rebuild_from_type_v2": "a tensor of a subclass or with attributes",
 }
 DICTS = ("collections.OrderedDict", "collections.Counter")
-KEYS = (*SCALARS, "torch.Size", "torch.device")
+KEYS = (*SCALARS, "torch.Size", "torch.device", "_codecs.encode")
 """Functions whose results may be keys of a dict, beside plain values."""
-OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-"""Python 2's names, which pickles of protocol 2 have."""
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 PICKLE_ERRORS = (ValueError, LookupError, TypeError, AttributeError, OverflowError, struct.error)
 """Errors of pickletools, and of the inspection, for a damaged pickle."""
@@ -245,7 +248,11 @@ class _Inspection:
         return self._pop(len(self._stack) - self._marks.pop())
 
     def _global(self, module: str, attribute: str) -> _Global:
-        name = f"{OLD_MODULES.get(module, module)}.{attribute}"
+        # Python 2's names, which pickles of protocol 2 have.
+        module, attribute = NAME_MAPPING.get(
+            (module, attribute), (IMPORT_MAPPING.get(module, module), attribute)
+        )
+        name = f"{module}.{attribute}"
         if name in UNUSUAL_TENSORS:
             self._problems.append(
                 f"has {UNUSUAL_TENSORS[name]}: expected dense tensors, as in "
