@@ -20,7 +20,7 @@ class ComponentRegistry(Registry):
     def get(self, key: str) -> type | None:
         """Returns the registered class or function, as mmengine's method does."""
         found = super().get(key)
-        if key.rpartition(".")[2] in self.module_dict:
+        if found is not None and found is self.module_dict.get(key.rpartition(".")[2]):
             note_component()
         return found
 
