@@ -8,14 +8,25 @@ in ``locations`` on the first lookup.
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-from mmdino.utils.safe_pickle import allow_checkpoint_classes
+from mmdino.weights.runner_loading import note_component, restrict_own_loading
 
 # Every use of the package imports this module, and may load a checkpoint afterwards.
-allow_checkpoint_classes()
+restrict_own_loading()
+
+
+class ComponentRegistry(Registry):
+    """A registry that records which runners use its components, for the reading of checkpoints."""
+
+    def get(self, key: str) -> type | None:
+        """Returns the registered class or function, as mmengine's method does."""
+        found = super().get(key)
+        if found is not None and found is self.module_dict.get(key.rpartition(".")[2]):
+            note_component()
+        return found
 
 
 def _registry(name: str, parent: Registry, location: str) -> Registry:
-    return Registry(name, parent=parent, scope="mmdino", locations=[location])
+    return ComponentRegistry(name, parent=parent, scope="mmdino", locations=[location])
 
 
 MODELS = _registry("model", root.MODELS, "mmdino.models")

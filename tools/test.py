@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mmengine.runner import Runner
 
 from mmdino.utils.command_line import existing_file, load_config, tool_parser
-from mmdino.weights.files import restrict_loading
+from mmdino.weights.runner_loading import restrict_loading
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

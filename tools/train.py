@@ -13,7 +13,7 @@ from mmengine.device import get_device
 
 from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
 from mmdino.utils.command_line import existing_file, load_config, runner_class, tool_parser
-from mmdino.weights.files import restrict_loading
+from mmdino.weights.runner_loading import restrict_loading
 
 OURS, PLAIN, AMP = "mmdino.StepOptimWrapper", "OptimWrapper", "AmpOptimWrapper"
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+MAX_TEXT = 2**20
+"""Characters of the longest config that is parsed."""
+PARSER_ERRORS = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
+"""Errors of Python's parser; the last two for deeply nested text."""
+
 
 def literal_config(text: str) -> dict[str, Any]:
     """Reads the text of a config as mmengine writes it into checkpoints.
@@ -15,16 +20,23 @@ def literal_config(text: str) -> dict[str, Any]:
     Returns:
         The values by name, with None for whatever is neither a literal nor a ``dict(...)`` call. An
         empty dict if the text is not Python.
+
+    Raises:
+        ValueError: If the text is too long to be a config.
     """
+    if len(text) > MAX_TEXT:
+        raise ValueError(
+            f"The config in the file has {len(text)} characters, allowed are {MAX_TEXT}. Extract "
+            "the backbone where the file was written."
+        )
     try:
-        statements = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {
+            statement.targets[0].id: _value(statement.value)
+            for statement in ast.parse(text).body
+            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+        }
+    except PARSER_ERRORS:
         return {}
-    return {
-        statement.targets[0].id: _value(statement.value)
-        for statement in statements
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
-    }
 
 
 def _value(node: ast.expr) -> Any:

@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
+import json
+import os
 import pickle
-import re
+import pickletools
+import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
-from mmengine.runner import CheckpointLoader
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from mmdino.utils.atomic_write import atomic_write
-from mmdino.utils.safe_pickle import allow_checkpoint_classes
+from mmdino.utils.safe_pickle import checkpoint_classes_allowed
+from mmdino.weights.archive import verify_archive
+from mmdino.weights.download import downloaded
+from mmdino.weights.pickle_inspection import PICKLE_ERRORS, inspect_pickle
 
 READ_ERRORS = (
+    pickle.UnpicklingError,
+    SafetensorError,
     RuntimeError,
     EOFError,
     OSError,
     LookupError,
     ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
     AssertionError,
+    MemoryError,
     struct.error,
 )
-"""Errors of torch for a truncated or corrupted pickle or archive."""
+"""Errors of torch and safetensors for a damaged file."""
 HUGGINGFACE_FILES = ("model.safetensors", "pytorch_model.bin")
+MAX_CONFIG = 2**20
+"""Bytes of the largest ``config.json`` that is read."""
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
+LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+"""Start of the files of torch before 1.6."""
+LEGACY_PICKLES = 5
+"""Pickles in such a file: magic number, version, byte order, content and the storages' names."""
+SEARCHED = 2**20
+"""Bytes of another file that are searched for a pickle without its own start."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Reads a weight file to the CPU.
 
-    Pickles are loaded with torch's restricted unpickler, which executes no code: tensors, plain
-    values, the classes in mmengine's checkpoints, and the ``argparse.Namespace`` of the authors'.
+    Nothing in the file is executed. A pickle may contain tensors, plain values, the classes in
+    mmengine's checkpoints, and the ``argparse.Namespace`` of the authors'; it is inspected first
+    and then loaded with torch's restricted unpickler.
+
+    Every record of a file of torch is compared with its checksum. Files of safetensors and of torch
+    before 1.6 have none, so changed numbers are not found in these.
 
     Args:
         path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file, detected by its content; the
@@ -53,34 +75,45 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ValueError: If the file is corrupted, is not a dict, or contains another class.
     """
     path = _local_path(path)
-    if path.is_dir():
+    # Unlike Path's methods, these accept names that no file can have.
+    if os.path.isdir(path):
         return _read_huggingface_folder(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"The weight file {str(path)!r} does not exist.")
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start.startswith((ZIP, PICKLE)):
-        return _read_pickle(path)
-    if start[8:9] == b"{":
-        return _read_safetensors(path)
-    raise ValueError(
-        f"{path} is not a weight file of torch or safetensors: it starts with {start!r}. It may be "
-        "a saved error page or a Git LFS pointer. Download it again."
-    )
+    return _read(path)
 
 
-def restrict_loading() -> None:
-    """Makes mmengine's runners read checkpoints with :func:`read_checkpoint`.
+def verify_checkpoint(path: str | Path) -> None:
+    """Checks that :func:`read_checkpoint` would read a local file, without keeping its tensors.
 
-    Some releases of mmengine fall back to unrestricted unpickling. This affects all checkpoints of
-    the process, so only the tools call it, not the import of the package.
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: The error that :func:`read_checkpoint` raises.
     """
-    CheckpointLoader.register_scheme(["", "http://", "https://"], _load_restricted, force=True)
+    path = Path(path)
+    if _start(path).startswith(ZIP):
+        _verify_archive(path)
+        _load_pickle(path, mmap=True)
+    else:
+        _read(path)
 
 
-def _load_restricted(filename: str, map_location: Any = None, **_: Any) -> dict[str, Any]:
-    # Ignores map_location: models and optimisers copy the tensors to their device.
-    return read_checkpoint(filename)
+def read_meta(path: str | Path) -> dict[str, Any]:
+    """Returns the ``meta`` of a local checkpoint, without reading or verifying its tensors.
+
+    Returns:
+        The dict, empty if the file has none.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is truncated, or anything but its tensors is corrupted.
+    """
+    path = Path(path)
+    if _start(path).startswith(ZIP):
+        _verify_archive(path, tensors=False)
+        content = _load_pickle(path, mmap=True)
+    else:
+        content = _read(path)
+    meta = content.get("meta")
+    return meta if isinstance(meta, dict) else {}
 
 
 def write_tensors(
@@ -118,39 +151,91 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 def _local_path(path: str | Path) -> Path:
     """Returns a path, or the cached download of a URL."""
-    if "://" not in str(path):
-        return Path(path)
-    address = urlparse(str(path))
-    if address.scheme not in ("http", "https"):
-        raise ValueError(f"{path} cannot be downloaded: expected a local path or an http(s) URL.")
-    # Many URLs end in the same name, such as model.safetensors.
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:16]
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / f"{digest}_{Path(address.path).name}"
-    if not cached.is_file():
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(str(path), str(cached))
-    return cached
+    if "://" in str(path):
+        return downloaded(str(path))
+    return Path(os.path.expanduser(path))
 
 
-def _read_pickle(path: Path) -> dict[str, Any]:
-    allow_checkpoint_classes()
+def _start(path: Path) -> bytes:
+    """Returns the first bytes of a weight file, which tell its kind."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"The weight file {_shown(path)!r} does not exist.")
+    # Opening a named pipe would wait for another program, and a device has no end.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{_shown(path)} is no regular file: expected a weight file.")
+    with path.open("rb") as file:
+        return file.read(len(LEGACY))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    start = _start(path)
+    if start.startswith(ZIP):
+        _verify_archive(path)
+        return _load_pickle(path)
+    if start.startswith(PICKLE):
+        _inspect_legacy(path)
+        return _load_pickle(path)
+    if start[8:9] == b"{":
+        return _read_safetensors(path)
+    _inspect_other(path)
+    raise ValueError(
+        f"{_shown(path)} is not a weight file of torch or safetensors: it starts with "
+        f"{start[:9]!r}. It may be a saved error page or a Git LFS pointer. Download it again."
+    )
+
+
+def _verify_archive(path: Path, tensors: bool = True) -> None:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        requested = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
-        if requested is None:
-            raise _corrupted(path, error) from error
-        raise ValueError(
-            f"{path} contains {requested[1]}, which weight files do not need; it was not loaded, "
-            "since unpickling arbitrary classes can execute code. If you trust the file, load it "
-            "where it was made and save only the tensors: torch.save(model.state_dict(), path)."
-        ) from error
+        verify_archive(path, tensors)
+    except ValueError as error:
+        raise _refused(path, error) from error
+
+
+def _inspect_legacy(path: Path) -> None:
+    """Inspects the pickles of a file of torch before 1.6, or the first of another file."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            for number in range(LEGACY_PICKLES):
+                inspect_pickle(file, size)
+                if number == 0 and not _start(path).endswith(LEGACY[2:]):
+                    raise ValueError(
+                        "is a pickle that torch.save did not write: save the tensors with "
+                        "torch.save(model.state_dict(), path)"
+                    )
+    except ValueError as error:
+        raise _refused(path, error) from error
+
+
+def _inspect_other(path: Path) -> None:
+    """Names the code that a pickle of protocol 0 or 1 asks for, which has no start of its own."""
+    with path.open("rb") as file:
+        content = file.read(SEARCHED)
+    try:
+        for _ in pickletools.genops(content):
+            pass
+    except PICKLE_ERRORS:
+        return
+    try:
+        inspect_pickle(io.BytesIO(content), len(content))
+    except ValueError as error:
+        raise _refused(path, error) from error
+
+
+def _load_pickle(path: Path, mmap: bool = False) -> dict[str, Any]:
+    """Loads a file of torch that was inspected."""
+    try:
+        with checkpoint_classes_allowed(), path.open("rb") as file:
+            # torch maps files by name only, and takes only names that are text.
+            mmap = mmap and str(path) == _shown(path)
+            source = str(path) if mmap else file
+            content = torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
     except READ_ERRORS as error:
         raise _corrupted(path, error) from error
     if not isinstance(content, dict):
         raise ValueError(
-            f"{path} contains a {type(content).__name__}: expected a dict of tensors, or of dicts "
-            "of tensors."
+            f"{_shown(path)} contains a {type(content).__name__}: expected a dict of tensors, or "
+            "of dicts of tensors."
         )
     return content
 
@@ -160,7 +245,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         with safe_open(str(path), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return {"state_dict": tensors, "meta": file.metadata() or {}}
-    except SafetensorError as error:
+    except READ_ERRORS as error:
         raise _corrupted(path, error) from error
 
 
@@ -169,20 +254,44 @@ def _read_huggingface_folder(folder: Path) -> dict[str, Any]:
     weights = [folder / name for name in HUGGINGFACE_FILES if (folder / name).is_file()]
     if not config.is_file() or not weights:
         raise FileNotFoundError(
-            f"{folder} is a folder without config.json or without {' or '.join(HUGGINGFACE_FILES)}."
-            " Use a weight file, or a folder written by save_pretrained without shards "
-            "(max_shard_size)."
+            f"{_shown(folder)} is a folder without config.json or without "
+            f"{' or '.join(HUGGINGFACE_FILES)}. Use a weight file, or a folder written by "
+            "save_pretrained without shards (max_shard_size)."
         )
-    content = read_checkpoint(weights[0])
+    content = _read(weights[0])
     return {
         "state_dict": content.get("state_dict", content),
-        "meta": {"huggingface": config.read_text()},
+        "meta": {"huggingface": _read_config(config)},
     }
+
+
+def _read_config(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(MAX_CONFIG + 1)
+    try:
+        text = content.decode()
+        known = len(content) <= MAX_CONFIG and isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError) as error:
+        raise _corrupted(path, error) from error
+    if not known:
+        raise ValueError(f"{_shown(path)} is no config of Hugging Face: expected a JSON object.")
+    return text
+
+
+def _refused(path: Path, error: ValueError) -> ValueError:
+    """Completes a message that starts after the file's name."""
+    text = str(error).rstrip(".")
+    return type(error)(f"{_shown(path)} {text}.")
 
 
 def _corrupted(path: Path, error: Exception) -> ValueError:
     lines = str(error).strip().splitlines()
     return ValueError(
-        f"{path} is corrupted or truncated: {lines[0] if lines else type(error).__name__}. Copy or "
-        "download it again."
+        f"{_shown(path)} is corrupted or truncated: {lines[0] if lines else type(error).__name__}. "
+        "Copy or download it again."
     )
+
+
+def _shown(path: Path) -> str:
+    """Returns a path that can be printed: names of files may be no text."""
+    return str(path).encode(errors="backslashreplace").decode()

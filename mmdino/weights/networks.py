@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmdino.weights.checks import require_weights, state_dict_of
 from mmdino.weights.files import read_checkpoint
 from mmdino.weights.layouts import authors_vit, huggingface_vit
 from mmdino.weights.layouts.renaming import strip_prefix
@@ -22,6 +22,7 @@ from mmdino.weights.specs import (
     NORM_EPS,
     RESNET,
     config_in_meta,
+    json_dict,
     norm_eps,
     resnet_config,
     vit_config,
@@ -123,13 +124,14 @@ def backbone_weights(
     found, which, origin = _find_backbone(checkpoint, meta, network, prefix, str(path))
     unused = tuple(name for name in found if name.startswith(UNUSED))
     found = {name: tensor for name, tensor in found.items() if name not in unused}
+    require_weights(found, str(path))
     stored = config_in_meta(meta)
     source, project = found, "mmdino"
     if huggingface_vit.MARKER in found:
         project = "huggingface"
         found = huggingface_vit.to_mmdino(found)
         if "huggingface" in meta:
-            stored = huggingface_vit.backbone_config(json.loads(meta["huggingface"]))
+            stored = huggingface_vit.backbone_config(json_dict(meta["huggingface"]))
     elif authors_vit.MARKER in found:
         project = "authors"
         found = authors_vit.to_mmdino(found)
@@ -252,12 +254,13 @@ def _find_backbone(
     """Returns the tensors of the backbone, their network, and the kind of file."""
     if isinstance(checkpoint.get(network), Mapping):
         if prefix is None:
-            tensors = _without_wrapper(_tensors(checkpoint[network], path))
+            tensors = _without_wrapper(state_dict_of(checkpoint[network], path))
             return _require_prefix(tensors, "backbone.", path), network, AUTHORS_FULL
         tensors = {
             f"{which}.{name}": tensor
             for which in ("student", "teacher")
-            for name, tensor in _without_wrapper(checkpoint.get(which, {})).items()
+            if isinstance(checkpoint.get(which), Mapping)
+            for name, tensor in _without_wrapper(state_dict_of(checkpoint[which], path)).items()
         }
         which = "student" if prefix.startswith("student.") else "teacher"
         return _require_prefix(tensors, prefix, path), which, AUTHORS_FULL
@@ -269,7 +272,8 @@ def _find_backbone(
         ),
         checkpoint,
     )
-    tensors = _without_wrapper(_tensors(inner, path))
+    # Beside bare tensors there may be the epoch and the like.
+    tensors = _without_wrapper(state_dict_of(inner, path, strict=inner is not checkpoint))
     has_teacher = any(name.startswith("teacher.backbone.") for name in tensors)
     if prefix is not None:
         others = "student" if has_teacher else "backbone"
@@ -288,16 +292,6 @@ def _find_backbone(
     while any(name.startswith("backbone.") for name in tensors):
         tensors, origin = strip_prefix(tensors, "backbone."), "a checkpoint with one backbone"
     return tensors, only, origin
-
-
-def _tensors(mapping: Mapping[str, Any], path: str) -> dict[str, Tensor]:
-    tensors = {name: value for name, value in mapping.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise ValueError(
-            f"{path} has no named tensors, but {', '.join(map(str, list(mapping)[:8]))}. Expected "
-            "a state dict, or one under 'state_dict', 'model', or 'student' and 'teacher'."
-        )
-    return tensors
 
 
 def _without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

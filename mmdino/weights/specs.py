@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmpretrain.models import VisionTransformer
@@ -17,20 +17,27 @@ RESNET = "mmdino.ResNet"
 OWN_VIT_TYPES = (VIT, "mmdino.DINOVisionTransformer")
 """Our ViT in the configs of checkpoints; the second before version 0.1."""
 VIT_TYPES = (*OWN_VIT_TYPES, "mmpretrain.VisionTransformer", "VisionTransformer")
-VIT_OPTIONS = (
-    "qkv_bias",
-    "norm_cfg",
-    "final_norm",
-    "interpolate_mode",
-    "layer_scale_init_value",
-    "pre_norm",
-    "pos_embed_offset",
-)
-"""Options that change what a ViT computes but not its tensors."""
+LAYER_NORMS = ("LN", "LayerNorm", "torch.nn.LayerNorm", "torch.nn.modules.normalization.LayerNorm")
+VIT_OPTIONS: dict[str, Callable[[Any], bool]] = {
+    "qkv_bias": lambda value: isinstance(value, bool),
+    "norm_cfg": lambda value: (
+        isinstance(value, dict)
+        and value.get("type") in LAYER_NORMS
+        and all(isinstance(entry, int | float) for name, entry in value.items() if name != "type")
+    ),
+    "final_norm": lambda value: isinstance(value, bool),
+    "interpolate_mode": lambda value: value in ("bicubic", "bilinear", "nearest"),
+    "layer_scale_init_value": lambda value: isinstance(value, int | float),
+    "pre_norm": lambda value: isinstance(value, bool),
+    "pos_embed_offset": lambda value: isinstance(value, int | float),
+}
+"""Options that change what a ViT computes but not its tensors, with what a file may set."""
 HEAD_WIDTH = 64
 """Width of a head in all published networks of the authors."""
 NORM_EPS = 1e-6
 """Layer-norm eps of the authors' networks, and of mmpretrain's and timm's ViT."""
+MAX_GROWTH = 8
+"""Numbers of a network for each in the file that it is inferred from."""
 RESNET_DEPTHS = {
     ("BasicBlock", (2, 2, 2, 2)): 18,
     ("BasicBlock", (3, 4, 6, 3)): 34,
@@ -71,22 +78,27 @@ def vit_config(
             f"This looks like a ViT, but it lacks {', '.join(missing)}, which the config is "
             f"inferred from. The file has {len(state_dict)} tensors: {_first_names(state_dict)}."
         )
+    shapes = {name: tuple(state_dict[name].shape) for name in (*required, fc1)}
+    if len(shapes[required[2]]) != 4 or len(shapes["pos_embed"]) != 3 or len(shapes[fc1]) != 2:
+        raise ValueError(f"This looks like a ViT, but its tensors have the shapes {shapes}.")
     width, in_channels, rows, columns = state_dict["patch_embed.projection.weight"].shape
     if rows != columns:
         raise ValueError(f"The patches are {rows} x {columns} pixels; they must be square.")
+    depth, hidden = _count(state_dict, "layers."), len(state_dict[fc1])
+    _require_size(state_dict, depth * width * (4 * width + 2 * hidden))
     heads, source = _num_heads(width, _stored_heads(stored), num_heads)
     config = {
         "type": VIT,
         "arch": {
             "embed_dims": width,
-            "num_layers": _count(state_dict, "layers."),
+            "num_layers": depth,
             "num_heads": heads,
-            "feedforward_channels": len(state_dict[fc1]),
+            "feedforward_channels": hidden,
         },
         "img_size": _img_size(state_dict["pos_embed"].shape[1] - 1, rows, stored.get("img_size")),
         "patch_size": rows,
         "in_channels": in_channels,
-        **{name: stored[name] for name in VIT_OPTIONS if name in stored},
+        **_stored_options(stored),
     }
     if stored.get("type", VIT) not in OWN_VIT_TYPES:
         # mmpretrain's ViT resizes position embeddings without the authors' offset.
@@ -113,12 +125,15 @@ def resnet_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
             f"convolution of shape {None if stem is None else tuple(stem.shape)}; supported are "
             f"depths {sorted(RESNET_DEPTHS.values())} with a 7 x 7 first convolution."
         )
+    base = len(state_dict["layer1.0.conv1.weight"])
+    # The last stage has most of the numbers.
+    _require_size(state_dict, blocks[-1] * (8 * base) ** 2)
     return {
         "type": RESNET,
         "depth": RESNET_DEPTHS[block, blocks],
         "in_channels": stem.shape[1],
         "stem_channels": stem.shape[0],
-        "base_channels": len(state_dict["layer1.0.conv1.weight"]),
+        "base_channels": base,
         "out_indices": (3,),
     }
 
@@ -137,6 +152,9 @@ def config_in_text(text: str) -> dict[str, Any] | None:
 
     Returns:
         The first dict inside ``model`` whose type is one of ``VIT_TYPES``, or None.
+
+    Raises:
+        ValueError: If the text is too long to be a config.
     """
     return _find_vit(literal_config(text).get("model"))
 
@@ -144,10 +162,28 @@ def config_in_text(text: str) -> dict[str, Any] | None:
 def config_in_meta(meta: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns the backbone config in ``meta`` of a checkpoint or an extracted file, or None."""
     if "backbone" in meta:
-        return json.loads(meta["backbone"])
+        return json_dict(meta["backbone"])
     if isinstance(meta.get("cfg"), str):
         return config_in_text(meta["cfg"])
     return None
+
+
+def json_dict(text: Any) -> dict[str, Any]:
+    """Returns the dict that a file has as JSON.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"The backbone's config in the file is {repr(text)[:80]}: expected a JSON object. The "
+            "file is damaged; convert or extract it again."
+        )
+    return found
 
 
 def _find_vit(value: Any) -> dict[str, Any] | None:
@@ -162,11 +198,24 @@ def _find_vit(value: Any) -> dict[str, Any] | None:
     return None
 
 
+def _stored_options(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options in a file's config; a config can name any class or function to call."""
+    options = {name: stored[name] for name in VIT_OPTIONS if name in stored}
+    for name, value in options.items():
+        if not VIT_OPTIONS[name](value):
+            raise ValueError(
+                f"The backbone's config in the file has {name}={repr(value)[:80]}, which no ViT of "
+                "this project has. The file is damaged or malicious; do not use it."
+            )
+    return options
+
+
 def _stored_heads(stored: Mapping[str, Any]) -> int | None:
     arch = stored.get("arch")
     if isinstance(arch, str):
         arch = VisionTransformer.arch_zoo.get(arch.lower())
-    return arch.get("num_heads") if isinstance(arch, Mapping) else None
+    heads = arch.get("num_heads") if isinstance(arch, Mapping) else None
+    return heads if isinstance(heads, int) else None
 
 
 def _num_heads(width: int, stored: int | None, given: int | None) -> tuple[int, str]:
@@ -194,7 +243,9 @@ def _num_heads(width: int, stored: int | None, given: int | None) -> tuple[int, 
 
 def _img_size(num_patches: int, patch_size: int, stored: Any) -> int | list[int]:
     if stored is not None:
-        sides = [stored, stored] if isinstance(stored, int) else list(stored)
+        sides = list(stored) if isinstance(stored, list | tuple) else [stored, stored]
+        if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+            raise ValueError(f"The config in the file has img_size={repr(stored)[:80]}.")
         if math.prod(side // patch_size for side in sides) == num_patches:
             return sides[0] if sides[0] == sides[1] else sides
     side = math.isqrt(num_patches)
@@ -206,12 +257,28 @@ def _img_size(num_patches: int, patch_size: int, stored: Any) -> int | list[int]
     return side * patch_size
 
 
+def _require_size(state_dict: Mapping[str, Tensor], needed: int) -> None:
+    """Checks that the shapes of a few tensors do not ask for a network far beyond the file."""
+    found = sum(tensor.numel() for tensor in state_dict.values())
+    if needed > MAX_GROWTH * found:
+        raise ValueError(
+            f"The shapes of the tensors are those of a network with {needed} numbers, but the file "
+            f"has {found}. Use the checkpoint of the whole network."
+        )
+
+
 def _count(state_dict: Mapping[str, Tensor], prefix: str) -> int:
     """Returns the number of modules in the list at ``prefix``."""
     found = {
         name.removeprefix(prefix).split(".")[0] for name in state_dict if name.startswith(prefix)
     }
-    return 1 + max((int(index) for index in found if index.isdigit()), default=-1)
+    number = len(found)
+    if found != {str(index) for index in range(number)}:
+        raise ValueError(
+            f"The modules {prefix}* of the file are not numbered from 0 on: {sorted(found)[:8]}. "
+            "Use the checkpoint of the whole network."
+        )
+    return number
 
 
 def _first_names(tensors: Mapping[str, Any]) -> str:

@@ -105,3 +105,65 @@ def test_the_text_of_a_config_is_not_executed(tmp_path):
 def test_a_text_without_a_vit_gives_none(text):
     assert config_in_text(text) is None
     assert config_in_meta({"cfg": text}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("norm_cfg", {"type": "os._exit"}),
+        ("norm_cfg", {"type": "LN", "eps": {"type": "os._exit"}}),
+        ("interpolate_mode", "os.system"),
+        ("qkv_bias", "yes"),
+        ("layer_scale_init_value", [1]),
+        ("img_size", "32"),
+        ("img_size", [32]),
+    ],
+)
+def test_a_config_in_a_file_names_nothing_to_call(name, value):
+    stored = {"type": "mmdino.VisionTransformer", name: value}
+    with pytest.raises(ValueError, match=f"config in the file has {name}="):
+        vit_config(tiny_weights.vit().state_dict(), stored, num_heads=2)
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, '{"a":' * 10**5, "1", "{", None, 3])
+def test_json_that_is_no_config_is_refused(text):
+    with pytest.raises(ValueError, match="expected a JSON object"):
+        config_in_meta({"backbone": text})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["model = " + "(" * 10**5, "model = " + "-" * 10**5 + "1", "model = a" + ".b" * 10**4, "\0"],
+)
+def test_text_that_is_no_config_is_passed_over(text):
+    assert config_in_text(text) is None
+
+
+def test_text_that_is_too_long_is_refused():
+    with pytest.raises(ValueError, match="has 2000000 characters, allowed are 1048576"):
+        config_in_text("#" * 2_000_000)
+
+
+def test_shapes_do_not_ask_for_a_network_beyond_the_file():
+    state = tiny_weights.vit().state_dict()
+    state["patch_embed.projection.weight"] = torch.zeros(64_000, 1, 1, 1)
+    with pytest.raises(ValueError, match=r"a network with .* numbers, but the file has"):
+        vit_config(state, num_heads=1)
+    names = {"conv1.weight": torch.zeros(4, 3, 7, 7), "layer1.0.conv1.weight": torch.zeros(9000, 1)}
+    blocks = {f"layer{stage}.{i}.x": torch.zeros(1) for stage in range(1, 5) for i in range(2)}
+    with pytest.raises(ValueError, match=r"a network with .* numbers, but the file has"):
+        resnet_config(names | blocks)
+
+
+def test_layers_are_numbered_from_0_on():
+    state = tiny_weights.vit().state_dict()
+    state["layers.999999999.ln1.weight"] = torch.zeros(12)
+    with pytest.raises(ValueError, match=r"layers\.\* of the file are not numbered from 0 on"):
+        vit_config(state, num_heads=2)
+
+
+def test_tensors_of_another_number_of_axes_are_refused():
+    state = tiny_weights.vit().state_dict()
+    state["pos_embed"] = torch.zeros(12)
+    with pytest.raises(ValueError, match=r"its tensors have the shapes .*'pos_embed': \(12,\)"):
+        vit_config(state, num_heads=2)

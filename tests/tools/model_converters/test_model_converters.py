@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import runpy
 import subprocess
@@ -61,6 +62,21 @@ def vit_file(tmp_path):
         return str(tmp_path / "vit.pth")
 
     return write
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("tool", ["convert", "extract", "export_onnx", "full"])
+def test_weights_that_are_not_finite_are_refused(tmp_path, request, model, tool, value):
+    spoilt = copy.deepcopy(model)
+    for network in (spoilt.backbone, spoilt.teacher["backbone"]):
+        network.ln1.bias.data[0] = float(value)
+    source = str(tiny_weights.save_training_checkpoint(tmp_path / "a.pth", spoilt))
+    target = str(tmp_path / ("out.onnx" if tool == "export_onnx" else "out.pth"))
+    options = {"convert": ["--to", "authors"], "full": ["--to", "authors", "--full"]}
+    main = request.getfixturevalue("convert" if tool == "full" else tool)
+    with pytest.raises(ValueError, match=r"a\.pth are not finite: \d tensors, first '.*ln1\.bias'"):
+        main([source, target, *options.get(tool, [])])
+    assert not Path(target).exists()
 
 
 @pytest.mark.parametrize("network", ["teacher", "student"])
@@ -158,8 +174,9 @@ def test_unexpected_tensors(tmp_path, capsys, convert, vit_file):
     assert "gamma" not in read_checkpoint(target)
 
 
-def test_a_failed_check_writes_nothing(tmp_path, convert, vit_file):
-    source = vit_file(**{"ln1.bias": torch.full((12,), float("nan"))})
+def test_a_failed_check_writes_nothing(tmp_path, convert, vit_file, monkeypatch):
+    monkeypatch.setattr("converters.checks.TOLERANCE", -1.0)
+    source = vit_file()
     with pytest.raises(ValueError, match="The check failed, nothing was written"):
         convert(
             [source, str(tmp_path / "out.pth"), "--to", "authors", "--num-heads", "2", "--check"]

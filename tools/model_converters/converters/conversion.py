@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from converters.head_config import head_config
+from mmdino.weights.checks import require_weights, state_dict_of
 from mmdino.weights.files import read_checkpoint, write_bytes, write_pickle, write_tensors
 from mmdino.weights.layouts import authors_vit, huggingface_vit
 from mmdino.weights.layouts.authors_full import authors_checkpoint, dino_state_dict
@@ -188,7 +189,11 @@ def full_weights(path: str | Path, num_heads: int | None = None) -> FullWeights:
         ValueError: If it does not hold student and teacher.
     """
     checkpoint = read_checkpoint(path)
-    meta = checkpoint.get("meta") or {}
+    meta = checkpoint.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
+    for name in ("student", "teacher", "state_dict"):
+        if isinstance(checkpoint.get(name), Mapping):
+            checkpoint[name] = state_dict_of(checkpoint[name], str(path))
     state = dino_state_dict(checkpoint)
     source, epoch = checkpoint, checkpoint.get("epoch")
     if state is None:
@@ -198,6 +203,7 @@ def full_weights(path: str | Path, num_heads: int | None = None) -> FullWeights:
             f"{path} holds no student and teacher with heads: expected a checkpoint of a training "
             "run or the authors' full file. Leave out --full to convert only a backbone."
         )
+    require_weights(state, str(path))
     backbone = strip_prefix(state, "backbone.")
     if "layer1.0.conv1.weight" in backbone:
         config, heads_from = resnet_config(backbone), ""
