@@ -9,7 +9,7 @@ default_scope = "mmpretrain"
 #   --cfg-options default_hooks.checkpoint.interval=10 default_hooks.training_figure=None
 default_hooks = dict(
     logger=dict(type="LoggerHook", interval=50),
-    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=3),
+    checkpoint=dict(type="mmdino.CheckpointHook", interval=1, max_keep_ckpts=3),
     checkpoint_match=dict(type="mmdino.CheckpointMatchHook"),
     iteration_seed=dict(type="mmdino.IterationSeedHook"),
     finite_loss=dict(type="mmdino.FiniteLossHook"),

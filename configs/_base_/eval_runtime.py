@@ -6,7 +6,7 @@ default_scope = "mmpretrain"
 
 default_hooks = dict(
     logger=dict(type="LoggerHook", interval=50),
-    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=1),
+    checkpoint=dict(type="mmdino.CheckpointHook", interval=1, max_keep_ckpts=1),
     checkpoint_match=dict(type="mmdino.CheckpointMatchHook"),
     iteration_seed=dict(type="mmdino.IterationSeedHook"),
     finite_loss=dict(type="mmdino.FiniteLossHook"),

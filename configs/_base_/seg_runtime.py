@@ -8,7 +8,7 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=16000, max_keep_ckpts=3),
+    checkpoint=dict(type="mmdino.CheckpointHook", by_epoch=False, interval=16000, max_keep_ckpts=3),
     checkpoint_match=dict(type="mmdino.CheckpointMatchHook"),
     finite_loss=dict(type="mmdino.FiniteLossHook"),
     class_count=dict(type="mmdino.ClassCountHook"),

@@ -58,3 +58,10 @@ def took_step(optim_wrapper: OptimWrapper) -> bool:
         "skips a step, after which teacher and centre must not move. Use "
         "optim_wrapper = dict(type='mmdino.StepOptimWrapper', precision='float16', ...)."
     )
+
+
+def is_within_step(optim_wrapper: OptimWrapper) -> bool:
+    """Returns whether the micro-batch that just ended left gradients that wait for their step."""
+    if hasattr(optim_wrapper, "is_within_step"):
+        return optim_wrapper.is_within_step()
+    return isinstance(optim_wrapper, OptimWrapper) and not optim_wrapper.should_update()

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PARTIAL = ".{}.partial"
+"""Name of the folder that a file is written in before it gets its own name."""
 NOT_SUPPORTED = (errno.EINVAL, errno.ENOTSUP)
 """Errors of file systems that cannot flush a folder, such as some network drives."""
 
@@ -29,13 +31,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         given one. The folder's name is fixed, so that the next write removes what a killed one
         left.
     """
-    path = Path(path)
-    folder = path.parent / f".{path.name}.partial"
+    path, partial = Path(path), partial_path(path)
+    folder = partial.parent
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     try:
-        partial = folder / path.name
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
@@ -43,6 +44,18 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         _flush_folder(path.parent)
     finally:
         shutil.rmtree(folder)
+
+
+def partial_path(path: str | Path) -> Path:
+    """Returns the temporary path that :func:`atomic_write` yields."""
+    path = Path(path)
+    return path.parent / PARTIAL.format(path.name) / path.name
+
+
+def remove_partial_writes(folder: str | Path) -> None:
+    """Removes from a folder what killed writes of :func:`atomic_write` left."""
+    for partial in Path(folder).glob(PARTIAL.format("*")):
+        shutil.rmtree(partial)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -20,6 +20,11 @@ def non_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     return [name for name, tensor in tensors.items() if not _is_finite(tensor)]
 
 
+def describe_non_finite(names: list[str]) -> str:
+    """Says which tensors :func:`non_finite` found."""
+    return f"{len(names)} tensor(s) with NaN or infinite values, the first is {names[0]}"
+
+
 def require_weights(tensors: Mapping[str, Tensor], source: str) -> None:
     """Checks that tensors can be the weights of a network.
 
@@ -44,8 +49,8 @@ def require_weights(tensors: Mapping[str, Tensor], source: str) -> None:
     names = non_finite(tensors)
     if names:
         raise ValueError(
-            f"The weights of {source} are not finite: {len(names)} tensors, first {names[0]!r}. "
-            "The training that wrote them diverged; take an earlier checkpoint."
+            f"The weights of {source} are not finite: {describe_non_finite(names)}. The training "
+            "that wrote them diverged; take an earlier checkpoint."
         )
 
 

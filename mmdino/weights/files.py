@@ -96,24 +96,21 @@ def verify_checkpoint(path: str | Path) -> None:
         _read(path)
 
 
-def read_meta(path: str | Path) -> dict[str, Any]:
-    """Returns the ``meta`` of a local checkpoint, without reading or verifying its tensors.
+def map_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Returns the content of a local checkpoint, without reading or verifying its tensors.
 
-    Returns:
-        The dict, empty if the file has none.
+    The tensors of a file of torch are mapped into memory, so that the rest of it, such as
+    ``meta``, is read at once whatever its size.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is truncated, or anything but its tensors is corrupted.
     """
     path = Path(path)
-    if _start(path).startswith(ZIP):
-        _verify_archive(path, tensors=False)
-        content = _load_pickle(path, mmap=True)
-    else:
-        content = _read(path)
-    meta = content.get("meta")
-    return meta if isinstance(meta, dict) else {}
+    if not _start(path).startswith(ZIP):
+        return _read(path)
+    _verify_archive(path, tensors=False)
+    return _load_pickle(path, mmap=True)
 
 
 def write_tensors(

@@ -24,7 +24,7 @@ time.sleep(600)
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that has the lock, with a child as a data loader has; what is killed is the first."""
+    """A process that has the lock, and a child such as a data loader's worker."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],
         env=tiny_run.script_env(),

@@ -1,6 +1,7 @@
 """Hooks."""
 
 from mmdino.engine.hooks.center_update_hook import CenterUpdateHook
+from mmdino.engine.hooks.checkpoint_hook import CheckpointHook
 from mmdino.engine.hooks.checkpoint_match_hook import CheckpointMatchHook
 from mmdino.engine.hooks.class_count_hook import ClassCountHook
 from mmdino.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
@@ -16,6 +17,7 @@ from mmdino.engine.hooks.unreadable_images_hook import UnreadableImagesHook
 
 __all__ = [
     "CenterUpdateHook",
+    "CheckpointHook",
     "CheckpointMatchHook",
     "ClassCountHook",
     "CollapseMonitorHook",

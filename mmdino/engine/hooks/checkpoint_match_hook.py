@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmdino.engine.model_access import bare_model
+from mmdino.engine.network_config import network_differences
 from mmdino.engine.sharding import state_shapes
 from mmdino.models import FrozenBackbone
 from mmdino.registry import HOOKS
+from mmdino.utils.config_text import literal_config
+from mmdino.weights.checks import describe_non_finite, non_finite
 from mmdino.weights.layouts.authors_full import dino_state_dict
 from mmdino.weights.matching import allow_pos_embed_resize, compare
 
@@ -21,37 +27,120 @@ class CheckpointMatchHook(Hook):
     """Raises an error for a checkpoint that does not match, and converts the authors' full ones.
 
     mmengine logs mismatches and continues with random weights; here they are an error, except that
-    position embeddings may differ in length, since the ViT resizes them. The tensors of an authors'
-    file with student, teacher, heads and centre are renamed, so that ``load_from`` accepts it.
+    position embeddings may differ in length, since the ViT resizes them. So are weights that are
+    not finite, and a network that differs in what its tensors do not show, such as the number of
+    heads, as far as the checkpoint has its config. To resume, a checkpoint must have the state of
+    the same optimiser. The tensors of an authors' file with student, teacher, heads and centre are
+    renamed, so that ``load_from`` accepts it.
 
     Raises:
-        ValueError: From loading, if tensors are missing, unexpected or of another shape, or if a
-            run resumes from an authors' file.
+        ValueError: From loading, if the checkpoint does not match, or if a run resumes from a file
+            that is no checkpoint of a run.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.CheckpointMatchHook")]
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compares names and shapes before the weights are loaded."""
+        """Checks the checkpoint before the weights are loaded."""
         _convert_authors_file(runner, checkpoint)
         loaded = checkpoint.get("state_dict", checkpoint)
-        expected = {
-            name: torch.empty(shape, device="meta")
-            for name, shape in state_shapes(runner.model).items()
-        }
-        match = compare(loaded, allow_pos_embed_resize(expected, loaded))
-        unexpected = [name for name in match.unexpected if name.startswith(NETWORKS)]
-        match = match._replace(unexpected=unexpected)
-        if not match.complete or unexpected:
-            model = bare_model(runner)
-            frozen = isinstance(getattr(model, "backbone", None), FrozenBackbone)
-            key = f"model.backbone{'.backbone' if frozen else ''}.init_cfg"
-            raise ValueError(
-                f"The checkpoint does not match the model: {match}. Use the config that the "
-                f"checkpoint was trained with. To load only a backbone, set {key}="
-                "dict(type='Pretrained', checkpoint=...) instead of load_from."
-            )
+        _check_tensors(runner, loaded)
+        config = _stored_config(checkpoint)
+        _check_network(runner, config)
+        if runner._resume:
+            _check_run(runner, checkpoint, config)
+
+
+def _check_tensors(runner: Runner, loaded: Mapping[str, Any]) -> None:
+    if not isinstance(loaded, Mapping) or not loaded:
+        raise ValueError("The checkpoint has no weights: its state_dict is empty.")
+    expected = {
+        name: torch.empty(shape, device="meta")
+        for name, shape in state_shapes(runner.model).items()
+    }
+    match = compare(loaded, allow_pos_embed_resize(expected, loaded))
+    unexpected = [name for name in match.unexpected if name.startswith(NETWORKS)]
+    match = match._replace(unexpected=unexpected)
+    if not match.complete or unexpected:
+        model = bare_model(runner)
+        frozen = isinstance(getattr(model, "backbone", None), FrozenBackbone)
+        key = f"model.backbone{'.backbone' if frozen else ''}.init_cfg"
+        raise ValueError(
+            f"The checkpoint does not match the model: {match}. Use the config that the "
+            f"checkpoint was trained with. To load only a backbone, set {key}="
+            "dict(type='Pretrained', checkpoint=...) instead of load_from."
+        )
+    broken = non_finite(loaded)
+    if broken:
+        raise ValueError(
+            f"The checkpoint's weights are not finite: {describe_non_finite(broken)}. Use an "
+            "earlier one."
+        )
+
+
+def _check_network(runner: Runner, config: Mapping[str, Any]) -> None:
+    now = runner.cfg.get("model")
+    then = config.get("model")
+    if not isinstance(now, Mapping) or not isinstance(then, Mapping):
+        return
+    differences = network_differences(then, now)
+    if differences:
+        raise ValueError(
+            "The checkpoint was trained with another network, although its tensors fit: "
+            f"{'; '.join(differences)}. Use the config that the checkpoint was trained with. To "
+            "change the network deliberately, extract the weights first "
+            "(tools/model_converters/extract.py) and load them with init_cfg."
+        )
+
+
+def _check_run(runner: Runner, checkpoint: dict, config: Mapping[str, Any]) -> None:
+    """Checks that a checkpoint has what a run resumes from."""
+    meta = checkpoint.get("meta")
+    missing = [
+        *(f"meta.{name}" for name in ("epoch", "iter") if name not in (meta or {})),
+        *(name for name in ("message_hub", "optimizer") if name not in checkpoint),
+    ]
+    if missing:
+        raise ValueError(
+            f"The file is not a checkpoint that a run can resume from: it has no "
+            f"{', '.join(missing)}. To start a new run from its weights, set load_from=FILE "
+            "without --resume."
+        )
+    then = _optimizer_type(config.get("optim_wrapper"))
+    now = _optimizer_type(runner.cfg.get("optim_wrapper"))
+    differ = None not in (then, now) and then != now
+    if differ or _options_differ(checkpoint["optimizer"], runner.optim_wrapper):
+        raise ValueError(
+            f"The checkpoint has the state of {then or 'another optimiser'}, but the config has "
+            f"{now or 'another one'}. Resume with the same optimiser, or start a new run from the "
+            "weights: load_from=FILE without --resume."
+        )
+
+
+def _options_differ(saved: Any, optim_wrapper: Any) -> bool:
+    """Returns whether saved parameter groups are of another optimiser, by the options they have.
+
+    Each must have some that the other lacks, since releases of torch add options.
+    """
+    groups = saved.get("param_groups") if isinstance(saved, Mapping) else None
+    if not groups or not hasattr(optim_wrapper, "optimizer"):
+        return False
+    optimizer = optim_wrapper.optimizer
+    own = {*optimizer.defaults, *optimizer.param_groups[0]}
+    return bool(groups[0].keys() - own) and bool(optimizer.defaults.keys() - groups[0].keys())
+
+
+def _stored_config(checkpoint: dict) -> dict[str, Any]:
+    meta = checkpoint.get("meta")
+    text = meta.get("cfg") if isinstance(meta, Mapping) else None
+    return literal_config(text) if isinstance(text, str) else {}
+
+
+def _optimizer_type(optim_wrapper: Any) -> str | None:
+    optimizer = optim_wrapper.get("optimizer") if isinstance(optim_wrapper, Mapping) else None
+    kind = optimizer.get("type") if isinstance(optimizer, Mapping) else None
+    return kind if isinstance(kind, str) else None
 
 
 def _convert_authors_file(runner: Runner, checkpoint: dict) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmdino.engine.checkpoints import newest_checkpoint
 from mmdino.registry import HOOKS
 
 MAX_NAMED_FILES = 16
@@ -19,7 +20,8 @@ class FiniteLossHook(Hook):
 
     Raises:
         ValueError: From the run, with the iteration, the learning rate, the gradient norm, the
-            files of the batch and the last checkpoint.
+            files of the batch and the last good checkpoint: one whose weights are finite and gave
+            a finite loss.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.FiniteLossHook")]
@@ -42,14 +44,24 @@ class FiniteLossHook(Hook):
         hub = runner.message_hub
         norms = hub.log_scalars.get("train/grad_norm")
         norm = f"{norms.current():.4g}" if norms else "not measured (no clip_grad)"
-        checkpoint = hub.runtime_info.get("last_ckpt", "none has been written")
         raise ValueError(
             f"The loss is {loss} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}), with "
             f"learning rate {runner.optim_wrapper.get_lr()['lr'][0]:.4g} and gradient norm {norm}. "
-            f"Last good checkpoint: {checkpoint}. Look at the images of the batch, then resume "
-            "with a lower learning rate, a smaller clip_grad.max_norm, or bfloat16 in place of "
-            f"float16. Files of the batch: {_name_files(batch_files(data_batch))}"
+            f"{_last_good(runner)} Look at the images of the batch, then resume with a lower "
+            "learning rate, a smaller clip_grad.max_norm, or bfloat16 in place of float16. Files "
+            f"of the batch: {_name_files(batch_files(data_batch))}"
         )
+
+
+def _last_good(runner: Runner) -> str:
+    """Names the newest checkpoint whose weights are finite and gave a finite loss."""
+    if "last_ckpt" not in runner.message_hub.runtime_info:
+        return "No checkpoint has been written."
+    # The loss that is not finite came from weights of this many iterations.
+    search = newest_checkpoint(runner.work_dir, before=runner.iter)
+    if search.found is not None:
+        return f"Last good checkpoint: {search}."
+    return "No good checkpoint: the only one holds the weights that gave this loss."
 
 
 def batch_files(data_batch: dict) -> list[str]:

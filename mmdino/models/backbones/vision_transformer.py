@@ -25,6 +25,7 @@ from mmdino.models.layers import (
 from mmdino.registry import MODELS
 from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
+NORM_CFG = {"type": "LN", "eps": 1e-6}
 ARCHS: dict[str, dict[str, int]] = MMPretrainVisionTransformer.arch_zoo
 OUT_TYPES = ("cls_token", "featmap", "raw", "features")
 
@@ -85,6 +86,8 @@ class VisionTransformer(BaseModule):
         ...     drop_path_rate=0.1)
     """
 
+    arch_zoo = ARCHS
+
     def __init__(
         self,
         arch: str | dict = "deit-small",
@@ -100,7 +103,7 @@ class VisionTransformer(BaseModule):
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 0.0,
-        norm_cfg: dict | None = None,
+        norm_cfg: dict = NORM_CFG,
         num_registers: int = 0,
         mask_token: bool = False,
         learned_positions: bool = True,
@@ -112,7 +115,6 @@ class VisionTransformer(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        norm_cfg = norm_cfg or {"type": "LN", "eps": 1e-6}
         self.arch_settings = _settings(arch)
         self.embed_dims = self.arch_settings["embed_dims"]
         self.num_layers = self.arch_settings["num_layers"]

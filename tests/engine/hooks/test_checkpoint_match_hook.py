@@ -9,7 +9,7 @@ import pytest
 import tiny_run
 import torch
 from mmengine.hooks import Hook
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 
 from mmdino.weights.layouts.authors_full import authors_checkpoint
 
@@ -95,3 +95,100 @@ def test_no_run_is_resumed_from_a_file_of_the_authors(tmp_path, authors_file):
         ValueError, match=r"cannot be resumed from an authors' file.*load_from=FILE"
     ):
         runner.train()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The checkpoint of a run of two epochs."""
+    work_dir = tmp_path_factory.mktemp("written")
+    hook = {"type": "mmdino.CheckpointHook", "interval": 1}
+    init_default_scope("mmpretrain")
+    tiny_run.build(
+        work_dir,
+        epochs=2,
+        default_hooks={"checkpoint": hook},
+        cfg={"model": tiny_run.vit_model(), "optim_wrapper": {"optimizer": {"type": "AdamW"}}},
+    ).train()
+    return torch.load(work_dir / "epoch_1.pth", weights_only=False)
+
+
+def three_heads():
+    model = tiny_run.vit_model()
+    model["backbone"]["arch"] = {**tiny_run.ARCH, "num_heads": 3}
+    return model
+
+
+def with_nan(checkpoint):
+    checkpoint["state_dict"]["head.mlp.2.bias"].fill_(float("nan"))
+
+
+def without(*names):
+    def change(checkpoint):
+        for name in names:
+            checkpoint.pop(name)
+
+    return change
+
+
+SGD = {"wrapper": {"optimizer": {"type": "SGD", "lr": 0.1}}}
+
+
+@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (
+            None,
+            {"model": three_heads(), "cfg": {"model": three_heads()}},
+            r"another network, .*model\.backbone\.arch\.num_heads is 3, 2 in the checkpoint",
+        ),
+        (with_nan, {}, r"not finite: 1 tensor\(s\) .*head\.mlp\.2\.bias\. Use an earlier one"),
+        (lambda checkpoint: checkpoint["state_dict"].clear(), {}, "its state_dict is empty"),
+    ],
+)
+def test_weights_that_fit_only_by_their_shapes_are_refused(
+    tmp_path, written, change, options, message, resume
+):
+    load_changed(tmp_path, written, change, message, resume=resume, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (
+            without("meta"),
+            {},
+            r"it has no meta\.epoch, meta\.iter\. To start a new run .*load_from",
+        ),
+        (without("optimizer"), {}, "it has no optimizer"),
+        (without("message_hub"), {}, "it has no message_hub"),
+        (None, {**SGD, "cfg": {"optim_wrapper": SGD["wrapper"]}}, "AdamW, but the config has SGD"),
+        (lambda checkpoint: checkpoint["meta"].pop("cfg"), SGD, "the state of another optimiser"),
+    ],
+)
+def test_a_run_resumes_only_from_a_checkpoint_of_a_run_like_it(
+    tmp_path, written, change, options, message
+):
+    load_changed(tmp_path, written, change, message, resume=True, **options)
+
+
+def load_changed(tmp_path, checkpoint, change, message, **options):
+    checkpoint = copy.deepcopy(checkpoint)
+    if change is not None:
+        change(checkpoint)
+    torch.save(checkpoint, tmp_path / "changed.pth")
+    hooks = [*tiny_run.hooks(), {"type": "mmdino.CheckpointMatchHook"}]
+    runner = tiny_run.build(
+        tmp_path / "run", custom_hooks=hooks, load_from=str(tmp_path / "changed.pth"), **options
+    )
+    with pytest.raises(ValueError, match=message):
+        runner.train()
+
+
+def test_weights_alone_start_a_run_of_another_optimiser(tmp_path, written):
+    torch.save({"state_dict": written["state_dict"]}, tmp_path / "weights.pth")
+    hooks = [*tiny_run.hooks(), {"type": "mmdino.CheckpointMatchHook"}]
+    runner = tiny_run.build(
+        tmp_path / "run", custom_hooks=hooks, load_from=str(tmp_path / "weights.pth"), **SGD
+    )
+    runner.train()

@@ -33,20 +33,42 @@ def test_message_has_what_one_needs_to_look_further(tmp_path):
 
 def test_teacher_centre_and_last_checkpoint_stay(tmp_path):
     checkpoint = {"type": "CheckpointHook", "by_epoch": False, "interval": 1}
-    runner, recorder, message = train_into_the_poison(
-        tmp_path, default_hooks={"checkpoint": checkpoint}
-    )
+    runner, recorder, _ = train_into_the_poison(tmp_path, default_hooks={"checkpoint": checkpoint})
     *_, last_good, bad = recorder.rows
     assert "loss" not in bad, "the run stopped in the middle of the iteration"
     teacher, _ = runner.model.teacher_pairs()
     assert torch.equal(tiny_run.flat(teacher), last_good["teacher"])
     assert torch.equal(runner.model.dino_loss.center, last_good["center"])
     path = tmp_path / f"iter_{runner.iter}.pth"
-    assert f"Last good checkpoint: {path}." in message
     assert path.is_file()
     assert not (tmp_path / f"iter_{runner.iter + 1}.pth").exists()
     state = torch.load(path, weights_only=False)["state_dict"]
     assert all(tensor.isfinite().all() for tensor in state.values())
+
+
+def test_good_is_a_checkpoint_whose_weights_gave_a_finite_loss(tmp_path):
+    checkpoint = {"type": "mmdino.CheckpointHook", "by_epoch": False}
+    runner, _, message = train_into_the_poison(
+        tmp_path, default_hooks={"checkpoint": {**checkpoint, "interval": 1}}
+    )
+    assert runner.iter > 1, "the poison comes after some checkpoints"
+    good = tmp_path / f"iter_{runner.iter - 1}.pth"
+    assert f"Last good checkpoint: {good} (iteration {runner.iter - 1})." in message
+
+
+def test_diverged_weights_are_no_good_checkpoint(tmp_path):
+    # The first step leaves weights that are finite and of no use.
+    runner = tiny_run.build(
+        tmp_path,
+        wrapper={"optimizer": {"type": "SGD", "lr": 1e30}, "clip_grad": None},
+        param_scheduler=[],
+        default_hooks={
+            "checkpoint": {"type": "mmdino.CheckpointHook", "by_epoch": False, "interval": 1}
+        },
+    )
+    with pytest.raises(ValueError, match="No good checkpoint: the only one holds the weights"):
+        runner.train()
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["iter_1.pth"]
 
 
 def test_message_says_what_is_not_known(tmp_path):
@@ -60,7 +82,7 @@ def test_message_says_what_is_not_known(tmp_path):
         runner.train()
     for part in (
         "gradient norm not measured (no clip_grad)",
-        "Last good checkpoint: none has been written",
+        "No checkpoint has been written.",
         "Files of the batch: unknown (img_path is not among the meta_keys of PackInputs).",
     ):
         assert part in str(caught.value)
