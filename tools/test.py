@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from mmengine.runner import Runner
 
 from mmdino.utils.command_line import existing_file, load_config, tool_parser
+from mmdino.utils.tool_errors import run_tool
 from mmdino.weights.files import restrict_loading
 
 
@@ -43,4 +44,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

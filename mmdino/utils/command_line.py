@@ -16,6 +16,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.utils import ProgressBar
 
+from mmdino.utils.tool_errors import ToolParser
+
 READ_FROM_CFG = (
     "activation_checkpointing",
     "compile",
@@ -38,7 +40,7 @@ MMENGINE_HOOKS = (
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
     """Returns a parser with the arguments common to all tools."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = ToolParser(description=description)
     parser.add_argument("config", help="path of the config")
     parser.add_argument("--work-dir", help="output folder; by default work_dirs/<config>")
     parser.add_argument(
