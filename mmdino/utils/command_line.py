@@ -16,6 +16,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.utils import ProgressBar
 
+from mmdino.utils.ranks import prepare_ranks
 from mmdino.utils.tool_errors import ToolParser
 
 READ_FROM_CFG = (
@@ -80,6 +81,7 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
         # torch synchronises batch norms on accelerators only, and refuses tensors of the CPU.
         cfg.pop("sync_bn", None)
+    prepare_ranks(cfg)
     return cfg
 
 

@@ -30,12 +30,13 @@ SIGNATURE_ERROR = re.compile(r"\(\) (got an unexpected|got multiple|missing|take
 LOST_CONNECTION = "no connection to another process of this run, which has ended"
 SMALLER = "out of memory: take smaller batches or images, or a smaller network"
 TORCH_ERRORS = {
+    "EADDRINUSE": "another program uses the port: choose another (PORT=29501 tools/dist_train.sh)",
     "gloo/transport": LOST_CONNECTION,
     "DataLoader worker (pid": "a process that loads images was ended by the system, which happens "
     "where memory is short: take fewer workers (train_dataloader.num_workers, --workers)",
     "can't allocate memory": SMALLER,
 }
-"""Words of torch's RuntimeErrors for which it has no class, and what they mean."""
+"""What torch's RuntimeErrors mean, by words in them; it has no classes for these."""
 PRECEDENCE = 10.0
 """Seconds that a rank waits for its launcher to end it because another one has failed first."""
 
@@ -153,11 +154,11 @@ def _system_trouble(error: Exception) -> str | None:
     """Returns what has failed around the process, if that is the error."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return SMALLER
-    if isinstance(error, torch.distributed.DistError):
-        return LOST_CONNECTION
     if isinstance(error, RuntimeError):
-        return next((told for words, told in TORCH_ERRORS.items() if words in str(error)), None)
-    return None
+        for words, trouble in TORCH_ERRORS.items():
+            if words in str(error):
+                return trouble
+    return LOST_CONNECTION if isinstance(error, torch.distributed.DistError) else None
 
 
 def _text(error: Exception) -> str:
