@@ -65,17 +65,20 @@ def prepare_ranks(cfg: Config) -> None:
     if cfg.launcher == "none":
         _refuse_unconnected()
         return
-    variables = _read_variables(cfg.launcher)
     device = get_device()
-    if device == "cuda" and int(variables["LOCAL_RANK"]) >= torch.cuda.device_count():
+    if device == "cpu":
+        _use_cpus(cfg)
+    if is_distributed():
+        return
+    variables = _read_variables(cfg.launcher)
+    if device == "cpu":
+        _join(variables, cfg.get("env_cfg", {}).get("dist_cfg", {}).get("timeout"))
+    elif device == "cuda" and int(variables["LOCAL_RANK"]) >= torch.cuda.device_count():
         raise ValueError(
             f"This is process {int(variables['LOCAL_RANK']) + 1} of this machine, which has "
             f"{torch.cuda.device_count()} GPU(s). Start at most as many processes as there are "
             "GPUs."
         )
-    if device == "cpu":
-        _use_cpus(cfg)
-        _join(variables, cfg.get("env_cfg", {}).get("dist_cfg", {}).get("timeout"))
 
 
 def _refuse_unconnected() -> None:
@@ -144,8 +147,6 @@ def _join(variables: dict[str, str], timeout: float | None) -> None:
         variables: torch's variables.
         timeout: Seconds to wait for another rank; None for torch's 30 minutes.
     """
-    if is_distributed():
-        return
     if not (timeout is None or (isinstance(timeout, (int, float)) and timeout > 0)):
         raise ValueError(
             f"invalid env_cfg.dist_cfg.timeout={timeout!r}: expected a number of seconds above 0."
