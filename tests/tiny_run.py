@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -270,10 +271,15 @@ def log_text(runner):
 
 
 def script_env(**variables):
-    """Environment of a script that finds mmdino and this module, and computes on one thread."""
+    """Environment of a script that finds this Python, mmdino and this module; on one thread."""
     places = [Path(mmdino.__file__).parents[1], Path(__file__).parent]
-    path = os.pathsep.join(map(str, places))
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **variables}
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join(map(str, places)),
+        "OMP_NUM_THREADS": "1",
+        **variables,
+    }
 
 
 def train_double(runner):

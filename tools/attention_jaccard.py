@@ -30,6 +30,7 @@ from mmdino.evaluation.jaccard import (
     summarise,
 )
 from mmdino.utils.command_line import progress_bar
+from mmdino.utils.tool_errors import ToolParser, run_tool
 from mmdino.visualization.media import read_image
 from mmdino.weights.networks import load_backbone, untrained_like
 
@@ -38,9 +39,7 @@ DRAWN_IMAGES = 1000
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="a checkpoint of mmdino, or any file of ViT weights")
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--voc", metavar="DIR", help="data in the layout of PASCAL VOC 2012")
@@ -200,4 +199,4 @@ def table(summaries: Mapping[str, JaccardSummary], fraction: float) -> list[str]
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

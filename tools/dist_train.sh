@@ -1,15 +1,32 @@
 #!/usr/bin/env bash
-# Trains on the GPUs of one machine: tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
+# Trains with several processes, one for each GPU, or on CPUs where there is none:
+#   tools/dist_train.sh CONFIG PROCESSES [options of tools/train.py]
 # On several machines, start it on each with NNODES, MASTER_ADDR, PORT and its own NODE_RANK set.
 set -euo pipefail
+
+refuse() {
+    echo "error: $1" >&2
+    exit 2
+}
+
 if [ $# -lt 2 ]; then
-    echo "usage: $0 CONFIG GPUS [options of tools/train.py]" >&2
+    echo "usage: $0 CONFIG PROCESSES [options of tools/train.py]" >&2
     exit 2
 fi
-config=$1 gpus=$2
+config=$1 processes=$2
 shift 2
-exec python -m torch.distributed.run \
-    --nnodes "${NNODES:-1}" --node_rank "${NODE_RANK:-0}" \
-    --master_addr "${MASTER_ADDR:-127.0.0.1}" --master_port "${PORT:-29500}" \
-    --nproc_per_node "$gpus" \
-    "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"
+[[ $processes =~ ^[1-9][0-9]*$ ]] ||
+    refuse "invalid number of processes '$processes': expected 1 or more, one for each GPU."
+[ -f "$config" ] || refuse "The config '$config' does not exist. The shipped ones are in configs/."
+
+# Without a port, torchrun finds a free one for the processes of this machine.
+meeting=(--standalone --local_addr 127.0.0.1)
+if [ -n "${NNODES:-}${NODE_RANK:-}${MASTER_ADDR:-}${PORT:-}" ]; then
+    meeting=(
+        --nnodes "${NNODES:-1}" --node_rank "${NODE_RANK:-0}"
+        --master_addr "${MASTER_ADDR:-127.0.0.1}" --master_port "${PORT:-29500}"
+    )
+fi
+folder=$(dirname "$0")
+exec python "$folder/launch_ranks.py" "${meeting[@]}" --nproc_per_node "$processes" \
+    "$folder/train.py" "$config" --launcher pytorch "$@"

@@ -16,11 +16,12 @@ from mmdino.evaluation.bank_options import (
     command_line,
     network_from,
 )
+from mmdino.utils.tool_errors import ToolParser, run_tool
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     parser.add_argument("checkpoint", help="file of weights, of this project or another")
     parser.add_argument("images", help="folder with a folder of images per class")
     parser.add_argument("bank", help="folder to keep the features in")
@@ -45,4 +46,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

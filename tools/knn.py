@@ -15,11 +15,12 @@ from mmengine.device import get_device
 
 from mmdino.evaluation.bank_options import add_bank_pair, bank_pair_from, command_line, describe
 from mmdino.evaluation.knn import KS, TEMPERATURE, knn_accuracy
+from mmdino.utils.tool_errors import ToolParser, run_tool
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     add_bank_pair(parser)
     parser.add_argument("--k", type=int, nargs="+", default=KS, help="numbers of neighbours")
     parser.add_argument("--temperature", type=float, default=TEMPERATURE, help="of the votes")
@@ -51,4 +52,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -13,6 +13,7 @@ from torch import Tensor
 from mmdino.evaluation.knn import knn_accuracy
 from mmdino.evaluation.knn_metric import label_of
 from mmdino.utils.command_line import load_config, tool_parser
+from mmdino.utils.tool_errors import run_tool
 
 
 def pixels(dataloader: dict) -> tuple[Tensor, Tensor]:
@@ -51,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

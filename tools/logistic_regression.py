@@ -20,11 +20,12 @@ from mmdino.evaluation.logistic_regression import (
     STRENGTHS,
     few_label_accuracy,
 )
+from mmdino.utils.tool_errors import ToolParser, run_tool
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ToolParser(description=__doc__)
     add_bank_pair(parser)
     parser.add_argument(
         "--fraction", type=float, default=1.0, help="fraction of each class to train on"
@@ -78,4 +79,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -7,12 +7,18 @@ mIoU for a segmentor.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from mmengine.dist import master_only
 from mmengine.runner import Runner
 
 from mmdino.utils.command_line import existing_file, load_config, tool_parser
+<<<<<<< HEAD
 from mmdino.weights.runner_loading import restrict_loading
+=======
+from mmdino.utils.tool_errors import run_tool
+from mmdino.weights.files import restrict_loading
+>>>>>>> wt-tools
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,10 +43,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     runner = Runner.from_cfg(cfg)
     metrics = runner.test() if runs_test else runner.val()
-    print(f"{args.checkpoint}:")
+    report(args.checkpoint, metrics)
+
+
+@master_only
+def report(checkpoint: str, metrics: Mapping[str, float]) -> None:
+    """Prints the metrics of a checkpoint, on one rank."""
+    print(f"{checkpoint}:")
     for name, value in metrics.items():
         print(f"  {name}: {value:.2f} %" if "time" not in name else f"  {name}: {value:.3f} s")
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -13,6 +13,7 @@ from mmengine.device import get_device
 
 from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
 from mmdino.utils.command_line import existing_file, load_config, runner_class, tool_parser
+from mmdino.utils.tool_errors import run_tool
 from mmdino.weights.runner_loading import restrict_loading
 
 OURS, PLAIN, AMP = "mmdino.StepOptimWrapper", "OptimWrapper", "AmpOptimWrapper"
@@ -91,4 +92,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

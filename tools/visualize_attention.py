@@ -28,6 +28,7 @@ from mmdino.evaluation.attention import (
 )
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.command_line import progress_bar
+from mmdino.utils.tool_errors import ToolParser, run_tool
 from mmdino.visualization.attention_figure import (
     attention_frames,
     check_heads,
@@ -70,9 +71,7 @@ class Source(NamedTuple):
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="a checkpoint of mmdino, or any file of ViT weights")
     parser.add_argument("input", nargs="+", help="image, folder of images, or video")
     parser.add_argument("--out", type=Path, help="output folder")
@@ -310,4 +309,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

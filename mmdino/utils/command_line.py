@@ -16,6 +16,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 from mmengine.utils import ProgressBar
 
+from mmdino.utils.ranks import prepare_ranks
+from mmdino.utils.tool_errors import ToolParser
+
 READ_FROM_CFG = (
     "activation_checkpointing",
     "compile",
@@ -38,7 +41,7 @@ MMENGINE_HOOKS = (
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
     """Returns a parser with the arguments common to all tools."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = ToolParser(description=description)
     parser.add_argument("config", help="path of the config")
     parser.add_argument("--work-dir", help="output folder; by default work_dirs/<config>")
     parser.add_argument(
@@ -78,6 +81,7 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
         # torch synchronises batch norms on accelerators only, and refuses tensors of the CPU.
         cfg.pop("sync_bn", None)
+    prepare_ranks(cfg)
     return cfg
 
 

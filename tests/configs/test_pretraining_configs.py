@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import runpy
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -131,9 +130,9 @@ def test_trains(path, images, tmp_path):
 
 @pytest.mark.parametrize("path", SHARDED, ids=lambda path: path.stem)
 def test_trains_sharded_over_two_processes(path, images, tmp_path):
-    script = str(ROOT / "tests" / "scripts" / "train_two_ranks.py")
+    config, *options = arguments(path, images, tmp_path)
     subprocess.run(
-        [sys.executable, script, str(tmp_path), *arguments(path, images, tmp_path)],
+        [ROOT / "tools" / "dist_train.sh", config, "2", *options],
         env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
         stdout=subprocess.DEVNULL,
         timeout=120,

@@ -21,6 +21,7 @@ from common.report import draw_bars, print_table, timing_rows, write_json
 from common.timing import compare
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
 from mmdino.models import DINOHead, VisionTransformer
+from mmdino.utils.tool_errors import run_tool
 
 TARGET = 0.3
 LOOP, OURS, MEMORY = "loop over tensors", "ours", "memory bandwidth"
@@ -82,4 +83,4 @@ def add_(total: Tensor, other: Tensor) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

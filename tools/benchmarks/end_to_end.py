@@ -38,6 +38,7 @@ from common.view_chains import OURS, PILLOW
 from common.view_loader import draw_photographs, view_loader
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS, parse_view_groups
 from mmdino.models import DINO
+from mmdino.utils.tool_errors import run_tool
 from mmdino.visualization.media import list_images
 
 SPEED_TARGET, BUSY_TARGET = 3.0, 0.9
@@ -239,4 +240,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -26,6 +26,7 @@ from mmdino.evaluation.knn import (
     nearest_neighbours,
     unit_rows,
 )
+from mmdino.utils.tool_errors import run_tool
 
 TARGET = 1.2
 IMAGENET = (1_281_167, 50_000)
@@ -150,4 +151,4 @@ def imagenet_bytes(case: str, args: argparse.Namespace) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -21,6 +21,7 @@ from common.plain_step import PlainHead, per_pair_loss
 from common.report import draw_lines, print_table, timing_rows, write_json
 from common.timing import compare, peak_bytes
 from mmdino.models import DINOHead, DINOLoss
+from mmdino.utils.tool_errors import run_tool
 
 TARGET = 0.5
 PLAIN, UNFUSED, PRODUCTS = "a log-softmax a pair", "ours, chunk None", "matrix products alone"
@@ -147,4 +148,4 @@ def autocast(args: argparse.Namespace) -> torch.autocast:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

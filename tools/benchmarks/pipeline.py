@@ -30,6 +30,7 @@ from common.view_chains import (
 )
 from common.view_loader import draw_photographs, view_loader
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS
+from mmdino.utils.tool_errors import run_tool
 from mmdino.visualization.media import list_images
 
 TARGETS = {PILLOW: 6.0, ALBUMENTATIONS: 1.15}
@@ -155,4 +156,4 @@ def measure(args: argparse.Namespace, argv: Sequence[str] | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -31,6 +31,7 @@ from common.options import (
 from common.plain_step import PlainStep
 from common.report import draw_bars, draw_lines, print_table, timing_rows, write_json
 from common.timing import compare, peak_bytes
+from mmdino.utils.tool_errors import run_tool
 
 TARGETS = {"fp32": 0.96, "bf16": 0.75}
 GPU_TARGET = 0.7
@@ -211,4 +212,4 @@ def draw(args: argparse.Namespace, tables: dict[str, list[dict[str, Any]]]) -> N
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -27,6 +27,7 @@ from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.datasets.transforms import MultiCropTransform
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS, ViewGroup, parse_view_groups
 from mmdino.datasets.transforms.views.ops import draw_crop_box, resize_crop
+from mmdino.utils.tool_errors import ToolParser, run_tool
 from mmdino.visualization.media import list_images
 
 RESIZE_TARGET = 1.0
@@ -41,9 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         FileNotFoundError: If there are no photographs.
         ValueError: If a number is below 1.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = ToolParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--images", default="data/imagenet_sample", help="folder of photographs")
     parser.add_argument("--count", type=int, default=20, help="number of photographs")
     parser.add_argument("--views", type=int, default=2000, help="views per group, in total")
@@ -164,4 +163,4 @@ def pillow_maker(group: ViewGroup) -> Callable[[np.ndarray, int], np.ndarray]:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -25,14 +25,13 @@ from converters.conversion import (
     write_backbone,
     write_full,
 )
+from mmdino.utils.tool_errors import ToolParser, run_tool
 from mmdino.weights.networks import backbone_weights
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="file, Hugging Face folder, or http address to read")
     parser.add_argument(
         "target", help="file to write, .pth or .safetensors; for Hugging Face a folder"
@@ -113,4 +112,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

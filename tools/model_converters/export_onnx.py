@@ -11,14 +11,13 @@ from collections.abc import Sequence
 import torch
 
 from converters.onnx_export import export_onnx
+from mmdino.utils.tool_errors import ToolParser, run_tool
 from mmdino.weights.networks import backbone_weights, build_backbone
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="any source that convert.py reads")
     parser.add_argument("target", help="file to write, .onnx")
     parser.add_argument(
@@ -67,4 +66,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

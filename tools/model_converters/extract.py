@@ -13,14 +13,13 @@ from collections.abc import Sequence
 
 from converters.checks import check_backbone
 from converters.conversion import check_target, match_weights, require_match, write_backbone
+from mmdino.utils.tool_errors import ToolParser, run_tool
 from mmdino.weights.networks import backbone_weights
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="checkpoint of mmdino, or the authors' full file")
     parser.add_argument("target", help="file to write, .pth or .safetensors")
     parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
@@ -55,4 +54,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

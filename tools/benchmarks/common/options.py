@@ -7,6 +7,7 @@ import argparse
 import torch
 
 from common.dino_step import DTYPES
+from mmdino.utils.tool_errors import ToolParser
 
 SMOKE_MODEL = {
     "arch": {"embed_dims": 16, "num_layers": 2, "num_heads": 2, "feedforward_channels": 64},
@@ -29,7 +30,7 @@ def benchmark_parser(
         rounds: Default number of timed rounds.
         computes: Whether to add the options of torch: threads and device.
     """
-    parser = argparse.ArgumentParser(
+    parser = ToolParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=rounds, help="timed rounds")
