@@ -13,12 +13,8 @@ from mmengine.dist import master_only
 from mmengine.runner import Runner
 
 from mmdino.utils.command_line import existing_file, load_config, tool_parser
-<<<<<<< HEAD
-from mmdino.weights.runner_loading import restrict_loading
-=======
 from mmdino.utils.tool_errors import run_tool
-from mmdino.weights.files import restrict_loading
->>>>>>> wt-tools
+from mmdino.weights.runner_loading import restrict_loading
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

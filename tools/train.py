@@ -10,9 +10,13 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import print_log
 
+from mmdino.engine.checkpoints import checkpoint_to_resume
 from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
 from mmdino.utils.command_line import existing_file, load_config, runner_class, tool_parser
+from mmdino.utils.folder_lock import lock_folder
+from mmdino.utils.ranks import is_first_rank
 from mmdino.utils.tool_errors import run_tool
 from mmdino.weights.runner_loading import restrict_loading
 
@@ -84,11 +88,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = load_config(args)
     if args.amp:
         set_precision(cfg, args.amp)
+    if is_first_rank(cfg.launcher):
+        # Before the runner writes its config and log there.
+        lock_folder(cfg.work_dir)
     if args.resume:
         cfg.resume = True
-        if args.resume != "auto":
-            cfg.load_from = existing_file(args.resume, "checkpoint")
+        cfg.load_from = resumed_checkpoint(args.resume, cfg.work_dir)
     runner_class(cfg).from_cfg(cfg).train()
+
+
+def resumed_checkpoint(named: str, work_dir: str) -> str:
+    """Returns the checkpoint that ``--resume`` names, or the newest whole one for "auto".
+
+    Raises:
+        FileNotFoundError: If it does not exist, or there is none.
+    """
+    if named != "auto":
+        return existing_file(named, "checkpoint")
+    search = checkpoint_to_resume(work_dir)
+    print_log(f"Resuming from {search}.")
+    return str(search.found.path)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import is_distributed
+from mmengine.dist import is_distributed, is_main_process
 from torch.distributed import init_process_group
 
 
@@ -79,6 +79,13 @@ def prepare_ranks(cfg: Config) -> None:
             f"{torch.cuda.device_count()} GPU(s). Start at most as many processes as there are "
             "GPUs."
         )
+
+
+def is_first_rank(launcher: str) -> bool:
+    """Returns whether this process is the first of its run, also before the ranks are joined."""
+    if launcher == "none" or is_distributed():
+        return is_main_process()
+    return int(_read_variables(launcher)["RANK"]) == 0
 
 
 def _refuse_unconnected() -> None:

@@ -75,6 +75,8 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
                 "remote storage use mmengine's: dict(type='mmengine.CheckpointHook', ...)."
             )
         super().__init__(interval=interval, out_dir=out_dir, **kwargs)
+        # Set before training; a validation by itself writes nothing.
+        self.file_backend: BaseStorageBackend | None = None
         self._due = False
         self._outdated: list[str] = []
 
@@ -151,6 +153,8 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Lets mmengine choose and write the best checkpoint, and removes the previous one last."""
+        if not self.save_best or self.file_backend is None:
+            return
         backend = self.file_backend
         self.file_backend = LaterRemoval(backend, partial(self._note_outdated, runner))
         try:

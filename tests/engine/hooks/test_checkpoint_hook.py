@@ -87,6 +87,11 @@ def test_the_previous_best_checkpoint_goes_last(tmp_path, monkeypatch):
     assert names(tmp_path) == ["best_a_b_epoch_3.pth", *(f"epoch_{n}.pth" for n in (1, 2, 3))]
 
 
+def test_a_validation_by_itself_writes_nothing(tmp_path):
+    build(tmp_path, validation=True, hook={"save_best": "knn/top1", "rule": "greater"}).val()
+    assert names(tmp_path) == []
+
+
 def test_a_copied_work_dir_leaves_the_original_alone(tmp_path, monkeypatch):
     scores = iter([1.0, 2.0])
     monkeypatch.setattr("mmengine.evaluator.Evaluator.evaluate", lambda *_: {"a": next(scores)})
