@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.logging import print_log
 
-from mmdino.engine.checkpoints import checkpoint_to_resume
+from mmdino.engine.checkpoints import Search, checkpoint_to_resume
 from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
 from mmdino.utils.command_line import existing_file, load_config, runner_class, tool_parser
 from mmdino.utils.folder_lock import lock_folder
@@ -91,23 +90,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     if is_first_rank(cfg.launcher):
         # Before the runner writes its config and log there.
         lock_folder(cfg.work_dir)
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = resumed_checkpoint(args.resume, cfg.work_dir)
-    runner_class(cfg).from_cfg(cfg).train()
+    resumed = resume(cfg, args.resume) if args.resume else None
+    runner = runner_class(cfg).from_cfg(cfg)
+    if resumed is not None:
+        runner.logger.info(f"Resuming from {resumed}.")
+    runner.train()
 
 
-def resumed_checkpoint(named: str, work_dir: str) -> str:
-    """Returns the checkpoint that ``--resume`` names, or the newest whole one for "auto".
+def resume(cfg: Config, named: str) -> str | Search:
+    """Makes a config resume from a checkpoint.
+
+    Args:
+        cfg: The config.
+        named: The checkpoint, or "auto" for the newest whole one in the work dir.
+
+    Returns:
+        The checkpoint, with what was passed over for it.
 
     Raises:
         FileNotFoundError: If it does not exist, or there is none.
     """
+    cfg.resume = True
     if named != "auto":
-        return existing_file(named, "checkpoint")
-    search = checkpoint_to_resume(work_dir)
-    print_log(f"Resuming from {search}.")
-    return str(search.found.path)
+        cfg.load_from = existing_file(named, "checkpoint")
+        return named
+    search = checkpoint_to_resume(cfg.work_dir)
+    cfg.load_from = str(search.found.path)
+    return search
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +70,42 @@ def test_resume_goes_on_from_the_last_checkpoint(trained, small):
     )
     assert "resumed epoch: 2, iter: 8" in output
     assert (work_dir / "epoch_3.pth").is_file()
+
+
+def test_a_moved_run_with_a_damaged_checkpoint_goes_on_from_the_one_before(
+    tmp_path, trained, small, capsys
+):
+    work_dir, _ = trained
+    moved = tmp_path / "moved"
+    shutil.copytree(work_dir, moved)
+    damaged = moved / "epoch_2.pth"
+    os.truncate(damaged, damaged.stat().st_size - 1000)
+    train(moved, *small, flags=["--resume"])
+    said = capsys.readouterr().out
+    assert re.search(r"Resuming from .*moved/epoch_1\.pth \(iteration 4\); passed over ", said)
+    assert f"{damaged} is corrupted or truncated" in said
+    assert torch.load(damaged, weights_only=False)["meta"]["iter"] == 8, "it was written again"
+
+
+def test_resuming_in_an_empty_folder_is_refused(tmp_path, small):
+    with pytest.raises(FileNotFoundError, match=r"nothing to resume in .*leave out --resume"):
+        train(tmp_path, *small, flags=["--resume"])
+
+
+def test_a_second_run_in_a_work_dir_is_refused(tmp_path, small):
+    holder = "import sys, time; from mmdino.utils.folder_lock import lock_folder; "
+    holder += "lock_folder(sys.argv[1]); print('locked', flush=True); time.sleep(600)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT
+    )
+    process.stdout.readline()
+    try:
+        with pytest.raises(ValueError, match=f"is in use by process {process.pid} "):
+            train(tmp_path, *small)
+    finally:
+        process.kill()
+        process.wait()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
 
 
 def test_test_reports_the_same_accuracy_as_the_run(trained, small):
