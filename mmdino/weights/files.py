@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import os
 import pickle
 import pickletools
@@ -91,7 +92,7 @@ def verify_checkpoint(path: str | Path) -> None:
     path = Path(path)
     if _start(path).startswith(ZIP):
         _verify_archive(path)
-        _load_pickle(path, mmap=True)
+        _load_pickle(path, map_tensors=True)
     else:
         _read(path)
 
@@ -109,7 +110,7 @@ def read_meta(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if _start(path).startswith(ZIP):
         _verify_archive(path, tensors=False)
-        content = _load_pickle(path, mmap=True)
+        content = _load_pickle(path, map_tensors=True)
     else:
         content = _read(path)
     meta = content.get("meta")
@@ -195,9 +196,10 @@ def _inspect_legacy(path: Path) -> None:
     """Inspects the pickles of a file of torch before 1.6, or the first of another file."""
     size = path.stat().st_size
     try:
-        with path.open("rb") as file:
+        # Of a map, unlike of a file, no more is allocated than there is to read.
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
             for number in range(LEGACY_PICKLES):
-                inspect_pickle(file, size)
+                inspect_pickle(whole, size)
                 if number == 0 and not _start(path).endswith(LEGACY[2:]):
                     raise ValueError(
                         "is a pickle that torch.save did not write: save the tensors with "
@@ -222,14 +224,14 @@ def _inspect_other(path: Path) -> None:
         raise _refused(path, error) from error
 
 
-def _load_pickle(path: Path, mmap: bool = False) -> dict[str, Any]:
+def _load_pickle(path: Path, map_tensors: bool = False) -> dict[str, Any]:
     """Loads a file of torch that was inspected."""
     try:
         with checkpoint_classes_allowed(), path.open("rb") as file:
             # torch maps files by name only, and takes only names that are text.
-            mmap = mmap and str(path) == _shown(path)
-            source = str(path) if mmap else file
-            content = torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
+            map_tensors = map_tensors and str(path) == _shown(path)
+            source = str(path) if map_tensors else file
+            content = torch.load(source, map_location="cpu", weights_only=True, mmap=map_tensors)
     except READ_ERRORS as error:
         raise _corrupted(path, error) from error
     if not isinstance(content, dict):
