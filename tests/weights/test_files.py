@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import threading
 from fractions import Fraction
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -93,40 +91,6 @@ def test_a_file_that_is_not_there(tmp_path):
         read_checkpoint(tmp_path / "absent.pth")
     with pytest.raises(FileNotFoundError, match=r"without config\.json"):
         read_checkpoint(tmp_path)
-
-
-def test_an_address_that_cannot_be_fetched():
-    with pytest.raises(ValueError, match=r"s3://bucket/a\.pth cannot be downloaded"):
-        read_checkpoint("s3://bucket/a.pth")
-
-
-@pytest.fixture
-def server(tmp_path):
-    """Serves a folder; ``server.requests`` records the requested paths."""
-    requests = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(tmp_path / "served"))
-
-        def log_message(self, *args):
-            requests.append(self.path)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.requests = requests
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def test_files_of_one_name_at_two_addresses_are_kept_apart(tmp_path, monkeypatch, server):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    for value in (1, 2):
-        write_tensors(tmp_path / "served" / f"{value}" / "model.pth", {"a": torch.tensor(value)})
-    for value in (1, 2, 1):
-        found = read_checkpoint(f"http://127.0.0.1:{server.server_port}/{value}/model.pth")
-        assert found["a"] == value
-    assert server.requests == ["/1/model.pth", "/2/model.pth"]
 
 
 def test_a_huggingface_folder_has_its_config(tmp_path):
