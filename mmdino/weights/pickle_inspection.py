@@ -395,7 +395,8 @@ def _is_call(value: Any, *names: str) -> bool:
 
 
 def _is_bytes(value: Any) -> bool:
-    return isinstance(value, bytes | str) or _is_call(value, "_codecs.encode")
+    # Protocol 2 has no bytes: it calls a function for them.
+    return isinstance(value, bytes | str) or _is_call(value, "_codecs.encode", "builtins.bytes")
 
 
 def _is_global(value: Any, name: str) -> bool:
@@ -435,7 +436,7 @@ def _method(_: _Inspection, args: list[Any]) -> bool:
 
 
 def _encode(_: _Inspection, args: list[Any]) -> bool:
-    # Other codecs can take hours.
+    # The only one that pickles of bytes need; some are slow for long texts.
     return len(args) == 2 and _text(args[0]) is not None and _text(args[1]) == "latin1"
 
 
@@ -468,6 +469,7 @@ CALLS: dict[str, Callable[[_Inspection, list[Any]], bool]] = {
     "collections.OrderedDict": _dict,
     "collections.Counter": _dict,
     "builtins.set": _set,
+    "builtins.bytes": _empty,
     "builtins.complex": _plain,
     "builtins.getattr": _method,
     "_codecs.encode": _encode,

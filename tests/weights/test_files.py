@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from mmdino.weights.files import read_checkpoint, write_tensors
+from mmdino.weights.files import read_checkpoint, read_meta, verify_checkpoint, write_tensors
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(3)}
 
@@ -105,3 +105,38 @@ def test_a_pickle_of_something_else_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "a.pth")
     with pytest.raises(ValueError, match="contains a list"):
         read_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_the_meta_is_read_without_the_tensors(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_tensors(path, TENSORS, {"network": "teacher"})
+    assert read_meta(path)["network"] == "teacher"
+    verify_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [{}, {"meta": None}, {"meta": [1]}])
+def test_a_file_may_have_no_meta(tmp_path, content):
+    torch.save({"a": torch.ones(1), **content}, tmp_path / "a.pth")
+    assert read_meta(tmp_path / "a.pth") == {}
+
+
+def test_a_flipped_bit_is_found_in_the_record_that_has_it(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"state_dict": {"w": torch.full((64,), 7.0)}, "meta": {"epoch": 3}}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.full((64,), 7.0).numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    for read in (read_checkpoint, verify_checkpoint):
+        with pytest.raises(
+            ValueError, match=r"a\.pth is corrupted: its record 'a/data/0' does not"
+        ):
+            read(path)
+    # To compare them would take as long as reading them.
+    assert read_meta(path) == {"epoch": 3}
+
+
+def test_the_home_folder_has_a_short_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_tensors(tmp_path / "a.pth", TENSORS)
+    assert equal(read_checkpoint("~/a.pth"), TENSORS)

@@ -234,7 +234,7 @@ FILES = {
     ),
     "a whole model": (lambda path: torch.save(torch.nn.Linear(1, 1), path), r"torch\.nn\.modules"),
     # What torch's restricted unpickler allows, with arguments that exhaust or damage.
-    "a codec that takes hours": (
+    "a codec of host names": (
         of(dict_of(b"c_codecs\nencode\n" + text("a" * 2**20) + text("idna") + b"\x86R")),
         f"calls _codecs.encode {WRONG_ARGS}",
     ),
@@ -503,6 +503,7 @@ def test_what_looks_alike_and_is_harmless_is_read(tmp_path, bounded):
         "views": list(torch.arange(6.0).view(2, 3).T),
         "expanded": torch.ones(1).expand(3),
         "empty": torch.zeros(0, 3),
+        "arrays": [np.zeros(0), np.ones(2, np.uint8), np.ones(2, bool), np.ones((2, 3)).T],
         "parameter": torch.nn.Parameter(torch.ones(2)),
         "ordered": OrderedDict(a=1),
     }
@@ -515,6 +516,8 @@ def test_what_looks_alike_and_is_harmless_is_read(tmp_path, bounded):
     for name in ("expanded", "empty", "parameter"):
         assert torch.equal(found[name], content[name])
     assert all(map(torch.equal, found["views"], content["views"]))
+    for array, expected in zip(found["arrays"], content["arrays"], strict=True):
+        np.testing.assert_array_equal(array, expected, strict=True)
 
 
 def test_ordered_dicts_of_python_2_are_read(tmp_path):
