@@ -49,6 +49,8 @@ LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 """Start of the files of torch before 1.6."""
 LEGACY_PICKLES = 5
 """Pickles in such a file: magic number, version, byte order, content and the storages' names."""
+MAX_MESSAGE = 700
+"""Characters of a message about the content of a file."""
 SEARCHED = 2**20
 """Bytes of another file that are searched for a pickle without its own start."""
 
@@ -282,16 +284,21 @@ def _read_config(path: Path) -> str:
 
 def _refused(path: Path, error: ValueError) -> ValueError:
     """Completes a message that starts after the file's name."""
-    text = str(error).rstrip(".")
-    return type(error)(f"{_shown(path)} {text}.")
+    return ValueError(f"{_shown(path)} {_printable(str(error)).rstrip('.')}.")
 
 
 def _corrupted(path: Path, error: Exception) -> ValueError:
     lines = str(error).strip().splitlines()
+    reason = _printable(lines[0] if lines else type(error).__name__).rstrip(".")
     return ValueError(
-        f"{_shown(path)} is corrupted or truncated: {lines[0] if lines else type(error).__name__}. "
-        "Copy or download it again."
+        f"{_shown(path)} is corrupted or truncated: {reason}. Copy or download it again."
     )
+
+
+def _printable(text: str) -> str:
+    """Returns a message with parts of a file, which can be long and control a terminal."""
+    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:MAX_MESSAGE])
+    return f"{printable} ..." if len(text) > MAX_MESSAGE else printable
 
 
 def _shown(path: Path) -> str:

@@ -128,9 +128,7 @@ def test_a_flipped_bit_is_found_in_the_record_that_has_it(tmp_path):
     content[content.index(torch.full((64,), 7.0).numpy().tobytes())] ^= 1
     path.write_bytes(content)
     for read in (read_checkpoint, verify_checkpoint):
-        with pytest.raises(
-            ValueError, match=r"a\.pth is corrupted: its record 'a/data/0' does not"
-        ):
+        with pytest.raises(ValueError, match="its record 'a/data/0' does not match"):
             read(path)
     # To compare them would take as long as reading them.
     assert read_meta(path) == {"epoch": 3}

@@ -266,6 +266,26 @@ FILES = {
         of(b"}(" + b"".join(number(i * (2**61 - 1)) + b"N" for i in range(1, 5)) + b"u"),
         "a key that is no plain value",
     ),
+    "integers of one hash in tuples": (
+        of(b"}(" + b"".join(number(i * (2**61 - 1)) + b"\x85N" for i in range(1, 5)) + b"u"),
+        "a key that is no plain value",
+    ),
+    "a dtype that all arrays share": (
+        of(dict_of(b"cnumpy\ndtype\n(" + text("f8") + b"\x89\x89tR" + PLAIN + b"b")),
+        f"calls numpy.dtype {WRONG_ARGS}",
+    ),
+    "a tensor of many axes": (
+        lambda path: with_tensor(path, size=[2**62] * 1000, stride=[0] * 1000),
+        WRONG_ARGS,
+    ),
+    "names of many letters": (
+        of(b"".join(b"cm%d\n%s\n" % (i, b"x" * 10**4) for i in range(100))),
+        rf"{CODE}m0\.x{{97}}, m1",
+    ),
+    "a name that controls a terminal": (
+        of(b"c\x1b[2J\nsystem\n)R"),
+        rf"{CODE}\\x1b\[2J\.system\.",
+    ),
     "numbers that claim to be objects": (
         of(dict_of(numpy_array(OBJECTS, "f8"))),
         f"sets the state of numpy.dtype {WRONG_ARGS}",
@@ -458,8 +478,8 @@ def test_a_hostile_file_is_refused(tmp_path, monkeypatch, bounded, name, read):
     with pytest.raises(ValueError, match=expected) as raised:
         read(path)
     assert str(raised.value).startswith(str(path))
-    assert str(raised.value).count("\n") == 0
-    assert len(str(raised.value)) < 600
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 900
     assert os.listdir(tmp_path) == ["a.pth"]
 
 
