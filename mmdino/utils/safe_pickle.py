@@ -35,6 +35,7 @@ def checkpoint_classes_allowed() -> Iterator[None]:
     allowed = [
         argparse.Namespace,
         HistoryBuffer,
+        bytes,
         np.ndarray,
         np.dtype,
         *dtypes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import os
 import pickle
 import pickletools
@@ -48,6 +49,8 @@ LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 """Start of the files of torch before 1.6."""
 LEGACY_PICKLES = 5
 """Pickles in such a file: magic number, version, byte order, content and the storages' names."""
+MAX_MESSAGE = 700
+"""Characters of a message about the content of a file."""
 SEARCHED = 2**20
 """Bytes of another file that are searched for a pickle without its own start."""
 
@@ -91,7 +94,7 @@ def verify_checkpoint(path: str | Path) -> None:
     path = Path(path)
     if _start(path).startswith(ZIP):
         _verify_archive(path)
-        _load_pickle(path, mmap=True)
+        _load_pickle(path, map_tensors=True)
     else:
         _read(path)
 
@@ -110,7 +113,7 @@ def map_checkpoint(path: str | Path) -> dict[str, Any]:
     if not _start(path).startswith(ZIP):
         return _read(path)
     _verify_archive(path, tensors=False)
-    return _load_pickle(path, mmap=True)
+    return _load_pickle(path, map_tensors=True)
 
 
 def write_tensors(
@@ -192,9 +195,10 @@ def _inspect_legacy(path: Path) -> None:
     """Inspects the pickles of a file of torch before 1.6, or the first of another file."""
     size = path.stat().st_size
     try:
-        with path.open("rb") as file:
+        # Of a map, unlike of a file, no more is allocated than there is to read.
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
             for number in range(LEGACY_PICKLES):
-                inspect_pickle(file, size)
+                inspect_pickle(whole, size)
                 if number == 0 and not _start(path).endswith(LEGACY[2:]):
                     raise ValueError(
                         "is a pickle that torch.save did not write: save the tensors with "
@@ -219,14 +223,14 @@ def _inspect_other(path: Path) -> None:
         raise _refused(path, error) from error
 
 
-def _load_pickle(path: Path, mmap: bool = False) -> dict[str, Any]:
+def _load_pickle(path: Path, map_tensors: bool = False) -> dict[str, Any]:
     """Loads a file of torch that was inspected."""
     try:
         with checkpoint_classes_allowed(), path.open("rb") as file:
             # torch maps files by name only, and takes only names that are text.
-            mmap = mmap and str(path) == _shown(path)
-            source = str(path) if mmap else file
-            content = torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
+            map_tensors = map_tensors and str(path) == _shown(path)
+            source = str(path) if map_tensors else file
+            content = torch.load(source, map_location="cpu", weights_only=True, mmap=map_tensors)
     except READ_ERRORS as error:
         raise _corrupted(path, error) from error
     if not isinstance(content, dict):
@@ -277,16 +281,21 @@ def _read_config(path: Path) -> str:
 
 def _refused(path: Path, error: ValueError) -> ValueError:
     """Completes a message that starts after the file's name."""
-    text = str(error).rstrip(".")
-    return type(error)(f"{_shown(path)} {text}.")
+    return ValueError(f"{_shown(path)} {_printable(str(error)).rstrip('.')}.")
 
 
 def _corrupted(path: Path, error: Exception) -> ValueError:
     lines = str(error).strip().splitlines()
+    reason = _printable(lines[0] if lines else type(error).__name__).rstrip(".")
     return ValueError(
-        f"{_shown(path)} is corrupted or truncated: {lines[0] if lines else type(error).__name__}. "
-        "Copy or download it again."
+        f"{_shown(path)} is corrupted or truncated: {reason}. Copy or download it again."
     )
+
+
+def _printable(text: str) -> str:
+    """Returns a message with parts of a file, which can be long and control a terminal."""
+    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:MAX_MESSAGE])
+    return f"{printable} ..." if len(text) > MAX_MESSAGE else printable
 
 
 def _shown(path: Path) -> str:

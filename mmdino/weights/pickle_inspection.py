@@ -53,7 +53,7 @@ UNUSUAL_TENSORS = {
     "torch._tensor._rebuild_from_type_v2": "a tensor of a subclass or with attributes",
 }
 DICTS = ("collections.OrderedDict", "collections.Counter")
-KEYS = (*SCALARS, "torch.Size", "torch.device", "_codecs.encode")
+KEYS = (*SCALARS, "torch.device", "_codecs.encode", "builtins.bytes")
 """Functions whose results may be keys of a dict, beside plain values."""
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 PICKLE_ERRORS = (ValueError, LookupError, TypeError, AttributeError, OverflowError, struct.error)
@@ -66,6 +66,10 @@ MAX_WORK = 100
 """Elements that constructors may be given for a byte of the pickle."""
 MAX_EXPANSION = 16
 """Bytes of all tensors, for a byte of the file: tensors may share a storage or repeat a value."""
+MAX_AXES = 64
+"""Axes of a tensor, as in torch."""
+MAX_NAMES, MAX_CHARACTERS = 5, 100
+"""Names in a message, and characters of one."""
 MAX_PROTOCOL = 3
 """Torch's restricted unpickler does not know the instructions of later protocols."""
 
@@ -157,8 +161,9 @@ class _Inspection:
     def raise_refused(self) -> None:
         """Raises ValueError for what the pickle asks for."""
         if self._code:
+            names = ", ".join(name[:MAX_CHARACTERS] for name in list(self._code)[:MAX_NAMES])
             raise ValueError(
-                f"asks to run code: {', '.join(self._code)}. Weight files need only tensors and "
+                f"asks to run code: {names}. Weight files need only tensors and "
                 "plain values, so nothing was loaded or run. If you trust the file, load it where "
                 "it was made and save only the tensors: torch.save(model.state_dict(), path)."
             )
@@ -276,12 +281,7 @@ class _Inspection:
         """Checks that keys of a dict or elements of a set are fast to hash and compare."""
         for key in keys:
             self._work += _weight(key)
-            plain = isinstance(key, str | bytes | float | _Tuple) or key is None
-            if isinstance(key, int):
-                plain = abs(key) < MAX_INT_KEY
-            elif isinstance(key, _Call | _Global):
-                plain = isinstance(key, _Global) or key.name in KEYS
-            if not plain or _weight(key) > MAX_KEY_WEIGHT:
+            if not _is_key(key):
                 self._problems.append("has a dict or set with a key that is no plain value")
                 return
 
@@ -332,8 +332,12 @@ class _Inspection:
 
     def _storage(self, identity: Any) -> _Storage:
         items = identity.items if isinstance(identity, _Tuple) else []
-        # The sixth, of files older than torch 1.6, says which part of another storage it is.
-        if len(items) not in (5, 6) or _text(items[0]) != "storage":
+        # The sixth, of torch before 1.6, would say that it is a part of another storage.
+        if (
+            len(items) not in (5, 6)
+            or items[5:] not in ([], [None])
+            or _text(items[0]) != "storage"
+        ):
             raise ValueError("it refers to something that is no storage of a tensor")
         kind, key, num_items = items[1], _text(items[2]), items[4]
         name = kind.name if isinstance(kind, _Global) else None
@@ -341,7 +345,7 @@ class _Inspection:
             raise ValueError("it has a storage without kind, name or size")
         size = STORAGES[name] * num_items
         if self.storages.setdefault(key, size) != size:
-            raise ValueError(f"its storage {key!r} has two sizes")
+            raise ValueError(f"its storage {key[:MAX_CHARACTERS]!r} has two sizes")
         return _Storage(STORAGES[name], num_items)
 
     def check_tensor(self, args: list[Any], item_size: int | None = None) -> bool:
@@ -359,6 +363,8 @@ class _Inspection:
         hooks = all(_is_call(hook, "collections.OrderedDict") for hook in args[5:6])
         if not plain or not hooks or len(sizes) != len(strides) or len(args) > 6:
             return False
+        if len(sizes) > MAX_AXES:
+            return False
         item_size = item_size or storage.item_size
         num_items = math.prod(sizes)
         last = offset + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
@@ -373,6 +379,16 @@ class _Inspection:
 
 def _weight(value: Any) -> int:
     return value.weight if isinstance(value, _Tuple) else 1
+
+
+def _is_key(value: Any) -> bool:
+    if isinstance(value, _Tuple):
+        return value.weight <= MAX_KEY_WEIGHT and all(map(_is_key, value.items))
+    if isinstance(value, int):
+        return abs(value) < MAX_INT_KEY
+    if isinstance(value, _Call):
+        return value.name in KEYS
+    return value is None or isinstance(value, str | bytes | float | _Global)
 
 
 def _text(value: Any) -> str | None:
@@ -395,7 +411,8 @@ def _is_call(value: Any, *names: str) -> bool:
 
 
 def _is_bytes(value: Any) -> bool:
-    return isinstance(value, bytes | str) or _is_call(value, "_codecs.encode")
+    # Protocol 2 has no bytes: it calls a function for them.
+    return isinstance(value, bytes | str) or _is_call(value, "_codecs.encode", "builtins.bytes")
 
 
 def _is_global(value: Any, name: str) -> bool:
@@ -435,7 +452,7 @@ def _method(_: _Inspection, args: list[Any]) -> bool:
 
 
 def _encode(_: _Inspection, args: list[Any]) -> bool:
-    # Other codecs can take hours.
+    # The only one that pickles of bytes need; some are slow for long texts.
     return len(args) == 2 and _text(args[0]) is not None and _text(args[1]) == "latin1"
 
 
@@ -450,8 +467,11 @@ def _tensor_of_bytes(inspection: _Inspection, args: list[Any]) -> bool:
 
 
 def _number_dtype(_: _Inspection, args: list[Any]) -> bool:
-    # Only numbers can be made of any bytes: objects would be pointers.
-    return re.fullmatch("[biufc][0-9]{1,2}", _text(args[0]) or "") is not None
+    name, align, copy = args
+    # Only numbers can be made of any bytes: objects would be pointers. What is not copied is the
+    # dtype of all arrays, whose state a pickle could change.
+    number = re.fullmatch("[biufc][0-9]{1,2}", _text(name) or "") is not None
+    return number and align in (0, False) and copy in (1, True)
 
 
 def _scalar(_: _Inspection, args: list[Any]) -> bool:
@@ -468,6 +488,7 @@ CALLS: dict[str, Callable[[_Inspection, list[Any]], bool]] = {
     "collections.OrderedDict": _dict,
     "collections.Counter": _dict,
     "builtins.set": _set,
+    "builtins.bytes": _empty,
     "builtins.complex": _plain,
     "builtins.getattr": _method,
     "_codecs.encode": _encode,

@@ -74,6 +74,8 @@ def test_one_with_nan_is_passed_over(tmp_path):
 def test_other_weight_files_are_no_candidates(tmp_path):
     write(tmp_path / "best.pth", 9, written=9, optimizer=None)
     write(tmp_path / "backbone.pth", 9, written=9, meta=None)
+    write(tmp_path / "odd.pth", 9, meta=[1])
+    write(tmp_path / "odder.pth", "9", written=9)
     torch.save({"w": torch.ones(2)}, tmp_path / "plain.pth")
     (tmp_path / "folder.pth").mkdir()
     assert newest_checkpoint(tmp_path) == (None, [])

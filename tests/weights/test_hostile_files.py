@@ -234,7 +234,7 @@ FILES = {
     ),
     "a whole model": (lambda path: torch.save(torch.nn.Linear(1, 1), path), r"torch\.nn\.modules"),
     # What torch's restricted unpickler allows, with arguments that exhaust or damage.
-    "a codec that takes hours": (
+    "a codec of host names": (
         of(dict_of(b"c_codecs\nencode\n" + text("a" * 2**20) + text("idna") + b"\x86R")),
         f"calls _codecs.encode {WRONG_ARGS}",
     ),
@@ -265,6 +265,26 @@ FILES = {
     "integers of one hash": (
         of(b"}(" + b"".join(number(i * (2**61 - 1)) + b"N" for i in range(1, 5)) + b"u"),
         "a key that is no plain value",
+    ),
+    "integers of one hash in tuples": (
+        of(b"}(" + b"".join(number(i * (2**61 - 1)) + b"\x85N" for i in range(1, 5)) + b"u"),
+        "a key that is no plain value",
+    ),
+    "a dtype that all arrays share": (
+        of(dict_of(b"cnumpy\ndtype\n(" + text("f8") + b"\x89\x89tR" + PLAIN + b"b")),
+        f"calls numpy.dtype {WRONG_ARGS}",
+    ),
+    "a tensor of many axes": (
+        lambda path: with_tensor(path, size=[2**62] * 1000, stride=[0] * 1000),
+        WRONG_ARGS,
+    ),
+    "names of many letters": (
+        of(b"".join(b"cm%d\n%s\n" % (i, b"x" * 10**4) for i in range(100))),
+        rf"{CODE}m0\.x{{97}}, m1",
+    ),
+    "a name that controls a terminal": (
+        of(b"c\x1b[2J\nsystem\n)R"),
+        rf"{CODE}\\x1b\[2J\.system\.",
     ),
     "numbers that claim to be objects": (
         of(dict_of(numpy_array(OBJECTS, "f8"))),
@@ -458,8 +478,8 @@ def test_a_hostile_file_is_refused(tmp_path, monkeypatch, bounded, name, read):
     with pytest.raises(ValueError, match=expected) as raised:
         read(path)
     assert str(raised.value).startswith(str(path))
-    assert str(raised.value).count("\n") == 0
-    assert len(str(raised.value)) < 600
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 900
     assert os.listdir(tmp_path) == ["a.pth"]
 
 
@@ -503,6 +523,7 @@ def test_what_looks_alike_and_is_harmless_is_read(tmp_path, bounded):
         "views": list(torch.arange(6.0).view(2, 3).T),
         "expanded": torch.ones(1).expand(3),
         "empty": torch.zeros(0, 3),
+        "arrays": [np.zeros(0), np.ones(2, np.uint8), np.ones(2, bool), np.ones((2, 3)).T],
         "parameter": torch.nn.Parameter(torch.ones(2)),
         "ordered": OrderedDict(a=1),
     }
@@ -515,6 +536,8 @@ def test_what_looks_alike_and_is_harmless_is_read(tmp_path, bounded):
     for name in ("expanded", "empty", "parameter"):
         assert torch.equal(found[name], content[name])
     assert all(map(torch.equal, found["views"], content["views"]))
+    for array, expected in zip(found["arrays"], content["arrays"], strict=True):
+        np.testing.assert_array_equal(array, expected, strict=True)
 
 
 def test_ordered_dicts_of_python_2_are_read(tmp_path):

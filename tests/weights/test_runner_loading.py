@@ -190,15 +190,14 @@ def test_a_module_of_another_project_within_a_run_of_mmdino(tmp_path, hostile, o
     require_restricted(hostile, run.train)
 
 
-def test_plain_checkpoints_resume_either_way(tmp_path):
-    for hooks in ([], [MMDINO_HOOK]):
-        first = runner(tmp_path, custom_hooks=hooks)
-        first.train()
-        again = runner(tmp_path, custom_hooks=hooks)
-        again.resume(str(tmp_path / "run" / "epoch_1.pth"))
-        assert again.epoch == 1
-        for name, tensor in first.model.state_dict().items():
-            assert torch.equal(again.model.state_dict()[name], tensor)
+def test_a_plain_checkpoint_resumes(tmp_path):
+    first = runner(tmp_path, custom_hooks=[MMDINO_HOOK])
+    first.train()
+    again = runner(tmp_path, custom_hooks=[MMDINO_HOOK])
+    again.resume(str(tmp_path / "run" / "epoch_1.pth"))
+    assert again.epoch == 1
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], tensor)
 
 
 def test_tools_restrict_everything(monkeypatch, hostile):
