@@ -1,0 +1,86 @@
+"""Checks of a config's top-level keys: those that the runner reads, and variables."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmdino.config_check.config_files import names_used
+from mmdino.config_check.problems import Problems
+from mmdino.config_check.source import keys_read
+from mmdino.config_check.spelling import near_misses
+
+SIMILAR = 0.85
+"""Keys at least as similar to one of the runner's are taken for a misspelling, not a variable."""
+READ_BY_OTHERS = {
+    "custom_imports",  # mmengine's Config
+    "env_variables",
+    "runner_type",  # mmengine's registry of runners
+    "tta_model",  # the tools of mmpretrain and mmsegmentation
+    "tta_pipeline",
+}
+"""Keys that are read, but not by the runner."""
+CHOICES = {
+    "launcher": ("none", "pytorch", "slurm", "mpi"),
+    "sync_bn": ("torch", "mmcv"),
+    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET"),
+}
+"""Values that a key may have, beside numbers and None."""
+
+
+def keys_of_runner(runner: type) -> frozenset[str]:
+    """Returns the top-level keys that a class of runners reads."""
+    return keys_read(runner, "cfg", attributes=False)
+
+
+def check_top_level(cfg: Mapping[str, Any], runner: type, problems: Problems) -> list[str]:
+    """Checks the top-level keys of a config.
+
+    Args:
+        cfg: The config.
+        runner: Class of the runner.
+        problems: Gets values that are wrong, and keys that are misspelt.
+
+    Returns:
+        A line that names the other keys that nothing reads, if there are any.
+    """
+    check_values(cfg, problems)
+    read = keys_of_runner(runner)
+    unread = [key for key in cfg if key not in read | READ_BY_OTHERS and not key.startswith("_")]
+    file = getattr(cfg, "filename", None)
+    if unread and file is not None and Path(file).is_file():
+        used = names_used(Path(file))
+        unread = [key for key in unread if key not in used]
+    doubtful = []
+    for key in unread:
+        if _is_misspelt(key, read):
+            problems.add_unknown("", key, runner.__name__, read)
+        else:
+            doubtful.append(key)
+    if not doubtful:
+        return []
+    return [
+        f"Nothing reads {', '.join(doubtful)} of the config. If it is a variable, that does not "
+        "matter; begin its name with an underscore to say so."
+    ]
+
+
+def _is_misspelt(key: str, read: frozenset[str]) -> bool:
+    return bool(near_misses(key, read) or difflib.get_close_matches(key, read, cutoff=SIMILAR))
+
+
+def check_values(cfg: Mapping[str, Any], problems: Problems) -> None:
+    """Checks the top-level keys that are no dicts."""
+    for key, choices in CHOICES.items():
+        value = cfg.get(key)
+        if isinstance(value, str) and value not in choices:
+            allowed = ", ".join(map(repr, choices))
+            problems.add(key, f"expected one of {allowed}, got {value!r}")
+    for key in ("work_dir", "experiment_name"):
+        if isinstance(cfg.get(key), (Mapping, list)):
+            problems.add(key, f"expected a text, got {cfg[key]!r}")
+    resume = cfg.get("resume", False)
+    if resume is not None and not isinstance(resume, (bool, str)):
+        problems.add("resume", f"expected True or False, got {resume!r}")
