@@ -8,14 +8,12 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.registry import RUNNERS
-from mmengine.runner import FlexibleRunner, Runner
 
 from mmdino.config_check.components import Walk
 from mmdino.config_check.registries import is_scope
 from mmdino.config_check.run_length import check_run_length
 from mmdino.config_check.sections import check_sections
-from mmdino.config_check.top_level import check_top_level
+from mmdino.config_check.top_level import check_top_level, runner_class
 
 
 def check_config(cfg: Config | Mapping[str, Any], needs: Collection[str] = ("model",)) -> list[str]:
@@ -66,19 +64,3 @@ def check_config(cfg: Config | Mapping[str, Any], needs: Collection[str] = ("mod
     for doubt in doubts:
         print_log(doubt, logger="current", level=logging.WARNING)
     return doubts
-
-
-def runner_class(cfg: Mapping[str, Any]) -> type[Runner | FlexibleRunner]:
-    """Returns the class that trains from a config: mmengine's ``Runner`` if it names none.
-
-    Raises:
-        ValueError: If there is no runner of that name.
-    """
-    name = cfg.get("runner_type", Runner.__name__)
-    found = RUNNERS.get(name)
-    if found is None:
-        raise ValueError(
-            f"The config has runner_type={name!r}, which is not known. Leave it out for "
-            "mmengine's Runner, or take 'FlexibleRunner', which has a strategy."
-        )
-    return found

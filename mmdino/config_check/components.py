@@ -168,7 +168,8 @@ class Walk:
             extra=keys_read(owner, key) | EXTRA_KEYS.get(key, set()),
             default=default_type(owner, key) if isinstance(owner, type) else None,
             is_whole=key in WHOLE or key.endswith("pipeline"),
-            is_strict=module.split(".")[0] in PROJECTS,
+            # A function may stand for a class whose packages are not installed.
+            is_strict=isinstance(owner, type) and module.split(".")[0] in PROJECTS,
         )
         self.inside(value, join(path, key), key, owner, inner)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -64,22 +65,24 @@ def _place(error: Exception, path: str) -> str:
     return f"The config {path!r} cannot be read: "
 
 
-def files_of(file: Path, asked_by: Path | None = None) -> Iterator[tuple[Path, str]]:
+def files_of(file: Path, asked_by: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
     """Yields a config and, after it, the files that it is based on, each with its text.
 
     Args:
         file: Path of the config.
-        asked_by: Path of the file that is based on it.
+        asked_by: Paths of the files that led to it, the last of which is based on it.
 
     Raises:
         FileNotFoundError: If one does not exist.
-        ValueError: If one has an error of syntax.
+        ValueError: If one has an error of syntax or is based on itself.
     """
     if not file.is_file():
         raise FileNotFoundError(
-            f"The config {str(asked_by)!r} is based on {file}, which does not "
-            "exist. Correct its _base_."
+            f"The config {str(asked_by[-1])!r} is based on {os.path.normpath(file)!r}, which does "
+            "not exist. Correct its _base_."
         )
+    if file.resolve() in asked_by:
+        raise ValueError(f"The config {os.path.normpath(file)!r} is based on itself.")
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -87,8 +90,7 @@ def files_of(file: Path, asked_by: Path | None = None) -> Iterator[tuple[Path, s
     _check_syntax(file, text)
     yield file, text
     for base in _bases(file, text):
-        # A circle of files never ends, also in mmengine.
-        yield from files_of(base, file)
+        yield from files_of(base, (*asked_by, file.resolve()))
 
 
 def _check_syntax(file: Path, text: str) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine.registry import RUNNERS
+from mmengine.runner import FlexibleRunner, Runner
+
 from mmdino.config_check.config_files import names_used
 from mmdino.config_check.problems import Problems
 from mmdino.config_check.source import keys_read
@@ -28,6 +31,22 @@ CHOICES = {
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET"),
 }
 """Values that a key may have, beside numbers and None."""
+
+
+def runner_class(cfg: Mapping[str, Any]) -> type[Runner | FlexibleRunner]:
+    """Returns the class that trains from a config: mmengine's ``Runner`` if it names none.
+
+    Raises:
+        ValueError: If there is no runner of that name.
+    """
+    name = cfg.get("runner_type", Runner.__name__)
+    found = RUNNERS.get(name)
+    if found is None:
+        raise ValueError(
+            f"The config has runner_type={name!r}, which is not known. Leave it out for "
+            "mmengine's Runner, or take 'FlexibleRunner', which has a strategy."
+        )
+    return found
 
 
 def keys_of_runner(runner: type) -> frozenset[str]:

@@ -22,7 +22,10 @@ def config(tmp_path):
     """Path of a config in which a hook of mmengine's and two others are switched off."""
     base, child = tmp_path / "base.py", tmp_path / "child.py"
     base.write_text(
-        'default_hooks = dict(logger=dict(type="LoggerHook"), a=dict(type="A"), b=dict(type="B"))'
+        'default_scope = "mmdino"\n'
+        'model = dict(type="DINOHead", in_channels=8)\n'
+        'default_hooks = dict(logger=dict(type="LoggerHook"),\n'
+        '    a=dict(type="IterationSeedHook"), b=dict(type="FiniteLossHook"))\n'
     )
     child.write_text('_base_ = ["base.py"]\ndefault_hooks = dict(logger=None, a=None)')
     return str(child)
@@ -64,7 +67,7 @@ def test_options_that_a_runner_does_not_read_are_refused():
 
 def test_hooks_that_are_none_are_dropped_but_for_mmengines(config):
     """mmengine leaves out its own, and would fail an assertion on others."""
-    assert load(config).default_hooks == {"logger": None, "b": {"type": "B"}}
+    assert load(config).default_hooks == {"logger": None, "b": {"type": "FiniteLossHook"}}
     off = load(config, "--cfg-options", "default_hooks.b=None", "default_hooks.timer=None")
     assert off.default_hooks == {"logger": None, "timer": None}
 
