@@ -99,7 +99,7 @@ class Walk:
                 self.component(member, join(path, index), place)
         if not isinstance(value, Mapping):
             if value is None or isinstance(value, (str, int, float)):
-                self.problems.add(path, f"expected a dict with a type, got {value!r}")
+                self.problems.add(path, f"got {value!r}; expected a dict with a type")
             return None
         kind = value.get("type", place.default)
         if kind is None:
@@ -115,7 +115,7 @@ class Walk:
         """Returns what a type names; notes a problem and returns None if nothing."""
         if not isinstance(kind, str):
             if not callable(kind):
-                self.problems.add(path, f"expected a name or a class, got {kind!r}")
+                self.problems.add(path, f"got {kind!r}; expected a name or a class")
                 return None
             return kind
         scope = value.get("_scope_") or self.scope
@@ -155,7 +155,7 @@ class Walk:
         """Checks a number or text."""
         problem = range_problem(path, value) or type_problem(argument, value)
         if problem:
-            self.problems.add(path, f"{problem}, got {value!r}")
+            self.problems.add(path, f"got {value!r}; {problem}")
 
     def nested(self, value: Any, path: str, key: str, owner: Callable, place: Place) -> None:
         """Checks what an argument contains."""

@@ -70,7 +70,7 @@ def _check_clipping(walk: Walk, value: Mapping, path: str, wrapper: Any) -> None
     if kind not in known:
         more = "" if clips_each else " (per_tensor is of mmdino.StepOptimWrapper)"
         walk.problems.add(
-            join(path, "type"), f"expected one of {', '.join(sorted(known))}{more}, got {kind!r}"
+            join(path, "type"), f"got {kind!r}; expected one of {', '.join(sorted(known))}{more}"
         )
         return
     walk.keys(value, path, f"clip_grad of type {kind!r}", {"type", *known[kind]})

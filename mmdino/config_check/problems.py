@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mmdino.config_check.spelling import did_you_mean, nearest
+from mmdino.config_check.spelling import did_you_mean, is_one_edit, nearest
 
 
 @dataclass
@@ -44,7 +44,8 @@ class Problems:
         """Returns a line for each problem."""
         lines = [f"{path}: {text}" if path else text for path, text in self._found]
         for path, key, owner, known in self._unknown:
-            guesses = nearest(key, known) or self._elsewhere(path, key)
+            guesses = [name for name in known if is_one_edit(key, name)]
+            guesses = guesses or self._elsewhere(path, key) or nearest(key, known)
             text = f"{owner} has no {key!r}{did_you_mean(guesses)}"
             if not guesses:
                 text += f" (it has {', '.join(sorted(known)) or 'no arguments'})"

@@ -10,7 +10,7 @@ from types import ModuleType
 from mmengine.registry import Registry
 from mmengine.registry import root as root_registries
 
-from mmdino.config_check.spelling import nearest
+from mmdino.config_check.spelling import MOST, nearest
 
 
 def find(name: str, registry: Registry, scope: str | None) -> Callable | None:
@@ -21,13 +21,21 @@ def find(name: str, registry: Registry, scope: str | None) -> Callable | None:
         registry: Root registry of the kind.
         scope: Scope of names without one.
     """
-    with registry.switch_scope_and_registry(scope) as scoped:
-        try:
-            found = scoped.get(name)
-        # mmengine's get imports what the name may stand for.
-        except RuntimeError:
-            return None
+    try:
+        found = in_scope(registry, scope).get(name)
+    # mmengine's get imports what the name may stand for.
+    except RuntimeError:
+        return None
     return None if isinstance(found, ModuleType) else found
+
+
+def in_scope(registry: Registry, scope: str | None) -> Registry:
+    """Returns the registry of a scope, the root itself where the scope has none of that kind.
+
+    As mmengine's ``switch_scope_and_registry``, which logs a warning in the second case.
+    """
+    _registries_of(scope)
+    return registry.children.get(scope, registry)
 
 
 def find_anywhere(name: str, registry: Registry, scope: str | None) -> Callable | None:
@@ -62,30 +70,28 @@ def _registries_of(scope: str | None) -> list[Registry]:
 def is_scope(scope: str) -> bool:
     """Whether there is a project of that name."""
     roots = [value for value in vars(root_registries).values() if isinstance(value, Registry)]
-    return any(root._search_child(scope) for root in roots) or bool(_registries_of(scope))
+    known = any(scope == root.scope or scope in root.children for root in roots)
+    return known or bool(_registries_of(scope))
 
 
-def known_names(registry: Registry, scope: str | None) -> dict[str, None]:
+def known_names(registry: Registry, scope: str | None) -> list[str]:
     """Returns all names of a kind as a config of a scope writes them."""
-    with registry.switch_scope_and_registry(scope) as scoped:
-        scoped.import_from_location()
-        names = dict.fromkeys(scoped.module_dict)
-        parent = scoped.parent
-        while parent is not None:
-            names |= dict.fromkeys(parent.module_dict)
-            parent = parent.parent
-    for child in registry.root.children.values():
-        if child.scope != scope:
-            names |= {f"{child.scope}.{name}": None for name in child.module_dict}
-    return names
+    scoped = in_scope(registry, scope)
+    scoped.import_from_location()
+    names = [*scoped.module_dict, *registry.module_dict]
+    for child in registry.children.values():
+        if child is not scoped:
+            names += [f"{child.scope}.{name}" for name in child.module_dict]
+    return list(dict.fromkeys(names))
 
 
 def nearest_names(name: str, registry: Registry, scope: str | None) -> list[str]:
     """Returns the registered names that an unknown one may stand for."""
     known = known_names(registry, scope)
     bare = name.rpartition(".")[2]
-    elsewhere = [other for other in known if other.rpartition(".")[2] == bare]
-    return elsewhere or nearest(name, known) or nearest(bare, known)
+    in_other_scopes = [other for other in known if other.rpartition(".")[2] == bare]
+    longer = [other for other in known if other.rpartition(".")[2].startswith(bare)]
+    return in_other_scopes or nearest(name, known) or nearest(bare, known) or longer[:MOST]
 
 
 def describe(obj: Callable) -> str:

@@ -30,12 +30,12 @@ def check_run_length(cfg: Mapping[str, Any], problems: Problems) -> list[str]:
     for path, length, by_epoch, is_start in _lengths(cfg):
         key = "max_epochs" if by_epoch else "max_iters"
         run = loop.get(key)
-        if not _is_number(run) or not _is_number(length) or length < run:
+        if not _is_number(run) or run < 1 or not _is_number(length) or length < run:
             continue
         unit = "epochs" if by_epoch else "iterations"
         text = f"{length:g} {unit} of a run of {run:g} (train_cfg.{key})"
         if is_start and length > run:
-            problems.add(path, f"{text}; expected fewer, or a longer run")
+            problems.add(path, f"{text}: expected at most {run:g}, or a longer run")
         elif is_start:
             doubts.append(f"{path}={length:g}: all {text}.")
         elif length > run:

@@ -34,9 +34,11 @@ def type_problem(argument: Argument, value: Any) -> str | None:
 
     Args:
         argument: The argument that it is for.
-        value: The value; only texts and numbers are judged.
+        value: The value; only texts and numbers are judged, and None.
     """
-    if not isinstance(value, (str, Real)) or argument.hint is UNKNOWN:
+    if argument.hint is UNKNOWN or (value is None and not argument.is_exact):
+        return None
+    if value is not None and not isinstance(value, (str, Real)):
         return None
     if type(value) is type(argument.default) or value is argument.default:
         return None if not is_choice(argument.hint) else _choice_problem(argument.hint, value)
@@ -80,6 +82,8 @@ def _choice_problem(hint: Any, value: Any) -> str | None:
 def _fits(hint: Any, value: Any, is_exact: bool) -> bool:
     if typing.get_origin(hint) is Literal:
         return value in typing.get_args(hint)
+    if value is None or hint is Any:
+        return hint in (None, type(None), Any, object)
     if isinstance(value, str):
         return not _is_numeric(hint)
     if not is_exact:
@@ -122,6 +126,6 @@ def _name(hint: Any) -> str:
         return NAMES[hint]
     if typing.get_origin(hint) is Literal:
         return " or ".join(map(repr, typing.get_args(hint)))
-    if hint is str:
-        return "a text"
+    if hint in (str, dict):
+        return "a text" if hint is str else "a dict"
     return "numbers" if _is_numeric(hint) else str(getattr(hint, "__name__", hint))

@@ -49,7 +49,7 @@ def check_sections(walk: Walk, cfg: Mapping[str, Any]) -> None:
         missing = [key for key in group if cfg.get(key) is None]
         if given and missing:
             walk.problems.add(
-                "", f"{', '.join(given)} need {', '.join(missing)} too; give all of them or none"
+                ", ".join(missing), f"missing beside {', '.join(given)}; give all of them or none"
             )
 
 
@@ -69,10 +69,15 @@ def check_evaluator(walk: Walk, value: Any, path: str) -> None:
 def check_loop(walk: Walk, value: Any, path: str) -> None:
     """Checks a loop."""
     given = {"runner", "dataloader", "evaluator"}
-    if not isinstance(value, Mapping) or "type" in value:
-        walk.component(value, path, Place(LOOPS, given))
-        return
     extra: set[str] = set()
+    if not isinstance(value, Mapping) or "type" in value:
+        if isinstance(value, Mapping) and "by_epoch" in value:
+            extra = {"by_epoch"}
+            walk.problems.add(
+                join(path, "by_epoch"), "it goes with loops that have no type; leave it out"
+            )
+        walk.component(value, path, Place(LOOPS, given, extra))
+        return
     loop: type = {"val_cfg": ValLoop, "test_cfg": RunnerTestLoop}.get(path, EpochBasedTrainLoop)
     if path == "train_cfg":
         if "by_epoch" not in value:
@@ -90,7 +95,7 @@ def check_hooks(walk: Walk, value: Any, path: str) -> None:
             if hook is not None:
                 walk.component(hook, join(path, name), place)
     elif path == "default_hooks":
-        walk.problems.add(path, f"expected a dict of hooks by name, got {value!r}")
+        walk.problems.add(path, f"got {value!r}; expected a dict of hooks by name")
     else:
         walk.component(value, path, place)
 
@@ -132,7 +137,7 @@ def check_plain(walk: Walk, value: Any, path: str) -> None:
     if path == "compile" and isinstance(value, bool):
         return
     if not isinstance(value, Mapping):
-        walk.problems.add(path, f"expected a dict, got {value!r}")
+        walk.problems.add(path, f"got {value!r}; expected a dict")
         return
     takes = read_by_runner(path)
     walk.keys(value, path, path, takes)

@@ -65,7 +65,7 @@ def check_top_level(cfg: Mapping[str, Any], runner: type, problems: Problems) ->
     Returns:
         A line that names the other keys that nothing reads, if there are any.
     """
-    check_values(cfg, problems)
+    check_values(cfg, runner, problems)
     read = keys_of_runner(runner)
     unread = [key for key in cfg if key not in read | READ_BY_OTHERS and not key.startswith("_")]
     file = getattr(cfg, "filename", None)
@@ -90,16 +90,18 @@ def _is_misspelt(key: str, read: frozenset[str]) -> bool:
     return bool(near_misses(key, read) or difflib.get_close_matches(key, read, cutoff=SIMILAR))
 
 
-def check_values(cfg: Mapping[str, Any], problems: Problems) -> None:
+def check_values(cfg: Mapping[str, Any], runner: type, problems: Problems) -> None:
     """Checks the top-level keys that are no dicts."""
     for key, choices in CHOICES.items():
         value = cfg.get(key)
         if isinstance(value, str) and value not in choices:
             allowed = ", ".join(map(repr, choices))
-            problems.add(key, f"expected one of {allowed}, got {value!r}")
+            problems.add(key, f"got {value!r}; expected one of {allowed}")
     for key in ("work_dir", "experiment_name"):
         if isinstance(cfg.get(key), (Mapping, list)):
-            problems.add(key, f"expected a text, got {cfg[key]!r}")
+            problems.add(key, f"got {cfg[key]!r}; expected a text")
     resume = cfg.get("resume", False)
-    if resume is not None and not isinstance(resume, (bool, str)):
-        problems.add("resume", f"expected True or False, got {resume!r}")
+    # A FlexibleRunner takes the path of a checkpoint too.
+    allowed = bool if runner is Runner else (bool, str)
+    if not isinstance(resume, allowed):
+        problems.add("resume", f"got {resume!r}; expected True or False")

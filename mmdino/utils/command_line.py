@@ -92,9 +92,9 @@ def load_config(args: argparse.Namespace, needs: Collection[str] = ("model",)) -
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if cfg.get("default_scope") == "mmseg":
         require_mmseg()
+    check_config(cfg, needs)
     if not torch.cuda.is_available():
         use_gloo(cfg)
-    check_config(cfg, needs)
     require_writable(cfg.work_dir)
     # Tools that take a checkpoint put it in place of the config's.
     replaced = getattr(args, "checkpoint", None) or getattr(args, "resume", None)
@@ -105,9 +105,7 @@ def load_config(args: argparse.Namespace, needs: Collection[str] = ("model",)) -
 
 def use_gloo(cfg: Config) -> None:
     """Makes several processes talk to each other without a GPU."""
-    # What is no dict is left to the check.
-    if isinstance(cfg.get("env_cfg", {}), Mapping):
-        cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
+    cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
     # torch synchronises batch norms on accelerators only, and refuses tensors of the CPU.
     cfg.pop("sync_bn", None)
 
