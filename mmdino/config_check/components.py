@@ -27,7 +27,7 @@ from mmdino.config_check.ranges import range_problem
 from mmdino.config_check.registries import describe, find, find_anywhere, nearest_names
 from mmdino.config_check.scalars import type_problem
 from mmdino.config_check.source import default_type, keys_read
-from mmdino.config_check.spelling import did_you_mean, near_misses
+from mmdino.config_check.spelling import did_you_mean, is_one_edit, near_misses
 from mmdino.datasets.transforms import MultiCropTransform
 from mmdino.datasets.transforms.views.group import ViewGroup
 from mmdino.models import VisionTransformer
@@ -103,7 +103,7 @@ class Walk:
             return None
         kind = value.get("type", place.default)
         if kind is None:
-            self.problems.add(path, f"this dict has no type; it has {', '.join(value) or 'no key'}")
+            self.problems.add(path, f"this dict has no type{did_you_mean_type(value)}")
             return None
         built = self.look_up(kind, join(path, "type"), place.registry, value)
         if built is not None:
@@ -130,13 +130,13 @@ class Walk:
     ) -> None:
         """Checks the keys and values of a dict against what is built from it."""
         known = {*takes.known, *place.extra}
-        names = known - {*place.given}
+        names = known - ({*place.given} - {*place.extra})
         self.problems.note_place(path, names)
         keys = [key for key in value if key not in ("type", "_scope_")]
         is_strict = place.is_strict and not takes.is_open
         for key in keys:
             if key not in known and (is_strict or near_misses(str(key), names)):
-                self.problems.add_unknown(path, str(key), describe(owner), names)
+                self.problems.add_unknown(path, str(key), describe(owner), {*names, "type"})
         if place.is_whole:
             missing = [
                 name
@@ -185,6 +185,8 @@ class Walk:
         elif isinstance(value.get("type", place.default), str) or "type" in value:
             self.part(value, path, place)
         else:
+            if did_you_mean_type(value):
+                self.problems.add(path, f"this dict has no type{did_you_mean_type(value)}")
             self.plain(value, path, key, owner)
             for name, member in value.items():
                 inner = Place(
@@ -255,6 +257,12 @@ class Walk:
         for key, place in parts.items():
             if isinstance(value.get(key), (Mapping, str)):
                 self.component(value[key], join(path, key), place)
+
+
+def did_you_mean_type(value: Mapping) -> str:
+    """Returns the question about a misspelt "type", nothing where no key is one."""
+    found = [key for key in value if is_one_edit(str(key), "type")]
+    return f", but {', '.join(map(repr, found))}; did you mean type?" if found else ""
 
 
 def _is(owner: Callable, cls: type) -> bool:

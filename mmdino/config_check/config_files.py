@@ -45,7 +45,12 @@ def read_config(path: str) -> Config:
     try:
         cfg = Config.fromfile(path)
     except ImportError as error:
-        raise ValueError(f"The config {path!r} imports what cannot be imported: {error}") from error
+        # mmengine's own message is a page of search paths.
+        reason = error.__cause__ or error
+        raise ValueError(
+            f"The config {path!r} imports what cannot be imported: {reason}. Set PYTHONPATH to the "
+            "folder of your modules."
+        ) from error
     # A config is a program of the user's, which may fail in any way.
     except Exception as error:
         raise ValueError(f"{_place(error, path)}{type(error).__name__}: {error}") from error
@@ -97,10 +102,10 @@ def _check_syntax(file: Path, text: str) -> None:
     try:
         if file.suffix == ".py":
             ast.parse(text)
-        elif text.strip():
+        else:
             loaded = yaml.safe_load(text) if file.suffix != ".json" else mmengine.load(file)
             if not isinstance(loaded, dict):
-                raise ValueError(f"it holds a {type(loaded).__name__}; expected keys with values")
+                raise ValueError(f"it holds {loaded!r:.40}; expected keys with values")
     except SyntaxError as error:
         raise ValueError(
             f"The config {str(file)!r} has an error of syntax in line {error.lineno}: {error.msg}."

@@ -30,7 +30,17 @@ from mmdino.config_check.components import Place, Walk
 from mmdino.config_check.optim_wrapper import check_optim_wrapper
 from mmdino.config_check.problems import join
 from mmdino.config_check.source import keys_read
+from mmdino.config_check.spelling import did_you_mean, near_misses, nearest
 
+MMENGINE_HOOKS = (
+    "runtime_info",
+    "timer",
+    "sampler_seed",
+    "logger",
+    "param_scheduler",
+    "checkpoint",
+)
+"""Entries of ``default_hooks`` that mmengine has by itself, and leaves out where they are None."""
 TOGETHER = (
     ("train_dataloader", "train_cfg", "optim_wrapper"),
     ("val_dataloader", "val_cfg", "val_evaluator"),
@@ -92,7 +102,13 @@ def check_hooks(walk: Walk, value: Any, path: str) -> None:
     place = Place(HOOKS, extra={"priority"})
     if path == "default_hooks" and isinstance(value, Mapping):
         for name, hook in value.items():
-            if hook is not None:
+            if near_misses(name, MMENGINE_HOOKS):
+                walk.problems.add_unknown(path, name, "mmengine", MMENGINE_HOOKS)
+            elif isinstance(hook, Mapping) and "type" not in hook:
+                others = {*value, *MMENGINE_HOOKS} - {name}
+                guess = did_you_mean(nearest(name, others))
+                walk.problems.add(join(path, name), f"this hook has no type{guess}")
+            elif hook is not None:
                 walk.component(hook, join(path, name), place)
     elif path == "default_hooks":
         walk.problems.add(path, f"got {value!r}; expected a dict of hooks by name")

@@ -17,18 +17,9 @@ from mmengine.utils import ProgressBar
 
 from mmdino.config_check import check_config
 from mmdino.config_check.config_files import read_config
+from mmdino.config_check.sections import MMENGINE_HOOKS
 from mmdino.config_check.spelling import did_you_mean, nearest
 from mmdino.config_check.top_level import keys_of_runner, runner_class
-
-MMENGINE_HOOKS = (
-    "runtime_info",
-    "timer",
-    "sampler_seed",
-    "logger",
-    "param_scheduler",
-    "checkpoint",
-)
-"""Entries of ``default_hooks`` that mmengine has by itself, and leaves out where they are None."""
 
 
 class OptionsAction(DictAction):
@@ -287,8 +278,8 @@ def require_writable(work_dir: str | Path) -> None:
             pass
     except OSError as error:
         raise ValueError(
-            f"The work dir {str(work_dir)!r} cannot be written: {error}. Choose another with "
-            "--work-dir."
+            f"The work dir {str(work_dir)!r} cannot be written: {error.strerror}. Choose "
+            "another with --work-dir."
         ) from error
 
 
