@@ -14,6 +14,7 @@ from mmdino.config_check.components import Place, Walk
 from mmdino.config_check.problems import join
 from mmdino.config_check.registries import describe
 from mmdino.config_check.source import keys_read
+from mmdino.config_check.spelling import near_misses
 from mmdino.engine.optimizers import StepOptimWrapper
 
 DEFAULT_CONSTRUCTOR = "DefaultOptimWrapperConstructor"
@@ -29,7 +30,10 @@ def check_optim_wrapper(walk: Walk, value: Any, path: str) -> None:
         for key, part in several.items():
             check_optim_wrapper(walk, part, join(path, key))
         return
-    if "optimizer" not in value and "constructor" not in value:
+    # Constructors of other projects may choose an optimiser themselves.
+    constructor = value.get("constructor", DEFAULT_CONSTRUCTOR)
+    own = constructor == DEFAULT_CONSTRUCTOR or str(constructor).startswith("mmdino.")
+    if "optimizer" not in value and own and not near_misses("optimizer", value):
         walk.problems.add(path, "it needs an optimizer, such as dict(type='AdamW', lr=0.0005)")
     place = Place(
         OPTIM_WRAPPERS,
@@ -37,8 +41,8 @@ def check_optim_wrapper(walk: Walk, value: Any, path: str) -> None:
         extra={"constructor", "paramwise_cfg", "optimizer"},
         default=OptimWrapper,
     )
-    own = {key: part for key, part in value.items() if key not in ("optimizer", "paramwise_cfg")}
-    wrapper = walk.component(own, path, place)
+    rest = {key: part for key, part in value.items() if key not in ("optimizer", "paramwise_cfg")}
+    wrapper = walk.component(rest, path, place)
     if isinstance(value.get("optimizer"), (Mapping, str)):
         optimizer = Place(OPTIMIZERS, given={"params"}, is_whole=False)
         walk.component(value["optimizer"], join(path, "optimizer"), optimizer)
@@ -47,8 +51,9 @@ def check_optim_wrapper(walk: Walk, value: Any, path: str) -> None:
     if isinstance(value.get("loss_scale"), Mapping):
         known = arguments_of(torch.amp.GradScaler).known
         walk.keys(value["loss_scale"], join(path, "loss_scale"), "GradScaler", known)
-    kind = value.get("constructor", DEFAULT_CONSTRUCTOR)
-    constructor = walk.look_up(kind, join(path, "constructor"), OPTIM_WRAPPER_CONSTRUCTORS, value)
+    constructor = walk.look_up(
+        constructor, join(path, "constructor"), OPTIM_WRAPPER_CONSTRUCTORS, value
+    )
     if constructor is not None and isinstance(value.get("paramwise_cfg"), Mapping):
         _check_paramwise(walk, value["paramwise_cfg"], join(path, "paramwise_cfg"), constructor)
 

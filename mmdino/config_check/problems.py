@@ -45,7 +45,7 @@ class Problems:
         lines = [f"{path}: {text}" if path else text for path, text in self._found]
         for path, key, owner, known in self._unknown:
             guesses = [name for name in known if is_one_edit(key, name)]
-            guesses = guesses or self._elsewhere(path, key) or nearest(key, known)
+            guesses = guesses or [*self._elsewhere(path, key), *nearest(key, known)]
             text = f"{owner} has no {key!r}{did_you_mean(guesses)}"
             if not guesses:
                 text += f" (it has {', '.join(sorted(known)) or 'no arguments'})"
