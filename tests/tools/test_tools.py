@@ -194,7 +194,7 @@ def test_amp_refuses_other_wrappers():
         (
             [NAME, "--cfg-options", "model.loss.teacher_temp=-1.0", "experiment_name=too_cold"],
             ValueError,
-            r"teacher_temp=-1\.0; a temperature must be above 0",
+            r"teacher_temp=-1\.0; it must be a finite number above 0",
         ),
         (
             [NAME, "--cfg-options", "max_epochs=3"],

@@ -35,10 +35,8 @@ class IgnoreSegIds(BaseTransform):
     def __init__(self, ids: Sequence[int], ignore_index: int = 255) -> None:
         if not isinstance(ids, Sequence) or not ids:
             raise ValueError(f"IgnoreSegIds got ids={ids!r}; it must be a list of at least one id.")
-        for name, value in {
-            **{f"ids[{i}]": v for i, v in enumerate(ids)},
-            "ignore_index": ignore_index,
-        }.items():
+        numbers = {f"ids[{index}]": value for index, value in enumerate(ids)}
+        for name, value in {**numbers, "ignore_index": ignore_index}.items():
             require_number("IgnoreSegIds", name, value, least=0, most=255, whole=True)
         self.ids = tuple(ids)
         self.ignore_index = ignore_index

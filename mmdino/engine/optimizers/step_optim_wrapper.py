@@ -20,6 +20,8 @@ from mmdino.utils.numbers import require_number
 
 KERNEL_OPTIONS = ("fused", "foreach")
 """Options of torch's optimisers that change how they compute, not what."""
+CLIPPING = ("norm", "per_tensor", "value")
+"""Kinds of clipping: mmengine's two and our own."""
 AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Type that autocast computes in for each precision; None for no autocast."""
 
@@ -79,7 +81,13 @@ class StepOptimWrapper(OptimWrapper):
         self._epoch_length: int | None = None
         self.shard_group: ProcessGroup | None = None
         self.per_tensor_norm: float | None = None
-        if clip_grad is not None and clip_grad.get("type") == "per_tensor":
+        kind = (clip_grad or {}).get("type", "norm")
+        if kind not in CLIPPING:
+            raise ValueError(
+                f"StepOptimWrapper got clip_grad.type={kind!r}; it must be one of "
+                f"{', '.join(CLIPPING)}."
+            )
+        if kind == "per_tensor":
             self.per_tensor_norm = _per_tensor_norm(clip_grad)
             clip_grad = None
         super().__init__(optimizer, accumulative_counts, clip_grad)
@@ -255,8 +263,8 @@ def _scaler_arguments(loss_scale: str | float | dict) -> dict[str, Any]:
     if isinstance(loss_scale, (int, float)) and 0 < loss_scale < math.inf:
         return {"init_scale": float(loss_scale)}
     raise ValueError(
-        f"StepOptimWrapper got loss_scale={loss_scale!r}; it must be 'dynamic', a finite number above 0, "
-        "or a dict with the arguments of torch.amp.GradScaler."
+        f"StepOptimWrapper got loss_scale={loss_scale!r}; it must be 'dynamic', a finite number "
+        "above 0, or a dict with the arguments of torch.amp.GradScaler."
     )
 
 

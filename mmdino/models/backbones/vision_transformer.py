@@ -78,8 +78,9 @@ class VisionTransformer(BaseModule):
 
     Raises:
         TypeError: If what must be a number is none.
-        ValueError: If a number is out of range, the image size is no multiple of the patch, ``arch``, ``out_type`` or an
-            index is unknown, or there is no final norm for ``norm_outputs``.
+        ValueError: If a number is out of range, the image size is no multiple of the patch,
+            ``arch``, ``out_type`` or an index is unknown, or there is no final norm for
+            ``norm_outputs``.
 
     Example:
         >>> backbone = dict(

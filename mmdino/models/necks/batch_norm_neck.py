@@ -22,7 +22,8 @@ class BatchNormNeck(BaseModule):
         in_channels: Width D of each feature map.
 
     Raises:
-        ValueError: If a width is below 1; from the forward pass, if the number of maps differs from that of the widths.
+        ValueError: If a width is below 1; from the forward pass, if the number of maps differs from
+            that of the widths.
 
     Example:
         >>> neck = dict(type="mmdino.BatchNormNeck", in_channels=[384])
