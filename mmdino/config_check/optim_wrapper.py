@@ -10,7 +10,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 from mmdino.config_check.arguments import Argument, arguments_of
-from mmdino.config_check.components import Place, Walk
+from mmdino.config_check.components import Walk
+from mmdino.config_check.places import Place
 from mmdino.config_check.problems import join
 from mmdino.config_check.registries import describe
 from mmdino.config_check.source import keys_read

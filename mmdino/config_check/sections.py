@@ -26,8 +26,9 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch.distributed import init_process_group
 
 from mmdino.config_check.arguments import Argument, arguments_of
-from mmdino.config_check.components import Place, Walk
+from mmdino.config_check.components import Walk
 from mmdino.config_check.optim_wrapper import check_optim_wrapper
+from mmdino.config_check.places import Place
 from mmdino.config_check.problems import join
 from mmdino.config_check.source import keys_read
 from mmdino.config_check.spelling import did_you_mean, near_misses, nearest
