@@ -131,7 +131,7 @@ def refuse_unknown_hooks(options: dict, cfg: Config) -> None:
     known = {*MMENGINE_HOOKS, *(cfg.get("default_hooks") or {})}
     for key, value in options.items():
         section, _, name = key.partition(".")
-        if section == "default_hooks" and value is None and name not in known:
+        if section == "default_hooks" and name and value is None and name not in known:
             raise ValueError(
                 f"--cfg-options {key}=None would change nothing: default_hooks has no {name!r}. "
                 f"It has {', '.join(sorted(known))}."

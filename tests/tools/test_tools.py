@@ -222,3 +222,10 @@ def test_a_checkpoint_of_another_architecture_is_refused(trained, small, tmp_pat
     arguments += ["--work-dir", str(tmp_path)]
     with pytest.raises(ValueError, match=r"(?s)The checkpoint does not match the model.*layers\.1"):
         TEST["main"]([*arguments, "--cfg-options", *options, "experiment_name=another"])
+
+
+def test_a_run_without_any_hook_is_refused_at_the_start(tmp_path, small):
+    options = [option for option in small if not option.startswith("default_hooks.")]
+    with pytest.raises(ValueError, match=r"nothing updates its teacher and its center.*EMATeacher"):
+        train(tmp_path, *options, "default_hooks=None", "custom_hooks=None")
+    assert not list(tmp_path.glob("epoch_*.pth"))
