@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import io
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import FlexibleRunner, Runner
+from mmengine.config import Config
 from mmengine.utils import ProgressBar
 
+from mmdino.config_check import check_config
+from mmdino.config_check.config_files import read_config
+from mmdino.config_check.sections import MMENGINE_HOOKS
+from mmdino.utils.config_options import OptionsAction, merge_options
 from mmdino.utils.ranks import prepare_ranks
 from mmdino.utils.tool_errors import ToolParser
-
-READ_FROM_CFG = (
-    "activation_checkpointing",
-    "compile",
-    "efficient_conv_bn_eval",
-    "find_unused_parameters",
-    "model_wrapper_cfg",
-    "sync_bn",
-)
-"""Keys that mmengine's ``Runner`` reads from the config and not from its arguments."""
-MMENGINE_HOOKS = (
-    "runtime_info",
-    "timer",
-    "sampler_seed",
-    "logger",
-    "param_scheduler",
-    "checkpoint",
-)
-"""Entries of ``default_hooks`` that mmengine has by itself, and leaves out where they are None."""
 
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
@@ -47,7 +29,7 @@ def tool_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=OptionsAction,
         help="changes to the config, such as default_hooks.ema_teacher.momentum=0.9995",
     )
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none")
@@ -56,33 +38,45 @@ def tool_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Reads the config and merges the command line into it.
+def load_config(args: argparse.Namespace, needs: Collection[str] = ("model",)) -> Config:
+    """Reads the config, merges the command line into it and checks the result.
 
     Args:
         args: Arguments of :func:`tool_parser`.
+        needs: Sections of the config that the tool cannot do without.
 
     Raises:
-        FileNotFoundError: If the config does not exist.
-        ValueError: If an option changes nothing.
+        FileNotFoundError: If the config, a file that it is based on, or the checkpoint of
+            ``load_from`` does not exist.
+        ValueError: If the config cannot be read or has mistakes
+            (:func:`~mmdino.config_check.check_config`), an option does not fit, or the work dir
+            cannot be written.
     """
-    existing_file(args.config, "config", "The shipped ones are in configs/.")
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:
-        refuse_idle_options(args.cfg_options, runner_class({**cfg, **args.cfg_options}))
-        refuse_unknown_hooks(args.cfg_options, cfg)
-        cfg.merge_from_dict(args.cfg_options)
+        merge_options(cfg, args.cfg_options)
     drop_hooks(cfg)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if cfg.get("default_scope") == "mmseg":
         require_mmseg()
+    check_config(cfg, needs)
     if not torch.cuda.is_available():
-        cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
-        # torch synchronises batch norms on accelerators only, and refuses tensors of the CPU.
-        cfg.pop("sync_bn", None)
+        use_gloo(cfg)
+    require_writable(cfg.work_dir)
+    # Tools that take a checkpoint put it in place of the config's.
+    replaced = getattr(args, "checkpoint", None) or getattr(args, "resume", None)
+    if cfg.get("load_from") is not None and not replaced:
+        existing_file(cfg.load_from, "checkpoint of load_from", folder_too=True)
     prepare_ranks(cfg)
     return cfg
+
+
+def use_gloo(cfg: Config) -> None:
+    """Makes several processes talk to each other without a GPU."""
+    cfg.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}}})
+    # torch synchronises batch norms on accelerators only, and refuses tensors of the CPU.
+    cfg.pop("sync_bn", None)
 
 
 def require_mmseg() -> None:
@@ -101,87 +95,68 @@ def require_mmseg() -> None:
         ) from error
 
 
-def runner_class(cfg: Mapping[str, Any]) -> type[Runner | FlexibleRunner]:
-    """Returns the class that trains from a config: mmengine's ``Runner`` if it names none.
-
-    Raises:
-        ValueError: If there is no runner of that name.
-    """
-    name = cfg.get("runner_type", Runner.__name__)
-    found = RUNNERS.get(name)
-    if found is None:
-        raise ValueError(
-            f"The config has runner_type={name!r}, which is not known. Leave it out for "
-            "mmengine's Runner, or take 'FlexibleRunner', which has a strategy."
-        )
-    return found
-
-
-def refuse_idle_options(options: dict, runner: type = Runner) -> None:
-    """Refuses options that no part of a run reads.
-
-    A config's own variables are among them: they are evaluated before the command line is merged.
-
-    Args:
-        options: Options by their dotted names.
-        runner: Class of the runner.
-
-    Raises:
-        ValueError: If an option's first key is not one that the runner reads.
-    """
-    read = {"runner_type", *inspect.signature(runner.__init__).parameters}
-    if runner is Runner:
-        read.update(READ_FROM_CFG)
-    idle = [key for key in options if key.split(".")[0] not in read]
-    if idle:
-        raise ValueError(
-            f"--cfg-options {', '.join(idle)} would change nothing. Name the place that is used, "
-            "such as train_cfg.max_epochs, train_dataloader.batch_size, optim_wrapper.optimizer.lr,"
-            " model.head.out_channels or default_hooks.ema_teacher.momentum, or change the variable"
-            " in the config itself."
-        )
-
-
-def refuse_unknown_hooks(options: dict, cfg: Config) -> None:
-    """Refuses options that switch off a hook which the config does not have.
-
-    Args:
-        options: Options by their dotted names.
-        cfg: The config before they are merged.
-
-    Raises:
-        ValueError: If there is such an option.
-    """
-    known = {*MMENGINE_HOOKS, *cfg.get("default_hooks", {})}
-    for key, value in options.items():
-        section, _, name = key.partition(".")
-        if section == "default_hooks" and value is None and name not in known:
-            raise ValueError(
-                f"--cfg-options {key}=None would change nothing: default_hooks has no {name!r}. "
-                f"It has {', '.join(sorted(known))}."
-            )
-
-
 def drop_hooks(cfg: Config) -> None:
     """Takes the hooks that are None out of ``default_hooks``.
 
     mmengine does so for its own hooks only, and fails an assertion on others.
     """
-    hooks = cfg.get("default_hooks", {})
+    hooks = cfg.get("default_hooks")
+    # What is no dict is left to the check.
+    if not isinstance(hooks, Mapping):
+        return
     for name in [name for name, hook in hooks.items() if hook is None]:
         if name not in MMENGINE_HOOKS:
             del hooks[name]
 
 
-def existing_file(path: str, kind: str, advice: str = "") -> str:
+def existing_file(path: str, kind: str, advice: str = "", folder_too: bool = False) -> str:
     """Returns the path of a local file or the address of a remote one.
+
+    Args:
+        path: Path or address.
+        kind: What it is, for the message.
+        advice: What to do, for the message.
+        folder_too: Whether it may be a folder.
 
     Raises:
         FileNotFoundError: If a local file does not exist.
+        ValueError: If it is no text, or an address that cannot be downloaded.
     """
-    if "://" not in path and not Path(path).is_file():
-        raise FileNotFoundError(f"The {kind} {path!r} does not exist. {advice}".rstrip())
+    if not isinstance(path, (str, Path)):
+        raise ValueError(f"The {kind} must be a path or an http(s) URL, got {path!r}.")
+    scheme, is_address, _ = str(path).partition("://")
+    if is_address and scheme not in ("http", "https"):
+        raise ValueError(f"The {kind} {path!r} cannot be read: expected a path or an http(s) URL.")
+    found = Path(path).exists() if folder_too else Path(path).is_file()
+    if not is_address and not found:
+        what = "is a folder, not a file" if Path(path).is_dir() else "does not exist"
+        raise FileNotFoundError(f"The {kind} {path!r} {what}. {advice}".rstrip())
     return path
+
+
+def require_writable(work_dir: str | Path) -> None:
+    """Checks that a work dir can be made and written, and leaves nothing behind.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    folder = Path(work_dir)
+    nearest_folder = next(
+        parent for parent in (folder, *folder.absolute().parents) if parent.exists()
+    )
+    if not nearest_folder.is_dir():
+        raise ValueError(
+            f"The work dir {str(work_dir)!r} cannot be made: {str(nearest_folder)!r} is a file. "
+            "Choose another with --work-dir."
+        )
+    try:
+        with tempfile.TemporaryDirectory(dir=nearest_folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"The work dir {str(work_dir)!r} cannot be written: {error.strerror}. Choose "
+            "another with --work-dir."
+        ) from error
 
 
 def progress_bar(total: int = 0) -> ProgressBar:

@@ -201,7 +201,7 @@ def test_amp_refuses_other_wrappers():
         (
             [NAME, "--cfg-options", "model.loss.teacher_temp=-1.0", "experiment_name=too_cold"],
             ValueError,
-            r"teacher_temp=-1\.0; a temperature must be above 0",
+            r"teacher_temp=-1\.0; it must be a finite number above 0",
         ),
         (
             [NAME, "--cfg-options", "max_epochs=3"],
@@ -229,3 +229,10 @@ def test_a_checkpoint_of_another_architecture_is_refused(trained, small, tmp_pat
     arguments += ["--work-dir", str(tmp_path)]
     with pytest.raises(ValueError, match=r"(?s)The checkpoint does not match the model.*layers\.1"):
         TEST["main"]([*arguments, "--cfg-options", *options, "experiment_name=another"])
+
+
+def test_a_run_without_any_hook_is_refused_at_the_start(tmp_path, small):
+    options = [option for option in small if not option.startswith("default_hooks.")]
+    with pytest.raises(ValueError, match=r"nothing updates its teacher and its center.*EMATeacher"):
+        train(tmp_path, *options, "default_hooks=None", "custom_hooks=None")
+    assert not list(tmp_path.glob("epoch_*.pth"))

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from mmengine.runner import FlexibleRunner, Runner
 
-from mmdino.utils.command_line import (
-    load_config,
-    progress_bar,
-    refuse_idle_options,
-    require_mmseg,
-    runner_class,
-    tool_parser,
-)
+from mmdino.config_check.top_level import runner_class
+from mmdino.utils.command_line import load_config, progress_bar, require_mmseg, tool_parser
 
 
 @pytest.fixture
@@ -22,7 +17,10 @@ def config(tmp_path):
     """Path of a config in which a hook of mmengine's and two others are switched off."""
     base, child = tmp_path / "base.py", tmp_path / "child.py"
     base.write_text(
-        'default_hooks = dict(logger=dict(type="LoggerHook"), a=dict(type="A"), b=dict(type="B"))'
+        'default_scope = "mmdino"\n'
+        'model = dict(type="DINOHead", in_channels=8)\n'
+        'default_hooks = dict(logger=dict(type="LoggerHook"),\n'
+        '    a=dict(type="IterationSeedHook"), b=dict(type="FiniteLossHook"))\n'
     )
     child.write_text('_base_ = ["base.py"]\ndefault_hooks = dict(logger=None, a=None)')
     return str(child)
@@ -53,18 +51,9 @@ def test_runner_is_the_one_that_the_config_names():
         runner_class({"runner_type": "Other"})
 
 
-def test_options_that_a_runner_does_not_read_are_refused():
-    refuse_idle_options({"model_wrapper_cfg.static_graph": True}, Runner)
-    refuse_idle_options({"strategy.type": "FSDPStrategy"}, FlexibleRunner)
-    with pytest.raises(ValueError, match=r"strategy\.type would change nothing"):
-        refuse_idle_options({"strategy.type": "FSDPStrategy"}, Runner)
-    with pytest.raises(ValueError, match=r"model_wrapper_cfg\.static_graph would change nothing"):
-        refuse_idle_options({"model_wrapper_cfg.static_graph": True}, FlexibleRunner)
-
-
 def test_hooks_that_are_none_are_dropped_but_for_mmengines(config):
     """mmengine leaves out its own, and would fail an assertion on others."""
-    assert load(config).default_hooks == {"logger": None, "b": {"type": "B"}}
+    assert load(config).default_hooks == {"logger": None, "b": {"type": "FiniteLossHook"}}
     off = load(config, "--cfg-options", "default_hooks.b=None", "default_hooks.timer=None")
     assert off.default_hooks == {"logger": None, "timer": None}
 
@@ -72,3 +61,36 @@ def test_hooks_that_are_none_are_dropped_but_for_mmengines(config):
 def test_a_hook_that_a_config_has_not_cannot_be_switched_off(config):
     with pytest.raises(ValueError, match=r"hooks\.c=None would .* has no 'c'\. It has a, b"):
         load(config, "--cfg-options", "default_hooks.c=None")
+
+
+DEMO = str(Path(__file__).parents[2] / "configs" / "dino_demo.py")
+
+
+def test_missing_checkpoint_to_load_is_named():
+    with pytest.raises(FileNotFoundError, match=r"load_from 'none\.pth' does not exist"):
+        load(DEMO, "--cfg-options", "load_from=none.pth")
+
+
+@pytest.mark.parametrize(
+    ("folder", "named"),
+    [
+        ("{}/file", "file' is a file"),
+        ("{}/file/below", "cannot be made: '.*file' is a file"),
+        ("/proc/below", "cannot be written"),
+    ],
+)
+def test_work_dir_that_cannot_be_is_named(tmp_path, folder, named):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=rf"(?s)The work dir .*{named}.*--work-dir"):
+        load(DEMO, "--work-dir", folder.format(tmp_path))
+
+
+def test_the_check_leaves_no_work_dir_behind(tmp_path):
+    load(DEMO, "--work-dir", str(tmp_path / "a" / "b"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tool_names_the_sections_that_it_needs():
+    args = tool_parser("").parse_args([DEMO])
+    with pytest.raises(ValueError, match="test_cfg: it is missing, and this tool needs it"):
+        load_config(args, needs=("test_cfg",))

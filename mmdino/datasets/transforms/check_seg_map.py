@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmdino.registry import TRANSFORMS
+from mmdino.utils.numbers import require_number
 
 MAX_NAMED = 10
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -39,10 +40,8 @@ class CheckSegMap(BaseTransform):
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
-        if num_classes < 1:
-            raise ValueError(
-                f"invalid num_classes={num_classes} of CheckSegMap: expected at least 1."
-            )
+        require_number("CheckSegMap", "num_classes", num_classes, least=1, whole=True)
+        require_number("CheckSegMap", "ignore_index", ignore_index, least=0, most=255, whole=True)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 

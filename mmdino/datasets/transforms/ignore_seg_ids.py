@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmdino.registry import TRANSFORMS
+from mmdino.utils.numbers import require_number
 
 
 @TRANSFORMS.register_module()
@@ -32,11 +33,11 @@ class IgnoreSegIds(BaseTransform):
     """
 
     def __init__(self, ids: Sequence[int], ignore_index: int = 255) -> None:
-        if not ids or any(not 0 <= i <= 255 for i in (*ids, ignore_index)):
-            raise ValueError(
-                f"invalid ids={ids}, ignore_index={ignore_index} of IgnoreSegIds: expected at "
-                "least one id, all between 0 and 255."
-            )
+        if not isinstance(ids, Sequence) or not ids:
+            raise ValueError(f"IgnoreSegIds got ids={ids!r}; it must be a list of at least one id.")
+        numbers = {f"ids[{index}]": value for index, value in enumerate(ids)}
+        for name, value in {**numbers, "ignore_index": ignore_index}.items():
+            require_number("IgnoreSegIds", name, value, least=0, most=255, whole=True)
         self.ids = tuple(ids)
         self.ignore_index = ignore_index
 

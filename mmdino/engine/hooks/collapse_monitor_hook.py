@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmdino.registry import HOOKS
+from mmdino.utils.numbers import require_number
 
 UNIFORM = (
     "The teacher's output is uniform over prototypes (its entropy is {entropy:.3f} of at most "
@@ -59,13 +60,10 @@ class CollapseMonitorHook(Hook):
         margin: float = 0.005,
         min_spread: float = 0.05,
     ) -> None:
-        fractions = 0 < margin < 0.5 and 0 < min_spread < 1
-        if interval < 1 or patience < 1 or not fractions:
-            raise ValueError(
-                f"CollapseMonitorHook got interval={interval}, patience={patience}, "
-                f"margin={margin}, min_spread={min_spread}; the first two must be at least 1, the "
-                "margin within (0, 0.5), min_spread within (0, 1)."
-            )
+        for name, count in {"interval": interval, "patience": patience}.items():
+            require_number("CollapseMonitorHook", name, count, least=1, whole=True)
+        require_number("CollapseMonitorHook", "margin", margin, above=0, below=0.5)
+        require_number("CollapseMonitorHook", "min_spread", min_spread, above=0, below=1)
         self.interval = interval
         self.patience = patience
         self.margin = margin

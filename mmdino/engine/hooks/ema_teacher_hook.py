@@ -14,6 +14,7 @@ from mmdino.engine.model_access import bare_model, mark_met
 from mmdino.engine.progress import current_step, num_steps, took_step
 from mmdino.registry import HOOKS
 from mmdino.schedules import cosine
+from mmdino.utils.numbers import require_number
 
 
 @HOOKS.register_module()
@@ -40,11 +41,11 @@ class EMATeacherHook(Hook):
 
     def __init__(self, momentum: float = 0.996, end_momentum: float = 1.0) -> None:
         for name, value in (("momentum", momentum), ("end_momentum", end_momentum)):
-            if not 0 <= value <= 1:
-                raise ValueError(
-                    f"EMATeacherHook got {name}={value}; it must be within [0, 1]. It is the "
-                    "weight of the old teacher: 0.996 in the paper, 0.004 in mmengine's terms."
-                )
+            advice = (
+                "It is the weight of the old teacher: 0.996 in the paper, 0.004 in mmengine's "
+                "terms."
+            )
+            require_number("EMATeacherHook", name, value, least=0, most=1, advice=advice)
         self.momentum = momentum
         self.end_momentum = end_momentum
         self._teacher: list[Tensor] = []

@@ -11,6 +11,7 @@ from torch.optim import SGD, Optimizer
 from mmdino.engine.model_access import bare_model
 from mmdino.engine.progress import current_epoch
 from mmdino.registry import HOOKS
+from mmdino.utils.numbers import require_number
 
 
 @HOOKS.register_module()
@@ -35,8 +36,7 @@ class LastLayerFreezeHook(Hook):
     """
 
     def __init__(self, epochs: int = 1, layer: str = "head.last_layer") -> None:
-        if epochs < 0:
-            raise ValueError(f"LastLayerFreezeHook got epochs={epochs}; it may not be negative.")
+        require_number("LastLayerFreezeHook", "epochs", epochs, least=0, whole=True)
         self.epochs = epochs
         self.layer = layer
 

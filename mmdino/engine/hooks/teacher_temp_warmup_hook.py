@@ -12,6 +12,7 @@ from mmdino.engine.model_access import modules_with
 from mmdino.engine.progress import current_epoch
 from mmdino.registry import HOOKS
 from mmdino.schedules import linear_warmup
+from mmdino.utils.numbers import require_number
 
 
 @HOOKS.register_module()
@@ -36,11 +37,8 @@ class TeacherTempWarmupHook(Hook):
     """
 
     def __init__(self, start: float = 0.04, epochs: int = 30) -> None:
-        if not start > 0 or epochs < 0:
-            raise ValueError(
-                f"TeacherTempWarmupHook got start={start} and epochs={epochs}; the temperature "
-                "must be above 0 and the length not negative."
-            )
+        require_number("TeacherTempWarmupHook", "start", start, above=0)
+        require_number("TeacherTempWarmupHook", "epochs", epochs, least=0, whole=True)
         self.start = start
         self.epochs = epochs
         self._losses: list[nn.Module] = []

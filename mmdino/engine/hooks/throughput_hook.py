@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from mmdino.engine.progress import accumulative_counts
 from mmdino.registry import HOOKS
+from mmdino.utils.numbers import require_number
 
 
 @HOOKS.register_module()
@@ -31,11 +32,8 @@ class ThroughputHook(Hook):
     """
 
     def __init__(self, window: int = 50, advise_above: float = 0.2) -> None:
-        if window < 1 or not 0 <= advise_above <= 1:
-            raise ValueError(
-                f"ThroughputHook got window={window} and advise_above={advise_above}; the window "
-                "must be at least 1 iteration, the fraction within [0, 1]."
-            )
+        require_number("ThroughputHook", "window", window, least=1, whole=True)
+        require_number("ThroughputHook", "advise_above", advise_above, least=0, most=1)
         self.window = window
         self.advise_above = advise_above
         self._advised = False

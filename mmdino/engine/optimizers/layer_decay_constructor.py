@@ -9,6 +9,7 @@ from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructo
 from torch import nn
 
 from mmdino.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmdino.utils.numbers import require_number
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -42,11 +43,12 @@ class LayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
         decay_rate = self.paramwise_cfg.get("layer_decay_rate")
-        if decay_rate is None or not 0 < decay_rate <= 1:
-            raise ValueError(
-                f"LayerDecayConstructor got layer_decay_rate={decay_rate}; give "
-                "optim_wrapper.paramwise_cfg.layer_decay_rate, above 0 and at most 1 (no decay)."
-            )
+        advice = "Set optim_wrapper.paramwise_cfg.layer_decay_rate; 1 is no decay."
+        if decay_rate is None:
+            raise ValueError(f"LayerDecayConstructor got no layer_decay_rate. {advice}")
+        require_number(
+            "LayerDecayConstructor", "layer_decay_rate", decay_rate, above=0, most=1, advice=advice
+        )
         self.base_lr *= self.optim_wrapper_cfg.get("accumulative_counts", 1)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:

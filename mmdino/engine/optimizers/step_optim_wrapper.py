@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
@@ -15,9 +16,12 @@ from torch.optim import Optimizer
 
 from mmdino.engine.optimizers.gradients import clip_each_tensor_
 from mmdino.registry import OPTIM_WRAPPERS
+from mmdino.utils.numbers import require_number
 
 KERNEL_OPTIONS = ("fused", "foreach")
 """Options of torch's optimisers that change how they compute, not what."""
+CLIPPING = ("norm", "per_tensor", "value")
+"""Kinds of clipping: mmengine's two and our own."""
 AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Type that autocast computes in for each precision; None for no autocast."""
 
@@ -70,11 +74,20 @@ class StepOptimWrapper(OptimWrapper):
         precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
         loss_scale: str | float | dict = "dynamic",
     ) -> None:
+        require_number(
+            "StepOptimWrapper", "accumulative_counts", accumulative_counts, least=1, whole=True
+        )
         self.step_taken = False
-        self.epoch_length: int | None = None
+        self._epoch_length: int | None = None
         self.shard_group: ProcessGroup | None = None
         self.per_tensor_norm: float | None = None
-        if clip_grad is not None and clip_grad.get("type") == "per_tensor":
+        kind = (clip_grad or {}).get("type", "norm")
+        if kind not in CLIPPING:
+            raise ValueError(
+                f"StepOptimWrapper got clip_grad.type={kind!r}; it must be one of "
+                f"{', '.join(CLIPPING)}."
+            )
+        if kind == "per_tensor":
             self.per_tensor_norm = _per_tensor_norm(clip_grad)
             clip_grad = None
         super().__init__(optimizer, accumulative_counts, clip_grad)
@@ -95,6 +108,25 @@ class StepOptimWrapper(OptimWrapper):
         )
         if self.dtype is not None:
             print_log(f"Mixed precision: {self.dtype} on {self.device_type}.", logger="current")
+
+    @property
+    def epoch_length(self) -> int | None:
+        """Micro-batches in an epoch, where an accumulation ends with the epoch.
+
+        Raises:
+            ValueError: On setting, if a step would need more micro-batches than an epoch has.
+        """
+        return self._epoch_length
+
+    @epoch_length.setter
+    def epoch_length(self, length: int | None) -> None:
+        if length is not None and length < self._accumulative_counts:
+            raise ValueError(
+                f"optim_wrapper.accumulative_counts={self._accumulative_counts} is more than the "
+                f"{length} micro-batch(es) of an epoch, and a step ends with its epoch: the rate "
+                f"would be that of a batch that no step has. It must be at most {length}."
+            )
+        self._epoch_length = length
 
     @property
     def scales_loss(self) -> bool:
@@ -228,20 +260,20 @@ def _scaler_arguments(loss_scale: str | float | dict) -> dict[str, Any]:
         return dict(loss_scale)
     if loss_scale == "dynamic":
         return {}
-    if isinstance(loss_scale, (int, float)) and loss_scale > 0:
+    if isinstance(loss_scale, (int, float)) and 0 < loss_scale < math.inf:
         return {"init_scale": float(loss_scale)}
     raise ValueError(
-        f"StepOptimWrapper got loss_scale={loss_scale!r}; it must be 'dynamic', a number above 0, "
-        "or a dict with the arguments of torch.amp.GradScaler."
+        f"StepOptimWrapper got loss_scale={loss_scale!r}; it must be 'dynamic', a finite number "
+        "above 0, or a dict with the arguments of torch.amp.GradScaler."
     )
 
 
 def _per_tensor_norm(clip_grad: dict) -> float:
     unknown = set(clip_grad) - {"type", "max_norm"}
     max_norm = clip_grad.get("max_norm")
-    if unknown or max_norm is None or not max_norm > 0:
+    if unknown or not isinstance(max_norm, (int, float)) or not 0 < max_norm < math.inf:
         raise ValueError(
             f"clip_grad={clip_grad} is not usable: with type='per_tensor' it takes max_norm, a "
-            "number above 0, and nothing else."
+            "finite number above 0, and nothing else."
         )
     return float(max_norm)

@@ -7,6 +7,7 @@ from typing import Any
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import PARAM_SCHEDULERS
 from mmdino.schedules import cosine
+from mmdino.utils.numbers import require_number
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -29,10 +30,7 @@ class CosineWeightDecay(StepScheduler):
     """
 
     def __init__(self, *args: Any, end_value: float = 0.4, **kwargs: Any) -> None:
-        if end_value < 0:
-            raise ValueError(
-                f"CosineWeightDecay got end_value={end_value}; it may not be negative."
-            )
+        require_number("CosineWeightDecay", "end_value", end_value, least=0)
         self.end_value = end_value
         super().__init__(*args, param_name="weight_decay", **kwargs)
 

@@ -7,6 +7,7 @@ from typing import Any
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import PARAM_SCHEDULERS
 from mmdino.schedules import warmup_cosine
+from mmdino.utils.numbers import require_number
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -29,10 +30,8 @@ class WarmupCosineLR(StepScheduler):
     lengths = ("warmup",)
 
     def __init__(self, *args: Any, warmup: int = 10, end_lr: float = 1e-6, **kwargs: Any) -> None:
-        if warmup < 0 or end_lr < 0:
-            raise ValueError(
-                f"WarmupCosineLR got warmup={warmup} and end_lr={end_lr}; neither may be negative."
-            )
+        require_number("WarmupCosineLR", "warmup", warmup, least=0, whole=True)
+        require_number("WarmupCosineLR", "end_lr", end_lr, least=0)
         self.warmup = warmup
         self.end_lr = end_lr
         super().__init__(*args, param_name="lr", **kwargs)

@@ -23,6 +23,7 @@ from mmdino.models.layers import (
     interpolate_pos_embed,
 )
 from mmdino.registry import MODELS
+from mmdino.utils.numbers import require_number
 from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
 NORM_CFG = {"type": "LN", "eps": 1e-6}
@@ -77,8 +78,10 @@ class VisionTransformer(BaseModule):
             :func:`load_pretrained` reads, and all tensors must match.
 
     Raises:
-        ValueError: If the image size is no multiple of the patch, ``arch``, ``out_type`` or an
-            index is unknown, or there is no final norm for ``norm_outputs``.
+        TypeError: If what must be a number is none.
+        ValueError: If a number is out of range, the image size is no multiple of the patch,
+            ``arch``, ``out_type`` or an index is unknown, or there is no final norm for
+            ``norm_outputs``.
 
     Example:
         >>> backbone = dict(
@@ -115,6 +118,14 @@ class VisionTransformer(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        for name, size in {"patch_size": patch_size, "in_channels": in_channels}.items():
+            require_number("VisionTransformer", name, size, least=1, whole=True)
+        require_number("VisionTransformer", "num_registers", num_registers, least=0, whole=True)
+        # At 1 a path would be dropped always, and what is left divided by 0.
+        for name, rate in {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}.items():
+            require_number("VisionTransformer", name, rate, least=0, below=1)
+        require_number("VisionTransformer", "layer_scale_init_value", layer_scale_init_value)
+        require_number("VisionTransformer", "pos_embed_offset", pos_embed_offset, least=0, below=1)
         self.arch_settings = _settings(arch)
         self.embed_dims = self.arch_settings["embed_dims"]
         self.num_layers = self.arch_settings["num_layers"]
@@ -399,6 +410,8 @@ def _settings(arch: str | dict) -> dict[str, int]:
             f"VisionTransformer got arch={arch!r}; known are {sorted(ARCHS)}, or give a dict with "
             f"{', '.join(sorted(needed))}."
         )
+    for name in needed:
+        require_number("VisionTransformer", f"arch.{name}", arch[name], least=1, whole=True)
     if arch["embed_dims"] % arch["num_heads"]:
         raise ValueError(
             f"VisionTransformer got {arch['num_heads']} heads for a width of "
@@ -419,6 +432,8 @@ def _indices(indices: int | Sequence[int], num_layers: int) -> tuple[int, ...]:
 
 def _check_size(size: Sequence[int], patch: int) -> None:
     height, width = size
+    for side in size:
+        require_number("VisionTransformer", "img_size", side, least=1, whole=True)
     if patch < 1 or min(size) < patch or height % patch or width % patch:
         raise ValueError(
             f"VisionTransformer got images of {height} x {width} pixels, which do not divide into "

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from mmdino.models.layers import LazyLogits, WeightNormLinear, at_least_float32, no_autocast
 from mmdino.registry import MODELS
+from mmdino.utils.numbers import require_number
 
 
 @MODELS.register_module()
@@ -33,7 +34,7 @@ class DINOHead(BaseModule):
         init_cfg: mmengine's initialisation config.
 
     Raises:
-        ValueError: If a size is not positive.
+        ValueError: If a size is not positive, or there are fewer than two prototypes.
 
     Example:
         >>> head = dict(type="mmdino.DINOHead", in_channels=384, out_channels=65536)
@@ -61,8 +62,9 @@ class DINOHead(BaseModule):
             "bottleneck_channels": bottleneck_channels,
         }
         for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"DINOHead got {name}={size}; it must be at least 1.")
+            # The distribution over a single prototype says nothing.
+            least = 2 if name == "out_channels" else 1
+            require_number("DINOHead", name, size, least=least, whole=True)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.mlp = _mlp(in_channels, hidden_channels, bottleneck_channels, num_layers, use_bn)

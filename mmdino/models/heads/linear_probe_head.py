@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 
 import torch
 from mmengine.model import BaseModule
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from mmdino.models.layers import at_least_float32
 from mmdino.registry import MODELS
+from mmdino.utils.numbers import require_number
 
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 
@@ -48,12 +48,12 @@ class LinearProbeHead(BaseModule):
         super().__init__()
         rates = tuple(lrs) if isinstance(lrs, (list, tuple)) else (lrs,)
         for name, size in {"in_channels": in_channels, "num_classes": num_classes}.items():
-            if size < 1:
-                raise ValueError(f"invalid {name}={size} of LinearProbeHead: expected at least 1.")
-        positive = all(isinstance(rate, Real) and rate > 0 for rate in rates)
-        if not rates or not positive or len(set(rates)) < len(rates):
+            require_number("LinearProbeHead", name, size, least=1, whole=True)
+        for index, rate in enumerate(rates):
+            require_number("LinearProbeHead", f"lrs[{index}]", rate, above=0)
+        if not rates or len(set(rates)) < len(rates):
             raise ValueError(
-                f"invalid lrs={lrs} of LinearProbeHead: expected distinct numbers above 0."
+                f"LinearProbeHead got lrs={lrs}; it must be one or more rates that differ."
             )
         self.in_channels = in_channels
         self.num_classes = num_classes

@@ -7,6 +7,8 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmdino.utils.numbers import require_number
+
 
 class CenteredLoss(BaseModule):
     """Base of losses whose targets are centred by a running mean of the teacher's logits.
@@ -28,16 +30,21 @@ class CenteredLoss(BaseModule):
             for :meth:`update_center`.
 
     Raises:
-        ValueError: If the momentum is outside [0, 1].
+        ValueError: If there are fewer than two prototypes, or the momentum is outside [0, 1].
     """
 
     def __init__(self, num_prototypes: int, center_momentum: float = 0.9) -> None:
         super().__init__()
-        if not 0 <= center_momentum <= 1:
-            raise ValueError(
-                f"{type(self).__name__} got center_momentum={center_momentum}; it must be within "
-                "[0, 1]. It is the weight of the old centre (0.9 in the paper)."
-            )
+        owner = type(self).__name__
+        require_number(owner, "num_prototypes", num_prototypes, least=2, whole=True)
+        require_number(
+            owner,
+            "center_momentum",
+            center_momentum,
+            least=0,
+            most=1,
+            advice="It is the weight of the old centre (0.9 in the paper).",
+        )
         self.num_prototypes = num_prototypes
         self.center_momentum = center_momentum
         self.last_of_step = False

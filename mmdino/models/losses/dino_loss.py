@@ -15,6 +15,7 @@ from mmdino.models.losses.cross_view import cross_view_loss, entropy, view_pairs
 from mmdino.models.losses.prototype_cross_entropy import LogTargets, prototype_cross_entropy
 from mmdino.models.losses.targets import centered, sinkhorn_knopp
 from mmdino.registry import MODELS
+from mmdino.utils.numbers import require_number
 
 
 @MODELS.register_module()
@@ -56,19 +57,15 @@ class DINOLoss(CenteredLoss):
     ) -> None:
         super().__init__(num_prototypes, center_momentum)
         for name, value in (("student_temp", student_temp), ("teacher_temp", teacher_temp)):
-            if not value > 0:
-                raise ValueError(
-                    f"DINOLoss got {name}={value}; a temperature must be above 0 (the paper has "
-                    "0.1 for the student and 0.04 to 0.07 for the teacher)."
-                )
+            advice = "The paper has 0.1 for the student and 0.04 to 0.07 for the teacher."
+            require_number("DINOLoss", name, value, above=0, advice=advice)
         if targets not in ("centered", "sinkhorn_knopp"):
             raise ValueError(
                 f"DINOLoss got targets={targets!r}; it must be 'centered' or 'sinkhorn_knopp'."
             )
-        if chunk is not None and chunk < 1:
-            raise ValueError(
-                f"DINOLoss got chunk={chunk}; it must be a number of images, at least 1, or None."
-            )
+        if chunk is not None:
+            advice = "It is a number of images; None takes all at once."
+            require_number("DINOLoss", "chunk", chunk, least=1, whole=True, advice=advice)
         self.targets = targets
         self.chunk = chunk
         self.student_temp = student_temp

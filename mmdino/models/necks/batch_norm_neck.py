@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdino.registry import MODELS
+from mmdino.utils.numbers import require_number
 
 
 @MODELS.register_module()
@@ -21,7 +22,8 @@ class BatchNormNeck(BaseModule):
         in_channels: Width D of each feature map.
 
     Raises:
-        ValueError: From the forward pass, if the number of maps differs from that of the widths.
+        ValueError: If a width is below 1; from the forward pass, if the number of maps differs from
+            that of the widths.
 
     Example:
         >>> neck = dict(type="mmdino.BatchNormNeck", in_channels=[384])
@@ -32,6 +34,8 @@ class BatchNormNeck(BaseModule):
 
     def __init__(self, in_channels: Sequence[int]) -> None:
         super().__init__()
+        for index, width in enumerate(in_channels):
+            require_number("BatchNormNeck", f"in_channels[{index}]", width, least=1, whole=True)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for width in in_channels)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -9,6 +9,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mmdino.registry import MODELS
+from mmdino.utils.numbers import require_number
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -46,11 +47,14 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking)
-        if len(mean) != len(std) or not mean or min(std) <= 0:
+        if len(mean) != len(std) or not mean:
             raise ValueError(
-                f"invalid mean={tuple(mean)}, std={tuple(std)} of MultiViewPreprocessor: expected "
-                "one of each per channel, and deviations above 0."
+                f"MultiViewPreprocessor got mean={tuple(mean)} and std={tuple(std)}; it needs one "
+                "of each per channel."
             )
+        for channel, (center, deviation) in enumerate(zip(mean, std, strict=True)):
+            require_number("MultiViewPreprocessor", f"mean[{channel}]", center)
+            require_number("MultiViewPreprocessor", f"std[{channel}]", deviation, above=0)
         self.bgr_to_rgb = bgr_to_rgb and len(mean) == 3
         for name, values in {"mean": mean, "std": std}.items():
             buffer = torch.tensor(values, dtype=torch.get_default_dtype()).view(-1, 1, 1)

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.models.backbones.features import last_output
 from mmdino.models.layers import SYNCHRONISED, synchronise_batch_norm
+from mmdino.utils.numbers import require_number
 
 HOOK_FOR_NEED = {"teacher": "mmdino.EMATeacherHook", "center": "mmdino.CenterUpdateHook"}
 """The hook that takes care of each need, for the error message."""
@@ -53,11 +54,9 @@ class SelfSupervisedModel(BaseSelfSupervisor):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        if num_global_views < 1:
-            raise ValueError(
-                f"{type(self).__name__} got num_global_views={num_global_views}; it needs at "
-                "least 1."
-            )
+        require_number(
+            type(self).__name__, "num_global_views", num_global_views, least=1, whole=True
+        )
         # The base class writes into the configs it is given.
         networks = copy.deepcopy({"backbone": backbone, "neck": neck, "head": head})
         preprocessor = {"type": "mmdino.MultiViewPreprocessor", **(data_preprocessor or {})}

@@ -75,5 +75,5 @@ def test_no_advice_before_the_window_is_full_nor_below_the_fraction(tmp_path, ar
     "arguments", [{"window": 0}, {"advise_above": 1.5}, {"advise_above": -0.1}]
 )
 def test_bad_arguments_are_refused(arguments):
-    with pytest.raises(ValueError, match="at least 1 iteration, the fraction within"):
+    with pytest.raises(ValueError, match=r"at least [01]"):
         HOOKS.build({"type": "mmdino.ThroughputHook", **arguments})

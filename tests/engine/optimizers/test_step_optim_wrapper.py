@@ -71,17 +71,34 @@ def test_step_taken_is_true_after_the_last_micro_batch_only(parameters):
         {"type": "per_tensor", "max_norm": 0},
         {"type": "per_tensor", "max_norm": -1.0},
         {"type": "per_tensor", "max_norm": float("nan")},
+        {"type": "per_tensor", "max_norm": float("inf")},
+        {"type": "per_tensor", "max_norm": "abc"},
         {"type": "per_tensor", "max_norm": 3.0, "norm_type": 1},
     ],
     ids=str,
 )
 def test_bad_clipping_is_refused(parameters, clip_grad):
-    with pytest.raises(ValueError, match="takes max_norm, a number above 0, and nothing else"):
+    with pytest.raises(ValueError, match="takes max_norm, a finite number above 0, and no"):
         build(parameters, clip_grad=clip_grad)
 
 
+@pytest.mark.parametrize("counts", [0, -1, 1.5, "abc"])
+def test_counts_that_are_none_are_refused(parameters, counts):
+    with pytest.raises(
+        (ValueError, TypeError), match=r"accumulative_counts=.* whole number at lea"
+    ):
+        build(parameters, accumulative_counts=counts)
+
+
+def test_a_step_longer_than_its_epoch_is_refused(parameters):
+    wrapper = build(parameters, accumulative_counts=4)
+    wrapper.epoch_length = 4
+    with pytest.raises(ValueError, match=r"counts=4 is more than the 3 micro-.*must be at most 3"):
+        wrapper.epoch_length = 3
+
+
 def test_unknown_kinds_of_clipping_are_refused(parameters):
-    with pytest.raises(ValueError, match="per-tensor"):
+    with pytest.raises(ValueError, match="'per-tensor'; it must be one of norm, per_tensor, value"):
         build(parameters, clip_grad={"type": "per-tensor", "max_norm": 3.0})
 
 

@@ -74,11 +74,11 @@ def test_a_single_rate_may_stand_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_classes": 0}, "num_classes=0 .* at least 1"),
+        ({"num_classes": 0}, "num_classes=0; .* at least 1"),
         ({"in_channels": -1}, "in_channels=-1"),
-        ({"lrs": ()}, "distinct numbers above 0"),
-        ({"lrs": (0.1, 0.0)}, r"lrs=\(0.1, 0.0\)"),
-        ({"lrs": (0.1, 0.1)}, "distinct"),
+        ({"lrs": ()}, "one or more rates that differ"),
+        ({"lrs": (0.1, 0.0)}, r"lrs\[1\]=0.0; .* above 0"),
+        ({"lrs": (0.1, 0.1)}, "one or more rates that differ"),
     ],
 )
 def test_bad_arguments_are_refused(options, message):

@@ -1,0 +1,213 @@
+"""Checks of what mmengine's runner reads, section by section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from mmengine.dist import init_dist
+from mmengine.evaluator import Evaluator
+from mmengine.registry import (
+    EVALUATOR,
+    HOOKS,
+    LOG_PROCESSORS,
+    LOOPS,
+    METRICS,
+    MODEL_WRAPPERS,
+    MODELS,
+    PARAM_SCHEDULERS,
+    STRATEGIES,
+    VISUALIZERS,
+)
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, ValLoop
+from mmengine.runner import TestLoop as RunnerTestLoop
+from mmengine.utils.dl_utils import set_multi_processing
+from torch.distributed import init_process_group
+
+from mmdino.config_check.arguments import Argument, arguments_of
+from mmdino.config_check.components import Walk
+from mmdino.config_check.optim_wrapper import check_optim_wrapper
+from mmdino.config_check.places import Place
+from mmdino.config_check.problems import join
+from mmdino.config_check.source import keys_read
+from mmdino.config_check.spelling import did_you_mean, near_misses, nearest
+
+MMENGINE_HOOKS = (
+    "runtime_info",
+    "timer",
+    "sampler_seed",
+    "logger",
+    "param_scheduler",
+    "checkpoint",
+)
+"""Entries of ``default_hooks`` that mmengine has by itself, and leaves out where they are None."""
+TOGETHER = (
+    ("train_dataloader", "train_cfg", "optim_wrapper"),
+    ("val_dataloader", "val_cfg", "val_evaluator"),
+    ("test_dataloader", "test_cfg", "test_evaluator"),
+)
+"""Sections that a run has all or none of."""
+
+
+def check_sections(walk: Walk, cfg: Mapping[str, Any]) -> None:
+    """Checks all sections of a config that it has."""
+    for key, check in CHECKS.items():
+        if cfg.get(key) is not None:
+            check(walk, cfg[key], key)
+    for group in TOGETHER:
+        given = [key for key in group if cfg.get(key) is not None]
+        missing = [key for key in group if cfg.get(key) is None]
+        if given and missing:
+            walk.problems.add(
+                ", ".join(missing), f"missing beside {', '.join(given)}; give all of them or none"
+            )
+
+
+def check_model(walk: Walk, value: Any, path: str) -> None:
+    """Checks the model."""
+    walk.component(value, path, Place(MODELS))
+
+
+def check_evaluator(walk: Walk, value: Any, path: str) -> None:
+    """Checks a metric, a list of them, or an evaluator that has some."""
+    if isinstance(value, Mapping) and "metrics" in value:
+        walk.component(value, path, Place(EVALUATOR, default=Evaluator))
+    else:
+        walk.component(value, path, Place(METRICS))
+
+
+def check_loop(walk: Walk, value: Any, path: str) -> None:
+    """Checks a loop."""
+    given = {"runner", "dataloader", "evaluator"}
+    extra: set[str] = set()
+    if not isinstance(value, Mapping) or "type" in value:
+        if isinstance(value, Mapping) and "by_epoch" in value:
+            extra = {"by_epoch"}
+            walk.problems.add(
+                join(path, "by_epoch"), "it goes with loops that have no type; leave it out"
+            )
+        walk.component(value, path, Place(LOOPS, given, extra))
+        return
+    loop: type = {"val_cfg": ValLoop, "test_cfg": RunnerTestLoop}.get(path, EpochBasedTrainLoop)
+    if path == "train_cfg":
+        if "by_epoch" not in value:
+            walk.problems.add(path, "it needs a type, or by_epoch=True or False")
+        extra = {"by_epoch"}
+        loop = EpochBasedTrainLoop if value.get("by_epoch", True) else IterBasedTrainLoop
+    walk.arguments(value, path, loop, arguments_of(loop), Place(LOOPS, given, extra))
+
+
+def check_hooks(walk: Walk, value: Any, path: str) -> None:
+    """Checks hooks, in a dict by their names or in a list."""
+    place = Place(HOOKS, extra={"priority"})
+    if path == "default_hooks" and isinstance(value, Mapping):
+        for name, hook in value.items():
+            if near_misses(name, MMENGINE_HOOKS):
+                walk.problems.add_unknown(path, name, "mmengine", MMENGINE_HOOKS)
+            elif isinstance(hook, Mapping) and "type" not in hook:
+                others = {*value, *MMENGINE_HOOKS} - {name}
+                guess = did_you_mean(nearest(name, others))
+                walk.problems.add(join(path, name), f"this hook has no type{guess}")
+            elif hook is not None:
+                walk.component(hook, join(path, name), place)
+    elif path == "default_hooks":
+        walk.problems.add(path, f"got {value!r}; expected a dict of hooks by name")
+    else:
+        walk.component(value, path, place)
+
+
+def check_schedulers(walk: Walk, value: Any, path: str) -> None:
+    """Checks schedulers: one, a list, or a dict of lists by the name of the optimiser."""
+    if isinstance(value, Mapping) and "type" not in value:
+        for key, part in value.items():
+            check_schedulers(walk, part, join(path, key))
+        return
+    given = {"optimizer", "epoch_length", "end"}
+    walk.component(value, path, Place(PARAM_SCHEDULERS, given, extra={"convert_to_iter_based"}))
+
+
+def check_visualizer(walk: Walk, value: Any, path: str) -> None:
+    """Checks the visualizer, whose name and folder the runner chooses."""
+    walk.component(value, path, Place(VISUALIZERS, given={"name", "save_dir"}))
+
+
+def check_log_processor(walk: Walk, value: Any, path: str) -> None:
+    """Checks the processor of logs."""
+    walk.component(value, path, Place(LOG_PROCESSORS, default=LogProcessor))
+
+
+def check_model_wrapper(walk: Walk, value: Any, path: str) -> None:
+    """Checks the wrapper for several ranks."""
+    given = {"module", "device_ids"}
+    walk.component(value, path, Place(MODEL_WRAPPERS, given, default="MMDistributedDataParallel"))
+
+
+def check_strategy(walk: Walk, value: Any, path: str) -> None:
+    """Checks the strategy of mmengine's FlexibleRunner, which gives it the run's settings."""
+    given = {"work_dir", "experiment_name", "env_kwargs", "log_kwargs", "auto_scale_lr"}
+    walk.component(value, path, Place(STRATEGIES, given))
+
+
+def check_plain(walk: Walk, value: Any, path: str) -> None:
+    """Checks a dict that the runner reads by itself, and those in it."""
+    if path == "compile" and isinstance(value, bool):
+        return
+    if not isinstance(value, Mapping):
+        walk.problems.add(path, f"got {value!r}; expected a dict")
+        return
+    takes = read_by_runner(path)
+    walk.keys(value, path, path, takes)
+    for key, member in value.items():
+        inner = join(path, key)
+        if inner in ("env_cfg.mp_cfg", "env_cfg.dist_cfg") and member is not None:
+            check_plain(walk, member, inner)
+        else:
+            walk.value(member, inner, takes.get(key, Argument()))
+
+
+def read_by_runner(path: str) -> Mapping[str, Argument]:
+    """Returns the keys of a dict that mmengine's runner reads by itself."""
+    functions: dict[str, tuple[Callable, ...]] = {
+        "randomness": (Runner.set_randomness,),
+        "compile": (torch.compile,),
+        "env_cfg.mp_cfg": (set_multi_processing,),
+        "env_cfg.dist_cfg": (init_dist, init_process_group),
+    }
+    set_by_runner = ("self", "model", "distributed", "launcher")
+    names = {
+        "env_cfg": keys_read(Runner.setup_env, "env_cfg"),
+        "auto_scale_lr": keys_read(Runner.scale_lr, "auto_scale_lr"),
+        # An argument of mmengine's initialisation by slurm alone.
+        "env_cfg.dist_cfg": {"port"},
+    }
+    known = {name: Argument() for name in names.get(path, ())}
+    for function in functions.get(path, ()):
+        known |= arguments_of(function).known
+    return {name: value for name, value in known.items() if name not in set_by_runner}
+
+
+CHECKS: dict[str, Callable[[Walk, Any, str], None]] = {
+    "model": check_model,
+    "train_dataloader": Walk.dataloader,
+    "val_dataloader": Walk.dataloader,
+    "test_dataloader": Walk.dataloader,
+    "train_cfg": check_loop,
+    "val_cfg": check_loop,
+    "test_cfg": check_loop,
+    "optim_wrapper": check_optim_wrapper,
+    "param_scheduler": check_schedulers,
+    "val_evaluator": check_evaluator,
+    "test_evaluator": check_evaluator,
+    "default_hooks": check_hooks,
+    "custom_hooks": check_hooks,
+    "visualizer": check_visualizer,
+    "log_processor": check_log_processor,
+    "model_wrapper_cfg": check_model_wrapper,
+    "strategy": check_strategy,
+    "env_cfg": check_plain,
+    "randomness": check_plain,
+    "auto_scale_lr": check_plain,
+    "compile": check_plain,
+}
+"""The check of each section."""

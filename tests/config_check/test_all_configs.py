@@ -1,0 +1,57 @@
+"""No false alarms: configs that work pass."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmdino.config_check import check_config
+
+OWN = Path(__file__).parents[2] / "configs"
+SHIPPED = sorted(path for path in OWN.rglob("*.py") if "_base_" not in path.parts)
+NOT_INSTALLED = ("there is no dataset 'COCO", "Flickr30k", "FlamingoEval", "RefCOCO", "MiniGPT4")
+NEEDED_ELSEWHERE = ("Mask2FormerHead", "MaskFormerHead", "'NoCaps'", "'OCRVQA'", "'GQA'")
+NO_RUN = {
+    "headless": "no default_scope: weights for other projects",
+    "_randaug_policies": "a part of other configs, which misspells magnitude_key",
+    "resnest": "val_cfg and test_cfg are missing, and magnitude_key is no argument",
+    "in21k": "val_cfg without val_dataloader",
+    "ipu": "train_cfg and optim_wrapper are missing",
+    "maskfeat": "train_cfg with a type and by_epoch, which mmengine refuses",
+    "bisenetv2_fcn_4xb4-ohem": "the model is called models, which nothing reads",
+}
+"""Configs of mmpretrain and mmsegmentation that mmengine's runner does not train from."""
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(OWN)))
+def test_shipped_config_has_no_mistake_and_no_doubt(path):
+    assert check_config(Config.fromfile(path)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["mmpretrain", "mmseg"])
+def test_configs_of_other_projects_pass(package):
+    folder = Path(importlib.import_module(package).__file__).parent / ".mim" / "configs"
+    refused, passed = {}, 0
+    for path in sorted(folder.rglob("*.py")):
+        if "_base_" in path.parts or any(word in str(path) for word in NO_RUN):
+            continue
+        try:
+            cfg = Config.fromfile(path)
+        # Some are based on a package that is not installed, some mix two styles of configs.
+        except (ImportError, RuntimeError):
+            continue
+        try:
+            check_config(cfg)
+            passed += 1
+        except ValueError as error:
+            text = str(error)
+            if not any(word in text for word in (*NOT_INSTALLED, *NEEDED_ELSEWHERE)):
+                refused[str(path)] = text
+    if not passed:
+        pytest.skip(f"{package} ships no configs")
+    assert not refused
+    assert passed > 400

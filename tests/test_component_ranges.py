@@ -1,0 +1,97 @@
+"""What each component says of a number that it cannot work with."""
+
+from __future__ import annotations
+
+import pytest
+from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+
+INF, NAN = float("inf"), float("nan")
+FRACTION, COUNT, RATE = (0.5, "a", True), (0, -1, 1.5, "a"), (-0.1, 1.0, 2, NAN, INF, "a")
+HEAD = {"type": "mmdino.DINOHead", "in_channels": 8}
+PROBES = {"type": "mmdino.LinearProbeHead", "in_channels": 8, "num_classes": 2}
+LOSS = {"type": "mmdino.DINOLoss", "num_prototypes": 8}
+ARCH = {"embed_dims": 8, "num_layers": 1, "num_heads": 2, "feedforward_channels": 8}
+VIT = {"type": "mmdino.VisionTransformer", "arch": ARCH, "img_size": 8, "patch_size": 4}
+NORM = {"type": "mmdino.BatchNormNeck"}
+PREPROCESSOR = {"type": "mmdino.MultiViewPreprocessor", "mean": [0.0], "std": [1.0]}
+SEG_MAP = {"type": "mmdino.CheckSegMap", "num_classes": 2}
+IGNORE = {"type": "mmdino.IgnoreSegIds", "ids": [1]}
+LR, DECAY = {"type": "mmdino.WarmupCosineLR"}, {"type": "mmdino.CosineWeightDecay"}
+EMA, FREEZE, WARMUP, MONITOR, SPEED = (
+    {"type": f"mmdino.{name}"}
+    for name in (
+        "EMATeacherHook",
+        "LastLayerFreezeHook",
+        "TeacherTempWarmupHook",
+        "CollapseMonitorHook",
+        "ThroughputHook",
+    )
+)
+RANGES = [
+    (MODELS, HEAD, "out_channels", (1, *COUNT), "a whole number at least 2"),
+    (MODELS, HEAD, "in_channels", COUNT, "a whole number at least 1"),
+    (MODELS, HEAD, "num_layers", COUNT, "a whole number at least 1"),
+    (MODELS, HEAD, "hidden_channels", COUNT, "a whole number at least 1"),
+    (MODELS, HEAD, "bottleneck_channels", COUNT, "a whole number at least 1"),
+    (MODELS, PROBES, "num_classes", COUNT, "a whole number at least 1"),
+    (MODELS, PROBES, "lrs", (0, -1.0, NAN, INF, "a"), "a finite number above 0"),
+    (MODELS, LOSS, "num_prototypes", (1, *COUNT), "a whole number at least 2"),
+    (MODELS, LOSS, "student_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, LOSS, "teacher_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, LOSS, "center_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
+    (MODELS, LOSS, "chunk", COUNT, "a whole number at least 1"),
+    (MODELS, VIT, "drop_path_rate", RATE, "a finite number at least 0 and below 1"),
+    (MODELS, VIT, "drop_rate", RATE, "a finite number at least 0 and below 1"),
+    (MODELS, VIT, "patch_size", COUNT, "a whole number at least 1"),
+    (MODELS, VIT, "in_channels", COUNT, "a whole number at least 1"),
+    (MODELS, VIT, "num_registers", (-1, *FRACTION), "a whole number at least 0"),
+    (MODELS, VIT, "layer_scale_init_value", (NAN, INF, "a"), "a finite number"),
+    (MODELS, VIT, "pos_embed_offset", (-1, 1, NAN, "a"), "at least 0 and below 1"),
+    (MODELS, NORM, "in_channels", ([0], [1.5]), "a whole number at least 1"),
+    (MODELS, PREPROCESSOR, "std", ([0.0], [-1.0], [INF], ["a"]), "a finite number above 0"),
+    (MODELS, PREPROCESSOR, "mean", ([NAN], ["a"]), "a finite number"),
+    (PARAM_SCHEDULERS, LR, "warmup", (-1, *FRACTION), "a whole number at least 0"),
+    (PARAM_SCHEDULERS, LR, "end_lr", (-1, NAN, INF, "a"), "a finite number at least 0"),
+    (PARAM_SCHEDULERS, DECAY, "end_value", (-1, NAN, INF, "a"), "a finite number at least 0"),
+    (HOOKS, EMA, "momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
+    (HOOKS, EMA, "end_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
+    (HOOKS, FREEZE, "epochs", (-1, *FRACTION), "a whole number at least 0"),
+    (HOOKS, WARMUP, "epochs", (-1, *FRACTION), "a whole number at least 0"),
+    (HOOKS, WARMUP, "start", (0, -1, NAN, INF, "a"), "a finite number above 0"),
+    (HOOKS, MONITOR, "interval", COUNT, "a whole number at least 1"),
+    (HOOKS, MONITOR, "patience", COUNT, "a whole number at least 1"),
+    (HOOKS, MONITOR, "margin", (0, 0.5, NAN, "a"), "above 0 and below 0.5"),
+    (HOOKS, MONITOR, "min_spread", (0, 1, NAN, "a"), "above 0 and below 1"),
+    (HOOKS, SPEED, "window", COUNT, "a whole number at least 1"),
+    (HOOKS, SPEED, "advise_above", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
+    (TRANSFORMS, SEG_MAP, "num_classes", COUNT, "a whole number at least 1"),
+    (TRANSFORMS, SEG_MAP, "ignore_index", (-1, 256, 0.5), "at least 0 and at most 255"),
+    (TRANSFORMS, IGNORE, "ids", ([256], [-1], [0.5]), "at least 0 and at most 255"),
+]
+ROWS = [
+    pytest.param(registry, {**cfg, name: value}, name, expected, id=f"{cfg['type']}-{name}-{value}")
+    for registry, cfg, name, values, expected in RANGES
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("registry", "cfg", "name", "expected"), ROWS)
+def test_number_out_of_range_is_named_with_what_is_allowed(registry, cfg, name, expected):
+    with pytest.raises((ValueError, TypeError)) as found:
+        registry.build(cfg)
+    message = str(found.value)
+    assert message.startswith(f"{cfg['type'].removeprefix('mmdino.')} got {name}")
+    assert expected in message
+
+
+@pytest.mark.parametrize("heads", [3, 16])
+def test_heads_that_do_not_divide_the_width_are_refused(heads):
+    with pytest.raises(ValueError, match=f"{heads} heads for a width of 8; .* a multiple of"):
+        MODELS.build({**VIT, "arch": {**ARCH, "num_heads": heads}})
+
+
+@pytest.mark.parametrize("name", ARCH)
+@pytest.mark.parametrize("value", COUNT)
+def test_sizes_of_a_network_are_whole_numbers(name, value):
+    with pytest.raises((ValueError, TypeError), match=rf"arch\.{name}=.*a whole number at least 1"):
+        MODELS.build({**VIT, "arch": {**ARCH, name: value}})
