@@ -77,6 +77,7 @@ class UnreadableImagesHook(Hook):
         if len(record) > self.limit:
             raise ValueError(
                 f"{len(record)} training images could not be read, more than the limit of "
-                f"{self.limit}; the last was {printable(record[-1])}. Repair or remove the files named in the "
-                "log, or increase limit in dict(type='mmdino.UnreadableImagesHook', limit=...)."
+                f"{self.limit}; the last was {printable(record[-1])}. Repair or remove the files "
+                "named in the log, or increase limit in dict(type='mmdino.UnreadableImagesHook', "
+                "limit=...)."
             )
