@@ -252,7 +252,8 @@ def test_a_list_may_have_them_too(folder):
         (header_only(10**9, 1), "has 1000000000 x 1 pixels, more than max_pixels"),
         (header_only(1, 2**31), "has 1 x 2147483648 pixels, more than max_pixels"),
         (
-            b"GIF89a" + struct.pack("<HH", 65535, 65535) + bytes(20),
+            b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0"
+            b"\xff\xff\xff\xff\0\x02\x02\x44\x01\0;",
             "has more than max_pixels=178956970 pixels",
         ),
     ],
