@@ -167,6 +167,6 @@ def read_seg_map(path: str, largest: int) -> np.ndarray:
 
 def _missing_message(path: Path) -> str:
     return (
-        f"{path} does not exist. Set data_root to a folder in the layout of PASCAL VOC 2012, such "
-        f"as VOCdevkit/VOC2012:\n{LAYOUT}"
+        f"{printable(path)} does not exist. Set data_root to a folder in the layout of PASCAL "
+        f"VOC 2012, such as VOCdevkit/VOC2012:\n{LAYOUT}"
     )
