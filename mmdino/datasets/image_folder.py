@@ -165,7 +165,7 @@ class ImageFolder(CustomDataset):
             )
         rows = read_annotations(self.ann_file, self.with_label, self.CLASSES)
         if repeated := describe_repeated(rows):
-            _warn(f"{self.ann_file}: {repeated}.")
+            _warn(f"{printable(self.ann_file)}: {repeated}.")
         return rows
 
     def _found(self, folder: str) -> list[tuple[str, int | None]]:
@@ -225,7 +225,7 @@ class ImageFolder(CustomDataset):
         if empty:
             raise ValueError(
                 f"{len(empty)} of {len(self.folder_to_idx)} class folders in {self.img_prefix!r} "
-                f"contain no image: {', '.join(empty[:5])}. Remove them, since each folder is a "
+                f"contain no image: {', '.join(map(printable, empty[:5]))}. Remove them, since each folder is a "
                 "class, or set extensions=(...) if their files have other extensions."
             )
 

@@ -71,7 +71,7 @@ class FeatureBank:
         The file is mapped anew each time, so that pages read before do not count as memory of the
         process.
         """
-        return np.load(self.folder / FEATURES, mmap_mode="r")[rows]
+        return np.load(self.folder / FEATURES, mmap_mode="r", allow_pickle=False)[rows]
 
     @property
     def classes(self) -> list[str]:
