@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -29,17 +30,19 @@ def balanced_subset(
         ValueError: If ``fraction`` or ``seed`` is out of range, or labels are missing or negative.
     """
     labels = np.asarray(labels)
-    if not 0 < fraction <= 1:
+    if not isinstance(fraction, Real) or not 0 < fraction <= 1:
         raise ValueError(
-            f"invalid fraction={fraction}: expected a number within (0, 1], such as 0.01 for 1 % "
+            f"invalid fraction={fraction!r}: expected a number within (0, 1], such as 0.01 for 1 % "
             "of each class."
         )
-    if seed < 0:
-        raise ValueError(f"invalid seed={seed} of the subset: expected at least 0.")
-    if labels.ndim != 1 or not len(labels) or labels.min() < 0:
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"invalid seed={seed!r} of the subset: expected an integer of at least 0.")
+    integers = np.issubdtype(labels.dtype, np.integer)
+    if labels.ndim != 1 or not len(labels) or not integers or labels.min() < 0:
         raise ValueError(
-            f"A balanced subset needs labels (N,) of at least 0, got shape {labels.shape}"
-            + (f" and minimum {labels.min()}." if labels.size else ".")
+            "A balanced subset needs labels (N,), integers of at least 0, got "
+            f"{labels.dtype} of shape {labels.shape}"
+            + (f" and minimum {labels.min()}." if labels.size and integers else ".")
             + " Set with_label=True in the data set."
         )
     order = np.argsort(labels, kind="stable")

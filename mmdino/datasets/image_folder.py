@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+import logging
+import struct
+from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
+from mmengine.fileio import get_file_backend
+from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
+from PIL import Image
 
+from mmdino.datasets.annotation_file import describe_repeated, read_annotations
 from mmdino.datasets.balanced_subset import balanced_subset
+from mmdino.datasets.folder_listing import LeftOut, list_classes, list_images
+from mmdino.datasets.image_check import MAX_PIXELS, image_fault
 from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.registry import DATASETS
+from mmdino.utils.printable import printable
+
+EXTENSIONS = tuple(
+    extension
+    for extension in (
+        *(".avif", ".bmp", ".dib", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"),
+        *(".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+    )
+    # OpenCV has an encoder for what it can decode, and which formats depends on its build.
+    if cv2.haveImageWriter(f"image{extension}")
+)
+"""Extensions of images that mmcv's loader reads; of a moving image it reads the first one."""
+
+LOADING_ERRORS = (
+    *(AssertionError, OSError, SyntaxError, ValueError, struct.error),
+    *(cv2.error, Image.DecompressionBombError),
+)
+"""What mmcv's loader and its backends raise of a file that they cannot decode."""
 
 
 @DATASETS.register_module()
@@ -19,10 +48,14 @@ class ImageFolder(CustomDataset):
     Without labels every image below the folder is used, at any depth. With labels the first level
     of folders names the classes, or ``ann_file`` has lines of file name and class index.
 
+    What is left out, such as files with other extensions and dangling links, is logged once. A
+    folder that links lead to again, as in a loop, is read once.
+
     In training an unreadable image is replaced by the next one, and its path recorded in the
-    sample's ``skipped_paths``, which ``UnreadableImagesHook`` counts. This requires a loader that
-    returns None for such a file: ``dict(type="LoadImageFromFile", ignore_empty=True)``. In test
-    mode an unreadable image is an error.
+    sample's ``skipped_paths``, with the reasons in ``skipped_reasons``; ``UnreadableImagesHook``
+    logs and counts them. In test mode an unreadable image is an error. Local files are checked
+    before they are decoded, so that a small file that decodes to an enormous image counts as
+    unreadable, and takes no memory.
 
     Args:
         data_root: The folder.
@@ -33,12 +66,17 @@ class ImageFolder(CustomDataset):
             few-label settings.
         fraction_seed: Seed of that draw.
         max_refetch: Maximum number of consecutive unreadable images.
+        max_pixels: Maximum number of pixels of an image; one with more is not decoded. None for no
+            limit but OpenCV's.
+        extensions: Extensions of images, in lower or upper case.
         **kwargs: Other arguments of mmpretrain's ``CustomDataset``.
 
     Raises:
         FileNotFoundError: If the folder is missing or contains no images.
-        ValueError: If ``every``, ``fraction`` or ``fraction_seed`` is out of range, or a class is
-            empty.
+        OSError: If the folder cannot be read.
+        TypeError: If an argument has the wrong type.
+        ValueError: If ``every``, ``fraction``, ``fraction_seed`` or ``max_pixels`` is out of range,
+            a class is empty, or the annotation file is invalid.
 
     Example:
         >>> dataset = dict(type="mmdino.ImageFolder", data_root="data/my_images", pipeline=[...])
@@ -52,11 +90,24 @@ class ImageFolder(CustomDataset):
         fraction: float = 1.0,
         fraction_seed: int = 0,
         max_refetch: int = 100,
+        max_pixels: int | None = MAX_PIXELS,
+        extensions: Sequence[str] = EXTENSIONS,
         **kwargs: Any,
     ) -> None:
-        if every < 1:
+        if not isinstance(every, Integral) or every < 1:
             raise ValueError(
-                f"invalid every={every} of ImageFolder: expected at least 1 (all images)."
+                f"invalid every={every!r} of ImageFolder: expected an integer of at least 1 (all "
+                "images)."
+            )
+        if max_pixels is not None and not 1 <= max_pixels <= MAX_PIXELS:
+            raise ValueError(
+                f"invalid max_pixels={max_pixels} of ImageFolder: expected 1 to {MAX_PIXELS}, or "
+                "None for no limit but OpenCV's."
+            )
+        if isinstance(extensions, str):
+            raise TypeError(
+                f"invalid extensions={extensions!r} of ImageFolder: expected a list such as "
+                f"['{extensions}']."
             )
         if fraction != 1 and not with_label:
             raise ValueError(
@@ -66,8 +117,13 @@ class ImageFolder(CustomDataset):
         self.every = every
         self.fraction = fraction
         self.fraction_seed = fraction_seed
+        self.max_pixels = max_pixels
         super().__init__(
-            data_root=data_root, with_label=with_label, max_refetch=max_refetch, **kwargs
+            data_root=data_root,
+            with_label=with_label,
+            max_refetch=max_refetch,
+            extensions=extensions,
+            **kwargs,
         )
 
     def load_data_list(self) -> list[dict]:
@@ -75,36 +131,93 @@ class ImageFolder(CustomDataset):
 
         Raises:
             FileNotFoundError: If the folder or the annotation file is missing or has no images.
-            ValueError: If a class has no image.
+            OSError: If the folder cannot be read.
+            ValueError: If a class has no image, or the annotation file is invalid.
         """
         folder = self.img_prefix.rstrip("/") or "/"
-        local = "://" not in folder
-        if local and not Path(folder).is_dir():
-            raise FileNotFoundError(
-                f"The image folder {folder!r} does not exist. Set data_root (and data_prefix) of "
-                f"{type(self).__name__} to your images, e.g. with --cfg-options "
-                "train_dataloader.dataset.data_root=PATH."
+        if _is_local(folder):
+            _require_folder(folder)
+        rows = self._annotated() if self.ann_file else self._found(folder)
+        join = get_file_backend(self.img_prefix, enable_singleton=True).join_path
+        images = [{"img_path": join(self.img_prefix, name)} for name, _ in rows]
+        if self.with_label:
+            for image, (_, label) in zip(images, rows, strict=True):
+                image["gt_label"] = label
+            if not self.ann_file:
+                self._check_no_empty_class(images)
+        if self.every > len(images):
+            raise ValueError(
+                f"invalid every={self.every} of ImageFolder: {folder!r} has {len(images)} "
+                "image(s). Lower it; 1 takes all."
             )
-        if self.ann_file and local and not Path(self.ann_file).is_file():
+        images = images[:: self.every]
+        if self.fraction != 1:
+            labels = [image["gt_label"] for image in images]
+            images = [images[i] for i in balanced_subset(labels, self.fraction, self.fraction_seed)]
+        return images
+
+    def _annotated(self) -> list[tuple[str, int | None]]:
+        """Reads names and labels from the annotation file."""
+        if _is_local(self.ann_file) and not Path(self.ann_file).is_file():
             raise FileNotFoundError(
                 f"The annotation file {self.ann_file!r} does not exist. Its lines are "
                 "'file class'; omit ann_file to use the folder names as classes."
             )
+        rows = read_annotations(self.ann_file, self.with_label, self.CLASSES)
+        if repeated := describe_repeated(rows):
+            _warn(f"{printable(self.ann_file)}: {repeated}.")
+        return rows
+
+    def _found(self, folder: str) -> list[tuple[str, int | None]]:
+        """Lists names in the folder, and labels by the folders of the first level."""
         try:
-            images = super().load_data_list()
+            samples = self._find_samples()
         except RuntimeError as error:
             layout = "folder/class_name/image" if self.with_label else "folder/**/image"
             raise FileNotFoundError(
                 f"No image in {folder!r} (expected {layout} with one of the extensions "
                 f"{', '.join(sorted(self.extensions))}). Check the path, or set extensions=(...)."
             ) from error
-        if self.with_label and not self.ann_file:
-            self._check_no_empty_class(images)
-        images = images[:: self.every]
-        if self.fraction != 1:
-            labels = [image["gt_label"] for image in images]
-            images = [images[i] for i in balanced_subset(labels, self.fraction, self.fraction_seed)]
-        return images
+        return samples if self.with_label else [(name, None) for name in samples]
+
+    def _find_samples(self) -> list[tuple[str, int]] | list[str]:
+        """Lists what mmpretrain's method does, in the same order, and logs what it leaves out."""
+        root = self.img_prefix
+        if not _is_local(root):
+            return super()._find_samples()
+        left_out = LeftOut()
+        try:
+            if self.with_label:
+                classes = list_classes(root, self.extensions, left_out)
+                self._set_classes(classes)
+                samples = [
+                    (name, label)
+                    for label, top in enumerate(classes)
+                    for name in list_images(root, self.extensions, left_out, top)
+                ]
+            else:
+                samples = list_images(root, self.extensions, left_out)
+        except OSError as error:
+            raise OSError(
+                f"The image folder {printable(error.filename or root)!r} cannot be read "
+                f"({error.strerror}). Change its permissions, or remove it."
+            ) from error
+        if left_out.counts:
+            _warn(f"{printable(root.rstrip('/'))}: {left_out}.")
+        if not samples:
+            raise RuntimeError("no image")
+        return samples
+
+    def _set_classes(self, folders: list[str]) -> None:
+        self.folder_to_idx = {name: label for label, name in enumerate(folders)}
+        if self.CLASSES is None:
+            self._metainfo["classes"] = tuple(folders)
+        elif len(self.CLASSES) != len(folders):
+            raise ValueError(
+                f"ImageFolder got {len(self.CLASSES)} classes, but {self.img_prefix!r} has "
+                f"{len(folders)} folders, each of which is a class. Make them equal, or leave out "
+                "the classes to take the names of the folders."
+            )
 
     def _check_no_empty_class(self, images: list[dict]) -> None:
         present = {image["gt_label"] for image in images}
@@ -112,7 +225,7 @@ class ImageFolder(CustomDataset):
         if empty:
             raise ValueError(
                 f"{len(empty)} of {len(self.folder_to_idx)} class folders in {self.img_prefix!r} "
-                f"contain no image: {', '.join(empty[:5])}. Remove them, since each folder is a "
+                f"contain no image: {', '.join(map(printable, empty[:5]))}. Remove them, since each folder is a "
                 "class, or set extensions=(...) if their files have other extensions."
             )
 
@@ -122,34 +235,81 @@ class ImageFolder(CustomDataset):
         Raises:
             ValueError: If the image cannot be read in test mode, or too many in a row cannot.
         """
-        skipped: list[str] = []
-        while True:
-            sample = self._read(index)
-            if sample is not None:
-                break
-            skipped.append(self.get_data_info(index)["img_path"])
-            if self.test_mode or len(skipped) > self.max_refetch:
+        skipped: list[Unreadable] = []
+        while isinstance(sample := self._read(index), Unreadable):
+            skipped.append(sample)
+            if self.test_mode or len(skipped) > min(self.max_refetch, len(self) - 1):
                 raise ValueError(
                     f"{len(skipped)} consecutive image(s) cannot be read: "
-                    f"{', '.join(skipped[:5])}. Repair or remove them."
+                    f"{', '.join(map(str, skipped[:5]))}. Repair or remove them."
                 )
             index = _next_index(index, len(self))
         if skipped:
-            sample["data_samples"].set_field(skipped, "skipped_paths", field_type="metainfo")
+            paths, reasons = map(list, zip(*skipped, strict=True))
+            fields = {"skipped_paths": paths, "skipped_reasons": reasons}
+            sample["data_samples"].set_metainfo(fields)
         return sample
 
-    def _read(self, index: int) -> dict | None:
+    def _read(self, index: int) -> dict | Unreadable:
+        sample = self.get_data_info(index)
+        path = sample["img_path"]
+        fault = image_fault(path, self.max_pixels) if _is_local(path) else None
+        if fault is not None:
+            return Unreadable(path, fault)
         try:
-            return self.prepare_data(index)
-        except AssertionError as error:
-            # With ignore_empty mmcv's loader returns None for a file that cannot be opened, but it
-            # still asserts on one that OpenCV cannot decode.
-            if "failed to load image" in str(error):
-                return None
-            raise
+            sample = self.pipeline(sample)
+        except LOADING_ERRORS:
+            if not self._loader_fails(index):
+                raise
+            sample = None
+        return Unreadable(path, "is damaged, or no image") if sample is None else sample
+
+    def _loader_fails(self, index: int) -> bool:
+        """Returns whether an image cannot be loaded, so that a later transform is not at fault."""
+        sample = self.get_data_info(index)
+        for transform in self.pipeline.transforms:
+            try:
+                sample = transform(sample)
+            except LOADING_ERRORS:
+                return True
+            if sample is None or "img" in sample:
+                return sample is None
+        return False
+
+
+class Unreadable(NamedTuple):
+    """An image that cannot be read, and why, such as "is empty"."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)} {self.reason}"
 
 
 def _next_index(index: int, size: int) -> int:
     """Returns the index after ``index``, with the same seed."""
     following = (index + 1) % size
     return SeededIndex(following, index.seed) if isinstance(index, SeededIndex) else following
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def _require_folder(folder: str) -> None:
+    if Path(folder).is_dir():
+        return
+    found = "does not exist"
+    if Path(folder).exists():
+        found = "is no folder"
+    elif Path(folder).is_symlink():
+        found = "is a link that leads nowhere"
+    raise FileNotFoundError(
+        f"The image folder {folder!r} {found}. Set data_root (and data_prefix) of ImageFolder to "
+        "your images, e.g. with --cfg-options train_dataloader.dataset.data_root=PATH."
+    )
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger="current", level=logging.WARNING)

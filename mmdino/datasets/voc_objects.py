@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 from mmpretrain.datasets import BaseDataset
 from PIL import Image
 
+from mmdino.datasets.image_check import image_fault
 from mmdino.registry import DATASETS
+from mmdino.utils.printable import printable
 
 CLASSES = (
     "aeroplane",
@@ -101,7 +104,8 @@ class VOCObjects(BaseDataset):
         if not listing.is_file():
             raise FileNotFoundError(_missing_message(listing))
         samples = []
-        for name in listing.read_text().split():
+        # As the names of files are read, so that those that are no UTF-8 can be listed.
+        for name in os.fsdecode(listing.read_bytes()).split():
             image = root / "JPEGImages" / f"{name}.jpg"
             mask = root / FOLDERS[self.objects] / f"{name}.png"
             for path in (image, mask):
@@ -133,9 +137,19 @@ def read_seg_map(path: str, largest: int) -> np.ndarray:
     """Reads the ids (H, W) uint8 of a palette or greyscale PNG.
 
     Raises:
-        ValueError: If the file is in colour, or has an id other than 0 to ``largest`` and void.
+        ValueError: If the file cannot be read, is in colour, or has an id other than 0 to
+            ``largest`` and void.
     """
-    with Image.open(path) as image:
+    try:
+        if fault := image_fault(path):
+            raise ValueError(f"it {fault}")
+        image = Image.open(path)
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"The mask {printable(path)} cannot be read ({error}). Repair it."
+        ) from error
+    with image:
         if image.mode not in ("P", "L"):
             raise ValueError(
                 f"The mask {path} has mode {image.mode}: expected a palette (P) or greyscale (L) "
@@ -153,6 +167,6 @@ def read_seg_map(path: str, largest: int) -> np.ndarray:
 
 def _missing_message(path: Path) -> str:
     return (
-        f"{path} does not exist. Set data_root to a folder in the layout of PASCAL VOC 2012, such "
-        f"as VOCdevkit/VOC2012:\n{LAYOUT}"
+        f"{printable(path)} does not exist. Set data_root to a folder in the layout of PASCAL "
+        f"VOC 2012, such as VOCdevkit/VOC2012:\n{LAYOUT}"
     )

@@ -5,6 +5,8 @@ Caron et al. 2021, section 4.2.2 and figures 1 and 4.
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,9 @@ SIZE_PER_IMG_SIZE = 480 / 224
 """The authors visualise networks trained at 224 px at 480 px."""
 
 ROUNDING = 1e-6
+
+MAX_PATCHES = 2**17
+"""Patches of an image, about those of a photograph of 3840 x 2160 pixels and patches of 8."""
 
 
 def reference_size(backbone: nn.Module) -> int:
@@ -73,9 +78,12 @@ def input_shape(
         Height and width at that size, each rounded to a multiple of the patch.
 
     Raises:
-        ValueError: If the image, or ``size``, is smaller than a patch.
+        ValueError: If the image, or ``size``, is smaller than a patch, or there would be more than
+            ``MAX_PATCHES``.
     """
     own = min(height, width)
+    if own < 1:
+        raise ValueError(f"The image of {width} x {height} pixels is empty.")
     shorter = own if size is None else size
     if shorter < patch_size:
         raise ValueError(
@@ -85,6 +93,12 @@ def input_shape(
         )
     scale = shorter / own
     rows, columns = (max(1, round(side * scale / patch_size)) for side in (height, width))
+    if rows * columns > MAX_PATCHES:
+        raise ValueError(
+            f"The image of {width} x {height} pixels would enter the network as {columns} x {rows} "
+            f"patches of {patch_size} pixels, more than {MAX_PATCHES}. Give a smaller size, which "
+            "is the shorter side in pixels, or crop the image."
+        )
     return rows * patch_size, columns * patch_size
 
 
@@ -101,9 +115,15 @@ def attention_maps(backbone: nn.Module, image: np.ndarray, size: int | None = No
         attention of the class token to itself.
 
     Raises:
-        ValueError: If the network has no attention, or the image is smaller than a patch.
+        ValueError: If the network has no attention, the image is no colour image, smaller than a
+            patch or has too many, or the attention is not finite.
     """
     require_attention(backbone)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            "Attention needs an image (H, W, 3) of uint8 in RGB, got "
+            f"{image.dtype} of shape {image.shape}."
+        )
     weight = backbone.patch_embed.projection.weight
     pixels = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
     pixels = pixels.to(weight.device, torch.float32)
@@ -116,7 +136,13 @@ def attention_maps(backbone: nn.Module, image: np.ndarray, size: int | None = No
     )
     with torch.no_grad():
         maps = backbone.class_token_attention(((pixels - mean) / std).to(weight.dtype))
-    return maps[0].float().cpu()
+    maps = maps[0].float().cpu()
+    if not maps.isfinite().all():
+        raise ValueError(
+            "The attention is not finite. Check the network's weights: training may have diverged, "
+            "or a file may be damaged."
+        )
+    return maps
 
 
 def check_fraction(fraction: float) -> None:
@@ -125,10 +151,10 @@ def check_fraction(fraction: float) -> None:
     Raises:
         ValueError: If it is out of range.
     """
-    if not 0 < fraction <= 1:
+    if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 < fraction <= 1:
         raise ValueError(
-            f"invalid fraction={fraction} of the attention mass in a mask: expected a number above "
-            f"0 and at most 1. The paper's is {FRACTION}."
+            f"invalid fraction={fraction!r} of the attention mass in a mask: expected a number "
+            f"above 0 and at most 1. The paper's is {FRACTION}."
         )
 
 
@@ -143,9 +169,18 @@ def attention_mask(maps: Tensor, fraction: float = FRACTION) -> Tensor:
         Masks (..., h, w), bool.
 
     Raises:
-        ValueError: If ``fraction`` is out of range.
+        ValueError: If ``fraction`` is out of range, or a map is not finite, negative or all 0.
     """
     check_fraction(fraction)
+    if maps.dim() < 2 or not maps.numel():
+        raise ValueError(f"Attention needs maps (..., h, w), got shape {tuple(maps.shape)}.")
+    if not maps.isfinite().all():
+        raise ValueError(
+            "The attention is not finite. Check the network's weights: training may have diverged, "
+            "or a file may be damaged."
+        )
+    if (maps < 0).any() or (maps.flatten(-2).sum(-1) <= 0).any():
+        raise ValueError("Attention must be at least 0, and above 0 somewhere in each map.")
     mass = maps.double().flatten(-2)
     mass, order = (mass / mass.sum(-1, keepdim=True)).sort(dim=-1, descending=True, stable=True)
     before = mass.cumsum(-1) - mass

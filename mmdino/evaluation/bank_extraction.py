@@ -296,7 +296,7 @@ def files_sha256(images: ImageFolder) -> str:
     for index in range(len(images)):
         sample = images.get_data_info(index)
         name = os.path.relpath(sample["img_path"], images.img_prefix)
-        digest.update(f"{name}\t{int(sample['gt_label'])}\n".encode())
+        digest.update(os.fsencode(f"{name}\t{int(sample['gt_label'])}\n"))
     return digest.hexdigest()
 
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import torch
 from mmengine.registry import init_default_scope
 
 from mmdino.evaluation.bank_extraction import (
@@ -17,6 +18,7 @@ from mmdino.evaluation.bank_extraction import (
     make_bank,
 )
 from mmdino.evaluation.feature_bank import DTYPES, FeatureBank, check_pair, open_bank
+from mmdino.evaluation.knn import unknown_labels
 
 
 def add_extraction_options(parser: argparse.ArgumentParser) -> None:
@@ -94,13 +96,15 @@ def bank_pair_from(args: argparse.Namespace, command: str) -> tuple[FeatureBank,
 
 
 def describe(train: FeatureBank, test: FeatureBank) -> str:
-    """Says in two lines what is evaluated."""
+    """Says in two lines what is evaluated, and in a third what cannot be right."""
     plan = train.plan
+    unknown = unknown_labels(torch.from_numpy(test.labels), torch.from_numpy(train.labels))
     return (
         f"{plan['checkpoint']}, {plan['network']} (sha256 {plan['network_sha256'][:12]}), "
         f"features of {train.width} numbers in {plan['dtype']}, shorter side {plan['size']}, "
         f"crop {plan['crop']}\n"
         f"{len(train)} images of {len(train.classes)} classes to learn from, {len(test)} to test on"
+        + (f"\n{unknown}" if unknown else "")
     )
 
 

@@ -1,14 +1,16 @@
 """Features of a labelled set of images, saved in a folder.
 
 A bank of N images is a folder with ``features.npy`` (N, D), ``labels.npy`` (N,) and ``bank.json``,
-which records what made it. While it is being made, the folder holds ``plan.json`` and numbered
-parts. ``bank.json`` is written last, so a folder that has it is complete.
+which records what made it and the checksums of all three. While it is being made, the folder holds
+``plan.json`` and numbered parts. ``bank.json`` is written last: a folder that has it is complete.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import tokenize
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,24 @@ BANK, PLAN, FEATURES, LABELS = "bank.json", "plan.json", "features.npy", "labels
 PARTIAL = ".partial"
 PART_SIZE = 2048
 DTYPES = ("float32", "float16")
+FORMAT = 1
+"""Number of the layout of a bank; one with a larger number was made by a later version."""
+
 MAX_SHOWN = 60
+MAX_JSON = 2**26
+"""Bytes of a JSON file that are read; a bank's has tens of bytes for each class."""
+
+CHUNK = 2**20
+NOT_AN_ARRAY = (
+    *(FileNotFoundError, OverflowError, RecursionError, SyntaxError, TypeError, ValueError),
+    tokenize.TokenError,
+)
+"""What NumPy raises of a file whose header it cannot parse."""
+
+BANK_FIELDS = {"images": int, "width": int, "plan": dict}
+PLAN_FIELDS = {"command": str, "plan": dict}
+COMPARED = ("network_sha256", "network", "size", "crop", "amp")
+"""Entries of a plan that must be the same in banks that are compared."""
 INFORMATIVE = ("checkpoint",)
 """Entries of a plan that may differ: a renamed file is still identified by the network's hash."""
 
@@ -52,7 +71,7 @@ class FeatureBank:
         The file is mapped anew each time, so that pages read before do not count as memory of the
         process.
         """
-        return np.load(self.folder / FEATURES, mmap_mode="r")[rows]
+        return np.load(self.folder / FEATURES, mmap_mode="r", allow_pickle=False)[rows]
 
     @property
     def classes(self) -> list[str]:
@@ -70,27 +89,66 @@ def open_bank(folder: str | Path) -> FeatureBank:
     folder = Path(folder)
     if not (folder / BANK).is_file():
         if (folder / PLAN).is_file():
-            record = _read_json(folder / PLAN)
+            record = _read_record(folder / PLAN, PLAN_FIELDS)
             raise ValueError(
                 f"The feature bank {folder} is not finished. The same command resumes it: "
                 f"{record['command']}"
             )
+        if folder.is_file():
+            raise ValueError(f"{folder} is a file. A feature bank is a folder with {BANK}.")
         raise FileNotFoundError(
             f"There is no feature bank in {folder}. Make one with: python "
             f"tools/extract_features.py CHECKPOINT IMAGE_FOLDER {folder}"
         )
-    record = _read_json(folder / BANK)
-    shapes = {FEATURES: (record["images"], record["width"]), LABELS: (record["images"],)}
-    for name, shape in shapes.items():
-        dtype = record["plan"]["dtype"] if name == FEATURES else "int64"
-        fault = _fault(folder / name, shape, dtype)
-        if fault:
-            raise ValueError(
-                f"The feature bank {folder} is damaged: {name} {fault}. Extract it again, with "
-                "--overwrite."
-            )
-    labels = np.load(folder / LABELS)
+    record = _read_record(folder / BANK, BANK_FIELDS)
+    found_format = record.get("format", FORMAT)
+    if found_format != FORMAT:
+        raise ValueError(
+            f"The feature bank {folder} has format {found_format}, and this version of mmdino "
+            f"reads format {FORMAT}. Use the version that made it, or extract it again, with "
+            "--overwrite."
+        )
+    if fault := _bank_fault(folder, record):
+        raise ValueError(
+            f"The feature bank {folder} is damaged: {fault}. Extract it again, with --overwrite."
+        )
+    labels = np.load(folder / LABELS, allow_pickle=False)
     return FeatureBank(folder, record["plan"], labels, record["width"])
+
+
+def _bank_fault(folder: Path, record: dict[str, Any]) -> str:
+    """Describes what is wrong with a bank; empty if nothing is."""
+    plan = record["plan"]
+    classes, dtype = plan.get("classes"), plan.get("dtype")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        return f"{BANK} has classes {str(classes)[:MAX_SHOWN]}"
+    if dtype not in DTYPES:
+        return f"{BANK} has dtype {dtype!r}, not one of {', '.join(DTYPES)}"
+    if not isinstance(record.get("crc32", {}), dict):
+        return f"{BANK} has no valid checksums"
+    if min(record["images"], record["width"]) < 1:
+        return f"{BANK} promises {record['images']} features of {record['width']} numbers"
+    expected = {
+        FEATURES: ((record["images"], record["width"]), dtype),
+        LABELS: ((record["images"],), "int64"),
+    }
+    for name, (shape, of_type) in expected.items():
+        if fault := _fault(folder / name, shape, of_type):
+            return f"{name} {fault}"
+    checksums = record.get("crc32", {})  # Banks of former versions have none.
+    for name in (BANK, FEATURES, LABELS):
+        if name not in checksums:
+            continue
+        found = _plan_crc32(plan) if name == BANK else _file_crc32(folder / name)
+        if found != checksums[name]:
+            return f"{name} is not what was written, since its checksum is another"
+    labels = np.load(folder / LABELS, allow_pickle=False)
+    if labels.min() < 0 or labels.max() >= len(classes):
+        return (
+            f"{LABELS} has labels from {labels.min()} to {labels.max()}, but there are "
+            f"{len(classes)} classes"
+        )
+    return ""
 
 
 def check_pair(train: FeatureBank, test: FeatureBank) -> None:
@@ -99,8 +157,14 @@ def check_pair(train: FeatureBank, test: FeatureBank) -> None:
     Raises:
         ValueError: If the banks are of different networks, sizes or classes, or of the same images.
     """
-    names = ("network_sha256", "network", "size", "crop", "amp")
-    different = [name for name in names if train.plan[name] != test.plan[name]]
+    for bank in (train, test):
+        needed = (*COMPARED, *INFORMATIVE, "source", "files_sha256")
+        if missing := [name for name in needed if name not in bank.plan]:
+            raise ValueError(
+                f"The feature bank {bank.folder} does not say what made it: {BANK} lacks "
+                f"{', '.join(missing)}. Extract it again, with --overwrite."
+            )
+    different = [name for name in COMPARED if train.plan[name] != test.plan[name]]
     if different or train.width != test.width:
         raise ValueError(
             f"The banks {train.folder} and {test.folder} cannot be compared: "
@@ -194,11 +258,18 @@ class BankWriter:
                 path, mode="w+", dtype=self.plan["dtype"], shape=(len(labels), width)
             )
             for number, images in parts.items():
-                joined[images.start : images.stop] = np.load(self._part(number))
+                joined[images.start : images.stop] = np.load(self._part(number), allow_pickle=False)
             joined.flush()
         with _durable_write(self.folder / LABELS) as path, path.open("wb") as file:
             np.save(file, np.asarray(labels, dtype=np.int64))
-        record = {"images": len(labels), "width": width, "plan": self.plan}
+        checksums = {name: _file_crc32(self.folder / name) for name in (FEATURES, LABELS)}
+        record = {
+            "format": FORMAT,
+            "images": len(labels),
+            "width": width,
+            "plan": self.plan,
+            "crc32": {**checksums, BANK: _plan_crc32(self.plan)},
+        }
         _write_json(self.folder / BANK, record)
         self.clear_parts()
         return open_bank(self.folder)
@@ -234,7 +305,7 @@ def start_bank(
         A writer, or the bank if it is complete.
 
     Raises:
-        ValueError: If the folder holds a bank of another plan, or other files.
+        ValueError: If the folder holds a bank of another plan, or other files, or is a file.
     """
     folder = Path(folder)
     plan = json.loads(json.dumps(dict(plan)))
@@ -248,8 +319,8 @@ def start_bank(
                 (folder / name).unlink(missing_ok=True)
             writer.clear_parts()
         else:
-            found = _read_json(folder / (BANK if complete else PLAN))["plan"]
-            _check_same_plan(folder, found, plan)
+            name, fields = (BANK, BANK_FIELDS) if complete else (PLAN, PLAN_FIELDS)
+            _check_same_plan(folder, _read_record(folder / name, fields)["plan"], plan)
             if complete:
                 bank = open_bank(folder)
                 writer.clear_parts()
@@ -258,6 +329,8 @@ def start_bank(
         raise ValueError(
             f"{folder} holds files that are no feature bank. Give an empty or a new folder."
         )
+    elif folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file. Give a folder for the feature bank.")
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / PLAN, {"command": command, "plan": plan})
     return writer
@@ -287,26 +360,49 @@ def _differences(first: dict, second: dict, names: list[str], called: tuple[str,
     return "; ".join(lines)
 
 
-def _shape(path: Path) -> tuple[int, ...] | None:
-    """Returns the shape of an array in a file, None if the file is missing or incomplete."""
+def _mapped(path: Path) -> np.memmap | None:
+    """Maps an array in a file, None if the file is missing, incomplete, or of Python objects.
+
+    Nothing is allocated, whatever the header promises.
+    """
     try:
-        return np.lib.format.open_memmap(path, mode="r").shape
-    except (FileNotFoundError, ValueError):
+        return np.lib.format.open_memmap(path, mode="r")
+    except NOT_AN_ARRAY:
         return None
+
+
+def _shape(path: Path) -> tuple[int, ...] | None:
+    """Returns the shape of an array in a file, None if there is none."""
+    mapped = _mapped(path)
+    return None if mapped is None else mapped.shape
 
 
 def _fault(path: Path, shape: tuple[int | None, ...], dtype: str) -> str:
     """Describes what is wrong with an array in a file; empty if nothing is."""
     if not path.is_file():
         return "is missing"
-    found = _shape(path)
+    found = _mapped(path)
     if found is None:
         return "is cut short or no array"
-    if found != shape:
-        return f"has shape {found} instead of {shape}"
-    if (found_dtype := np.load(path, mmap_mode="r").dtype) != dtype:
-        return f"is {found_dtype} instead of {dtype}"
+    if found.shape != shape:
+        return f"has shape {found.shape} instead of {shape}"
+    if found.dtype != dtype:
+        return f"is {found.dtype} instead of {dtype}"
+    if excess := path.stat().st_size - found.offset - found.nbytes:
+        return f"has {excess} bytes more than its array"
     return ""
+
+
+def _file_crc32(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum
+
+
+def _plan_crc32(plan: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(plan, sort_keys=True).encode())
 
 
 @contextmanager
@@ -335,10 +431,30 @@ def _write_json(path: Path, content: dict) -> None:
         partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _read_json(path: Path) -> dict:
+def _read_record(path: Path, fields: Mapping[str, type]) -> dict[str, Any]:
+    """Reads a JSON object, at most ``MAX_JSON`` bytes, with fields of the given types.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    fault = ""
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        with path.open("rb") as file:
+            content = file.read(MAX_JSON + 1)
+        if len(content) > MAX_JSON:
+            fault = f"it has more than {MAX_JSON} bytes"
+        else:
+            record = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        fault = str(error)
+    if not fault and not isinstance(record, dict):
+        fault = f"it is a {type(record).__name__}"
+    if not fault:
+        # bool is an int.
+        wrong = [name for name, kind in fields.items() if type(record.get(name)) is not kind]
+        fault = f"{', '.join(wrong)} missing or of the wrong type" if wrong else ""
+    if fault:
         raise ValueError(
-            f"{path} is damaged: {error}. Remove the folder and extract the features again."
-        ) from error
+            f"{path} is damaged: {fault}. Remove the folder and extract the features again."
+        )
+    return record

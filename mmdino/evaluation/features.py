@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmdino.models.backbones.features import Features, last_output
+from mmdino.utils.printable import printable
 
 
 def pool_features(output: Tensor | Features | Sequence[Tensor | Features]) -> Tensor:
@@ -66,6 +67,44 @@ class BackboneModel(BaseModel):
         return self.backbone(inputs)
 
 
+def check_equal_shapes(images: Sequence[Any], samples: Sequence[Any]) -> None:
+    """Checks that images of a batch can be stacked.
+
+    Args:
+        images: Images (C, H, W); anything else is passed over.
+        samples: Their samples, whose ``img_path`` errors name.
+
+    Raises:
+        ValueError: If two differ in shape.
+    """
+    first = None
+    for image, sample in zip(images, samples, strict=False):
+        if not isinstance(image, Tensor):
+            continue
+        if first is None:
+            first = image, sample
+        elif image.shape != first[0].shape:
+            named = [
+                f"{printable(str(other.get('img_path')))} {tuple(tensor.shape)}"
+                for tensor, other in (first, (image, sample))
+            ]
+            raise ValueError(
+                "Images of one batch must have the same shape (channels, height, width), got "
+                f"{' and '.join(named)}. Add dict(type='ResizeEdge', scale=256, edge='short') and "
+                "dict(type='CenterCrop', crop_size=224) to the pipeline after loading, or set "
+                "batch_size=1."
+            )
+
+
+def collate_equal_shapes(collate: Callable[[list], Any], batch: list[dict]) -> Any:
+    """Collates a batch after :func:`check_equal_shapes`."""
+    images, samples = (
+        [sample[name] for sample in batch if name in sample] for name in ("inputs", "data_samples")
+    )
+    check_equal_shapes(images, samples)
+    return collate(batch)
+
+
 def predict_features(model: nn.Module, batch: dict, amp: bool = False) -> list[DataSample]:
     """Computes the features of a batch with any model.
 
@@ -82,8 +121,11 @@ def predict_features(model: nn.Module, batch: dict, amp: bool = False) -> list[D
         The B samples with their ``feature`` (D,) set.
 
     Raises:
-        ValueError: If ``predict`` sets no ``feature``, or the output cannot be reduced.
+        ValueError: If images differ in shape, ``predict`` sets no ``feature``, or the output cannot
+            be reduced.
     """
+    if isinstance(batch["inputs"], (tuple, list)):
+        check_equal_shapes(batch["inputs"], batch.get("data_samples") or [])
     network = model.module if is_model_wrapper(model) else model
     if hasattr(network, "predict"):
         with autocast(enabled=amp):

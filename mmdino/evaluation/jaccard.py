@@ -102,9 +102,18 @@ def object_jaccards(
         Indices (objects, K) from 0 to 1; (0, K) if there is no object.
 
     Raises:
-        ValueError: If there is an id that is not allowed.
+        ValueError: If there is an id that is not allowed, or masks have other shapes.
     """
+    if patch_masks.dim() != 3:
+        raise ValueError(
+            f"Masks of patches need the shape (K, h, w), got {tuple(patch_masks.shape)}."
+        )
     seg_map = np.asarray(seg_map)
+    if seg_map.ndim != 2 or not seg_map.size or not np.issubdtype(seg_map.dtype, np.integer):
+        raise ValueError(
+            f"{name} is {seg_map.dtype} of shape {seg_map.shape}: expected integer ids of shape "
+            "(H, W), which is not empty. Save masks as greyscale or palette PNGs."
+        )
     masks = resize_maps(patch_masks, seg_map.shape)
     valid = torch.from_numpy(seg_map != VOID)
     found = [

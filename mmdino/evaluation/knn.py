@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +17,9 @@ from mmdino.models.layers import at_least_float32
 KS = (10, 20, 100, 200)
 TEMPERATURE = 0.07
 """Numbers of neighbours in the authors' evaluation, and the paper's temperature (appendix E)."""
+
+MAX_LABEL = 10**6
+"""Votes have a column for each label, which an absurd one must not make."""
 
 QUERY_CHUNK = 1024
 CPU_BANK_CHUNK, BANK_CHUNK = 16384, 65536
@@ -29,6 +35,47 @@ class Features(Protocol):
 
     def __getitem__(self, rows: slice) -> Tensor | np.ndarray:
         """Returns some of the features."""
+
+
+def check_knn_options(ks: Sequence[int], temperature: float) -> None:
+    """Checks numbers of neighbours and the temperature of their votes.
+
+    Raises:
+        ValueError: If there is no number, or one is out of range.
+    """
+    if not ks or not all(
+        isinstance(k, Integral) and not isinstance(k, bool) and k >= 1 for k in ks
+    ):
+        raise ValueError(
+            f"invalid k={ks!r} of k-NN: expected one or more integers of at least 1, such as 20."
+        )
+    if (
+        not isinstance(temperature, Real)
+        or isinstance(temperature, bool)
+        or not 0 < temperature < math.inf
+    ):
+        raise ValueError(
+            f"invalid temperature={temperature!r} of k-NN: expected a finite number above 0. The "
+            f"paper's is {TEMPERATURE}."
+        )
+
+
+def unknown_labels(labels: Tensor, bank_labels: Tensor) -> str:
+    """Says how many images have labels that no feature of the bank has; empty if none.
+
+    Args:
+        labels: Classes (Q,) of the images that are tested.
+        bank_labels: Classes (N,) of the bank.
+    """
+    missing = ~torch.isin(labels, bank_labels)
+    if not missing.any():
+        return ""
+    classes = labels[missing].unique().tolist()
+    named = ", ".join(map(str, classes[:5])) + (", ..." if len(classes) > 5 else "")
+    return (
+        f"{int(missing.sum())} of {len(labels)} test images have labels that the bank lacks "
+        f"({named}): these can never be right."
+    )
 
 
 @torch.no_grad()
@@ -72,6 +119,11 @@ def nearest_neighbours(
     part_buffer = torch.empty_like(blocks[0].queries[:0])
     for start in range(0, len(bank), bank_chunk):
         part = unit_rows(bank, start, start + bank_chunk, out=part_buffer)
+        if part.shape[1] != blocks[0].queries.shape[1]:
+            raise ValueError(
+                f"k-NN got queries of width {blocks[0].queries.shape[1]} and a bank of width "
+                f"{part.shape[1]}. Compute both with the same network."
+            )
         for block in blocks:
             if start == 0:
                 block.start(part, buffer)
@@ -238,11 +290,13 @@ def unit_rows(features: Features, start: int, stop: int, out: Tensor | None = No
         Features (stop - start, D), in float32 or float64; a feature of zeros stays zero.
 
     Raises:
-        ValueError: If a feature is not finite.
+        ValueError: If a feature is not finite, or is no vector.
     """
     rows = features[start:stop]
     if isinstance(rows, np.ndarray):
         rows = torch.from_numpy(np.array(rows))  # a copy: mapped files are read-only
+    if rows.dim() != 2:
+        raise ValueError(f"k-NN needs features (N, D), got rows of shape {tuple(rows.shape)}.")
     rows = at_least_float32(rows)
     if out is not None:
         rows = rows.to(out)
@@ -251,7 +305,7 @@ def unit_rows(features: Features, start: int, stop: int, out: Tensor | None = No
     if not finite.all():
         place = start + int(finite.flatten().logical_not().nonzero()[0])
         raise ValueError(
-            f"The feature at row {place} has entries that are not finite. Check the network's "
+            f"The features are not finite: the first such is at row {place}. Check the network's "
             "weights: training may have diverged, or a file may be damaged."
         )
     length = length.clamp_min(1e-12)
@@ -269,10 +323,12 @@ def vote(similarities: Tensor, labels: Tensor, num_classes: int, temperature: fl
         temperature: Temperature of the votes.
 
     Returns:
-        Votes (Q, C).
+        Votes (Q, C), divided by that of the most similar neighbour: below a temperature of 0.011
+        they would exceed float32.
     """
     votes = torch.zeros(len(similarities), num_classes, device=similarities.device)
-    weights = (similarities / temperature).exp().to(votes.dtype)
+    relative = similarities - similarities.amax(1, keepdim=True)
+    weights = (relative / temperature).exp().to(votes.dtype)
     return votes.scatter_add_(1, labels, weights)
 
 
@@ -298,8 +354,16 @@ def knn_accuracy(
     Returns:
         For each k, top-1 and top-5 in percent. With fewer than five classes or neighbours, top-5
         counts the queries whose class got any vote.
+
+    Raises:
+        ValueError: If there are no features, one is not finite, widths differ, an option is out of
+            range, or labels are missing or no classes.
     """
+    check_knn_options(ks, temperature)
+    _check_features("queries", queries, query_labels)
+    _check_features("bank", bank, bank_labels)
     num_classes = max(int(query_labels.max()), int(bank_labels.max())) + 1
+    ks = tuple(dict.fromkeys(ks))  # counted once each
     similarities, indices = nearest_neighbours(queries, bank, min(max(ks), len(bank)))
     labels = bank_labels.to(indices.device)[indices]
     target = query_labels.to(indices.device).unsqueeze(1)
@@ -315,3 +379,23 @@ def knn_accuracy(
     return {
         k: (100 * top1 / len(target), 100 * top5 / len(target)) for k, (top1, top5) in hits.items()
     }
+
+
+def _check_features(name: str, features: Features, labels: Tensor) -> None:
+    if not len(features):
+        raise ValueError(f"k-NN got no {name}: the data set, or its loader, is empty.")
+    if len(features) != len(labels):
+        raise ValueError(
+            f"k-NN got {len(features)} features and {len(labels)} labels of the {name}: expected "
+            "one label for each."
+        )
+    if labels.dim() != 1 or labels.is_floating_point() or labels.min() < 0:
+        raise ValueError(
+            f"k-NN needs labels of the {name} of shape (N,), integers of at least 0, got "
+            f"{labels.dtype} of shape {tuple(labels.shape)} and minimum {labels.min().item()}."
+        )
+    if labels.max() > MAX_LABEL:
+        raise ValueError(
+            f"k-NN got the label {labels.max().item()} of the {name}: expected at most {MAX_LABEL}."
+            " Number the classes from 0."
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import torch
@@ -12,7 +11,13 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.knn import KS, TEMPERATURE, knn_accuracy
+from mmdino.evaluation.knn import (
+    KS,
+    TEMPERATURE,
+    check_knn_options,
+    knn_accuracy,
+    unknown_labels,
+)
 from mmdino.registry import METRICS
 
 
@@ -45,12 +50,7 @@ class KNNMetric(BaseMetric):
     ) -> None:
         super().__init__(**kwargs)
         self.ks = tuple(k) if isinstance(k, (list, tuple)) else (k,)
-        numbers = all(isinstance(value, int) and value >= 1 for value in self.ks)
-        if not self.ks or not numbers or not (isinstance(temperature, Real) and temperature > 0):
-            raise ValueError(
-                f"invalid k={k} or temperature={temperature} of KNNMetric: k must be integers of "
-                "at least 1, the temperature a number above 0."
-            )
+        check_knn_options(self.ks, temperature)
         self.temperature = temperature
         self._bank: tuple[Tensor, Tensor] | None = None
 
@@ -69,6 +69,14 @@ class KNNMetric(BaseMetric):
         """Returns percentages: ``top1`` and ``top5`` of the best k, ``k20_top1`` of each k."""
         assert self._bank is not None, "KNNValLoop fills the bank before the queries"
         features, labels = self._bank
+        if not results:
+            raise ValueError(
+                "k-NN got no query images: val_dataloader is empty. Check its data set, and "
+                "drop_last, which must be False."
+            )
+        query_labels = torch.tensor([label for _, label in results])
+        if unknown := unknown_labels(query_labels, labels.cpu()):
+            print_log(unknown, logger="current", level=logging.WARNING)
         if lowered := [k for k in self.ks if k > len(labels)]:
             print_log(
                 f"k {', '.join(map(str, lowered))} is lowered to {len(labels)}, the number of "
@@ -79,7 +87,7 @@ class KNNMetric(BaseMetric):
         queries = torch.stack([feature for feature, _ in results]).to(features)
         accuracies = knn_accuracy(
             queries,
-            torch.tensor([label for _, label in results]),
+            query_labels,
             features,
             labels,
             self.ks,

@@ -41,6 +41,11 @@ class LinearProbeMetric(BaseMetric):
             Percentages: ``top1`` and ``top5`` of the rate with the best top-1, ``lr0.01_top1`` and
             ``lr0.01_top5`` of each. With five classes or fewer, top-5 is 100.
         """
+        if not results:
+            raise ValueError(
+                "LinearProbeMetric got no images: the data set, or its loader, is empty. Check "
+                "drop_last, which must be False."
+            )
         accuracies = {
             rate: tuple(
                 100.0 * sum(ranks[rate] < k for ranks in results) / len(results) for k in (1, 5)
@@ -62,7 +67,8 @@ class LinearProbeMetric(BaseMetric):
 def label_ranks(samples: Sequence[dict]) -> list[dict[float, int]]:
     """Returns for each image how many other classes score at least as high as its label.
 
-    NaN counts as higher, so a probe that diverged is never right.
+    NaN counts as higher, so a probe that diverged is never right. If all probes give NaN, that is
+    no accuracy of theirs.
 
     Args:
         samples: B samples, each with ``gt_label`` and ``probe_scores``, a dict of rate to logits
@@ -72,7 +78,8 @@ def label_ranks(samples: Sequence[dict]) -> list[dict[float, int]]:
         A dict of rate to rank for each image.
 
     Raises:
-        ValueError: If a sample has no scores or no label.
+        ValueError: If a sample has no scores or no label, if its label is not among the classes, if
+            the probes differ between samples, or if none has finite scores.
     """
     for sample in samples:
         for field, missing in (("probe_scores", "probe scores"), ("gt_label", "a label")):
@@ -81,9 +88,37 @@ def label_ranks(samples: Sequence[dict]) -> list[dict[float, int]]:
                     f"LinearProbeMetric got {sample.get('img_path')} without {missing}. It needs "
                     "model.head.type='mmdino.LinearProbeHead' and data sets with with_label=True."
                 )
+    if not samples:
+        return []
     rates = list(samples[0]["probe_scores"])
+    shapes = {
+        (
+            tuple(sample["probe_scores"]),
+            *{scores.shape for scores in sample["probe_scores"].values()},
+        )
+        for sample in samples
+    }
+    if not rates or len(shapes) != 1:
+        raise ValueError(
+            f"LinearProbeMetric needs scores of the same probes and classes of every image, got "
+            f"{len(shapes)} kinds, the first with the rates {rates}."
+        )
     scores = torch.stack([torch.stack([*sample["probe_scores"].values()]) for sample in samples])
     labels = torch.tensor([int(sample["gt_label"]) for sample in samples], device=scores.device)
+    classes = scores.shape[2]
+    for sample, label, of_image in zip(samples, labels.tolist(), scores, strict=True):
+        if not 0 <= label < classes:
+            raise ValueError(
+                f"The label {label} of {sample.get('img_path')} is not one of the {classes} "
+                f"classes of the probes, 0 to {classes - 1}. Set model.head.num_classes to those "
+                "of the data set."
+            )
+        if of_image.isnan().any(dim=1).all():
+            raise ValueError(
+                f"The features are not finite, or all probes diverged: no score of "
+                f"{sample.get('img_path')} is a number. Check the backbone's weights, and try "
+                "lower rates with model.head.lrs."
+            )
     own = scores.gather(2, labels.view(-1, 1, 1).expand(-1, len(rates), 1))
     ranks = (~torch.lt(scores, own)).sum(dim=2) - 1
     return [dict(zip(rates, image, strict=True)) for image in ranks.tolist()]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -68,14 +70,21 @@ def few_label_accuracy(
         The accuracy and how C was chosen.
 
     Raises:
-        ValueError: If there is only one class, or an option is out of range.
+        ValueError: If there is only one class, there are no test images, features are not finite or
+            of different widths, or an option is out of range.
     """
+    _check_features("labelled images", features, labels, features.shape[1:])
+    _check_features("test images", test_features, test_labels, features.shape[1:])
     counts = np.unique(labels, return_counts=True)[1]
     if len(counts) < 2:
         raise ValueError("A classifier needs labelled images of at least two classes; got one.")
-    if not strengths or min(strengths) <= 0 or folds < 2:
+    if not strengths or not all(isinstance(c, Real) and 0 < c < math.inf for c in strengths):
         raise ValueError(
-            f"C must be above 0 and folds at least 2, not {tuple(strengths)} and {folds}."
+            f"invalid C={tuple(strengths)} of logistic regression: expected finite numbers above 0."
+        )
+    if not isinstance(folds, Integral) or folds < 2:
+        raise ValueError(
+            f"invalid folds={folds!r} of logistic regression: expected an integer of at least 2."
         )
     prepare = scaling(features)
     features, test_features = prepare(features), prepare(test_features)
@@ -123,3 +132,23 @@ def _unit(features: np.ndarray) -> np.ndarray:
     features = np.asarray(features, dtype=np.float64)
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.maximum(lengths, np.finfo(np.float64).tiny)
+
+
+def _check_features(
+    name: str, features: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]
+) -> None:
+    if not len(features) or len(features) != len(labels):
+        raise ValueError(
+            f"Logistic regression got {len(features)} features and {len(labels)} labels of the "
+            f"{name}: expected at least one, and as many labels."
+        )
+    if len(shape) != 1 or features.shape[1:] != shape:
+        raise ValueError(
+            f"Logistic regression needs features (N, D) of the same width D, got {features.shape} "
+            f"of the {name} and a width of {shape}. Compute both with the same network."
+        )
+    if not np.isfinite(features).all():
+        raise ValueError(
+            f"The features are not finite, those of the {name}. Check the network's weights: "
+            "training may have diverged, or a file may be damaged."
+        )

@@ -13,11 +13,14 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from mmdino.datasets.image_check import MAX_PIXELS, image_fault
 from mmdino.utils.atomic_write import atomic_write
+from mmdino.utils.printable import printable
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 DEFAULT_FPS = 8.0
+MAX_FPS = 1000.0
 MAX_GIF_FPS = 50.0  # Browsers slow down faster GIFs.
 
 
@@ -31,8 +34,12 @@ def read_image(path: str | Path) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read as an image.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"The image {str(path)!r} does not exist.")
+    if fault := image_fault(path):
+        raise ValueError(
+            f"{printable(path)} cannot be read as an image: it {fault}. Repair or remove it."
+        )
     # Errors of Pillow's decoders for corrupted files.
     unreadable = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
     try:
@@ -41,7 +48,7 @@ def read_image(path: str | Path) -> np.ndarray:
             image.load()
     except unreadable as error:
         raise ValueError(
-            f"{path} cannot be read as an image ({error}). Repair or remove it."
+            f"{printable(path)} cannot be read as an image ({error}). Repair or remove it."
         ) from error
     return _as_rgb(image, path)
 
@@ -107,20 +114,29 @@ def _opened(path: str | Path) -> Iterator[cv2.VideoCapture]:
                 f"OpenCV cannot read the video {path}: it is corrupted, or in a format that this "
                 "build of OpenCV does not support. Convert it to MP4 or to a folder of images."
             )
+        width, height = (
+            capture.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+        if width * height > MAX_PIXELS:
+            raise ValueError(
+                f"The video {path} has frames of {width:.0f} x {height:.0f} pixels, more than "
+                f"{MAX_PIXELS}. Scale it down."
+            )
         yield capture
     finally:
         capture.release()
 
 
 def video_fps(path: str | Path) -> float:
-    """Returns the frames per second of a video, ``DEFAULT_FPS`` if it has no such information.
+    """Returns the frames per second of a video, ``DEFAULT_FPS`` if it has no sensible number.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read.
     """
     with _opened(path) as capture:
-        return capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        return fps if 0 < fps <= MAX_FPS else DEFAULT_FPS
 
 
 def read_frames(path: str | Path, every: int = 1) -> Iterator[np.ndarray]:
@@ -128,8 +144,10 @@ def read_frames(path: str | Path, every: int = 1) -> Iterator[np.ndarray]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, or has no frame.
+        ValueError: If it cannot be read, has no frame, or ``every`` is below 1.
     """
+    if every < 1:
+        raise ValueError(f"invalid every={every} of the frames of a video: expected at least 1.")
     with _opened(path) as capture:
         index = 0
         while capture.grab():
@@ -155,17 +173,25 @@ def write_animation(path: Path, frames: Iterable[np.ndarray], fps: float) -> int
         The number of frames.
 
     Raises:
-        ValueError: If there is no frame, shapes differ, or the suffix is unknown.
+        ValueError: If there is no frame, one is no colour image or of another shape, or ``fps`` or
+            the suffix is invalid.
         RuntimeError: If this build of OpenCV cannot write MP4.
     """
     if path.suffix not in (".gif", ".mp4"):
         raise ValueError(f"Cannot write the animation {path}: its suffix must be .gif or .mp4.")
+    if not 0 < fps <= MAX_FPS:
+        raise ValueError(f"invalid fps={fps} of {path}: expected above 0, at most {MAX_FPS:g}.")
     count = 0
 
     def counted() -> Iterator[np.ndarray]:
         nonlocal count
         shape = None
         for frame in frames:
+            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+                raise ValueError(
+                    f"Frame {count} is {frame.dtype} of shape {frame.shape}: expected uint8 of "
+                    "shape (H, W, 3), RGB."
+                )
             shape = shape or frame.shape
             if frame.shape != shape:
                 raise ValueError(

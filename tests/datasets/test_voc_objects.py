@@ -110,3 +110,23 @@ def test_colour_masks_are_rejected(voc):
 def test_unknown_kind_of_objects_is_rejected(voc):
     with pytest.raises(ValueError, match=r"invalid objects='box' .* one of class, instance"):
         build(voc, objects="box")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"<html>404</html>", "cannot identify image file"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0\0\xff\xff" * 2, "it has 65535 x 65535 pixels"),
+    ],
+)
+def test_a_mask_that_cannot_be_read_is_named(voc, content, reason):
+    (voc / "SegmentationClass" / "2007_000033.png").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"mask .*2007_000033\.png cannot be read \({reason}"):
+        build(voc)[0]
+
+
+def test_a_list_of_names_that_are_no_utf8_is_read(voc):
+    (voc / "ImageSets" / "Segmentation" / "val.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(FileNotFoundError, match=r"caf\\udce9\.jpg does not exist"):
+        build(voc)

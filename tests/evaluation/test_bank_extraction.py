@@ -164,7 +164,7 @@ def test_classes_without_images_are_named(tmp_path, folder):
     with pytest.raises(ValueError, match="contain no image: ant"):
         labelled_images(tmp_path, ExtractionOptions(**SIZES))
     with pytest.raises(ValueError, match=r"2 of 3 classes .* have no image: bee, cow.*--every"):
-        labelled_images(folder, ExtractionOptions(**SIZES, every=20))
+        labelled_images(folder, ExtractionOptions(**SIZES, every=15))
 
 
 def test_sizes_that_do_not_fit_are_refused(tmp_path, folder, checkpoint):

@@ -66,11 +66,12 @@ def test_a_k_above_the_bank_is_lowered_with_a_warning(golden, caplog, ks):
     metrics = metric.evaluate(len(arrays["test_labels"]))
     logger.removeHandler(caplog.handler)
     warnings = [row.message for row in caplog.records if row.levelno == logging.WARNING]
+    assert "test images have labels that the bank lacks" in warnings[0]
     if 200 in ks:
-        assert len(warnings) == 1
-        assert "k 200 is lowered to 8, the number of images in the k-NN bank" in warnings[0]
+        assert len(warnings) == 2
+        assert "k 200 is lowered to 8, the number of images in the k-NN bank" in warnings[1]
     else:
-        assert warnings == []
+        assert len(warnings) == 1
     assert set(metrics) >= {f"knn/k{k}_top1" for k in ks}
 
 
@@ -85,5 +86,5 @@ def test_samples_without_a_label_are_named():
     "options", [{"k": 0}, {"k": ()}, {"k": "20"}, {"k": [20.5]}, {"temperature": -0.07}]
 )
 def test_options_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match="k must be integers of at least 1"):
+    with pytest.raises(ValueError, match=r"invalid (k|temperature)="):
         build(**options)

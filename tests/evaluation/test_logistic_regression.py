@@ -92,9 +92,9 @@ def test_folds_are_no_more_than_the_images_of_a_class(blobs):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strengths": []}, "C must be above 0"),
-        ({"strengths": [1, 0]}, "C must be above 0"),
-        ({"folds": 1}, "folds at least 2"),
+        ({"strengths": []}, "invalid C=.* numbers above 0"),
+        ({"strengths": [1, 0]}, "invalid C=.* numbers above 0"),
+        ({"folds": 1}, "invalid folds=.* at least 2"),
     ],
 )
 def test_options_out_of_range_are_refused(blobs, options, message):

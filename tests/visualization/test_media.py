@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmdino.visualization import media
 from mmdino.visualization.media import (
     is_video,
     list_images,
@@ -155,6 +156,42 @@ def test_an_unreadable_video_is_named(tmp_path):
         list(read_frames(tmp_path / "broken.mp4"))
     with pytest.raises(FileNotFoundError, match=r"none\.mp4' does not exist"):
         list(read_frames(tmp_path / "none.mp4"))
+
+
+def test_frames_are_counted_from_one(tmp_path):
+    with pytest.raises(ValueError, match="invalid every=0"):
+        next(read_frames(tmp_path / "run.mp4", every=0))
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), 1e9])
+def test_impossible_speeds_are_refused(tmp_path, fps):
+    with pytest.raises(ValueError, match=f"invalid fps={fps} of .*at most 1000"):
+        write_animation(tmp_path / "run.mp4", frames(), fps)
+
+
+@pytest.mark.parametrize(
+    "frame", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))]
+)
+def test_frames_that_are_no_colour_images_are_refused(tmp_path, frame):
+    with pytest.raises(ValueError, match=r"Frame 0 is .*: expected uint8 of shape \(H, W, 3\)"):
+        write_animation(tmp_path / "run.gif", [frame], 8)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+@pytest.mark.parametrize("share", [0, 0.02])
+def test_videos_that_end_too_early_are_named(tmp_path, suffix, share):
+    path = tmp_path / f"run{suffix}"
+    write_animation(path, frames(), 8)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ValueError, match=rf"run{suffix}"):
+        list(read_frames(path))
+
+
+def test_a_video_of_enormous_frames_is_not_decoded(tmp_path, monkeypatch):
+    write_animation(tmp_path / "run.gif", frames(), 8)
+    monkeypatch.setattr(media, "MAX_PIXELS", 32 * 48 - 1)
+    with pytest.raises(ValueError, match=r"run\.gif has frames of 48 x 32 pixels, more than 1535"):
+        next(read_frames(tmp_path / "run.gif"))
 
 
 def test_other_suffixes_are_refused(tmp_path):

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdino.datasets.image_check import PNG
 from mmdino.registry import TRANSFORMS
 from mmdino.utils.numbers import require_number
 
 MAX_NAMED = 10
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @TRANSFORMS.register_module()

@@ -25,11 +25,16 @@ class PackViews(PackInputs):
 
     @staticmethod
     def format_input(input_: object) -> object:
-        """Converts a uint8 array (H, W, C), or a list of them, to contiguous tensors (C, H, W)."""
+        """Converts an image (H, W, C) or (H, W), or a list, to contiguous tensors (C, H, W)."""
         if isinstance(input_, list):
             return [PackViews.format_input(item) for item in input_]
-        if isinstance(input_, np.ndarray) and input_.ndim == 3 and input_.dtype == np.uint8:
-            return torch.from_numpy(split_channels(input_))
+        if (
+            isinstance(input_, np.ndarray)
+            and input_.ndim in (2, 3)
+            and input_.dtype in (np.uint8, np.uint16)
+        ):
+            image = input_[..., np.newaxis] if input_.ndim == 2 else input_
+            return torch.from_numpy(split_channels(image))
         return PackInputs.format_input(input_)
 
 

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmdino.registry import HOOKS
+from mmdino.utils.printable import printable
 
 RECORD = "unreadable_images"
 
@@ -41,7 +42,7 @@ class UnreadableImagesHook(Hook):
             )
         self.limit = limit
         self.interval = interval
-        self._skipped: list[str] = []
+        self._skipped: list[tuple[str, str]] = []
 
     def after_train_iter(
         self,
@@ -52,7 +53,9 @@ class UnreadableImagesHook(Hook):
     ) -> None:
         """Collects the paths that were skipped for this batch."""
         for sample in data_batch.get("data_samples") or []:
-            self._skipped += sample.get("skipped_paths", ())
+            paths = sample.get("skipped_paths", ())
+            reasons = sample.get("skipped_reasons", [""] * len(paths))
+            self._skipped += zip(paths, reasons, strict=True)
         if (
             get_world_size() == 1
             or self.every_n_train_iters(runner, self.interval)
@@ -61,19 +64,20 @@ class UnreadableImagesHook(Hook):
             self._record(runner)
 
     def _record(self, runner: Runner) -> None:
-        skipped = list(chain(*all_gather_object(self._skipped)))
+        skipped = dict(chain(*all_gather_object(self._skipped)))
         self._skipped = []
         record = list(runner.message_hub.runtime_info.get(RECORD, []))
-        new = [path for path in dict.fromkeys(skipped) if path not in record]
+        new = [path for path in skipped if path not in record]
         if not new:
             return
         record += new
         runner.message_hub.update_info(RECORD, record)
         for path in new:
-            runner.logger.warning(f"Skipped unreadable image: {path}")
+            runner.logger.warning(f"Skipped unreadable image: {printable(path)} {skipped[path]}")
         if len(record) > self.limit:
             raise ValueError(
                 f"{len(record)} training images could not be read, more than the limit of "
-                f"{self.limit}; the last was {record[-1]}. Repair or remove the files named in the "
-                "log, or increase limit in dict(type='mmdino.UnreadableImagesHook', limit=...)."
+                f"{self.limit}; the last was {printable(record[-1])}. Repair or remove the files "
+                "named in the log, or increase limit in dict(type='mmdino.UnreadableImagesHook', "
+                "limit=...)."
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from mmengine.dist import all_gather, is_main_process
 from mmengine.evaluator import Evaluator
@@ -9,7 +11,11 @@ from mmengine.runner import Runner, ValLoop
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmdino.evaluation.features import extract_features, predict_features
+from mmdino.evaluation.features import (
+    collate_equal_shapes,
+    extract_features,
+    predict_features,
+)
 from mmdino.evaluation.knn_metric import KNNMetric, label_of
 from mmdino.registry import LOOPS
 
@@ -53,6 +59,9 @@ class KNNValLoop(ValLoop):
                 f"evaluator has {[type(m).__name__ for m in self.evaluator.metrics]}."
             )
         self.bank_dataloader = runner.build_dataloader(bank_dataloader, seed=runner.seed)
+        # Only there are the names of the files known to the error of a batch of mixed sizes.
+        for loader in (self.dataloader, self.bank_dataloader):
+            loader.collate_fn = partial(collate_equal_shapes, loader.collate_fn)
 
     def run(self) -> dict:
         """Validates and returns the metrics."""
@@ -78,14 +87,20 @@ class KNNValLoop(ValLoop):
         Returns:
             Features (N, D) and labels (N,) in the order of the data set on the main process, empty
             tensors elsewhere. An image that a sampler repeats to fill up a rank counts once.
+
+        Raises:
+            ValueError: If the loader leaves images out.
         """
         size = len(self.bank_dataloader.dataset)
         self.runner.logger.info(f"Computing the k-NN bank: features of {size} images.")
         features, labels = torch.empty(0), torch.empty(0, dtype=torch.int64)
+        seen = torch.zeros(size, dtype=torch.bool)
         for part, samples in extract_features(self.runner.model, self.bank_dataloader, self.fp16):
             rows = [(int(sample.sample_idx), label_of(sample)) for sample in samples]
             parts = all_gather(part)
             rows_of_parts = all_gather(torch.tensor(rows, device=part.device))
+            for row in rows_of_parts:
+                seen[row[:, 0].cpu()] = True
             if not is_main_process():
                 continue
             if not len(features):
@@ -94,4 +109,10 @@ class KNNValLoop(ValLoop):
             for values, row in zip(parts, rows_of_parts, strict=True):
                 features[row[:, 0]] = values
                 labels[row[:, 0]] = row[:, 1]
+        if not (size and seen.all()):
+            raise ValueError(
+                f"The loader of the k-NN bank gave {int(seen.sum())} of {size} images, each by its "
+                "index in the data set. val_cfg.bank_dataloader needs drop_last=False, a sampler "
+                "that gives every image, and a single data set with at least one image."
+            )
         return features, labels

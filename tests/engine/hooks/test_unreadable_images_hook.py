@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -57,6 +59,15 @@ def test_each_file_is_named_once_and_the_run_goes_on(tmp_path, folder):
     for name in BROKEN:
         line = f"Skipped unreadable image: {folder / name}"
         assert tiny_run.log_text(runner).count(line) == 1
+
+
+def test_reasons_are_logged_and_names_that_are_no_utf8_too(tmp_path, folder):
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")
+    runner = build(tmp_path, folder, epochs=1)
+    runner.train()
+    log = tiny_run.log_text(runner)
+    assert f"Skipped unreadable image: {folder}/caf\\udce9.png is empty" in log
+    assert f"Skipped unreadable image: {folder}/7.png is damaged, or no image" in log
 
 
 def test_too_many_stop_the_run(tmp_path, folder):

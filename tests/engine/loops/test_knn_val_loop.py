@@ -104,6 +104,38 @@ def test_samples_without_labels_are_refused(tmp_path):
         runner.val()
 
 
+def test_a_bank_loader_that_leaves_images_out_is_refused(tmp_path):
+    """Their features would be whatever the memory held."""
+    validation = tiny_run.validation()
+    validation["val_cfg"]["bank_dataloader"] |= {"batch_size": 5, "drop_last": True}
+    runner = tiny_run.build(tmp_path, **validation)
+    with pytest.raises(ValueError, match=r"gave 15 of 16 images.*drop_last=False"):
+        runner.val()
+
+
+def test_images_of_mixed_sizes_are_named(tmp_path):
+    class Mixed(tiny_run.LabelledImages):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            if index == 3:
+                sample["inputs"] = sample["inputs"][..., :-2]
+            return sample
+
+    validation = tiny_run.validation()
+    validation["val_cfg"]["bank_dataloader"] = tiny_run.loader(Mixed())
+    runner = tiny_run.build(tmp_path, **validation)
+    with pytest.raises(ValueError, match=r"got 0\.jpg .* and 3\.jpg .*Add .*ResizeEdge"):
+        runner.val()
+
+
+def test_a_k_above_the_bank_is_said_in_the_log(tmp_path):
+    validation = tiny_run.validation()
+    validation["val_evaluator"]["k"] = (1, 500)
+    runner = tiny_run.build(tmp_path, log_level="INFO", **validation)
+    runner.val()
+    assert tiny_run.log_text(runner).count("k 500 is lowered to 16") == 1
+
+
 def test_another_metric_alone_is_refused(tmp_path):
     validation = tiny_run.validation()
     validation["val_evaluator"] = {"type": "Accuracy"}
