@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dis
+import errno
 import linecache
 import logging
 import os
@@ -26,6 +27,18 @@ OWN_INVARIANTS = (AssertionError, NotImplementedError)
 """What this project's code raises where a promise of its own is broken."""
 IN_WORKER = re.compile(r"Caught \w+ in .*\.\nOriginal Traceback \(most recent call last\):\n")
 WORKER_FRAME = re.compile(r'^  File "(.+)", line (\d+), in .*\n', re.MULTILINE)
+ADVICE = {
+    errno.ENOSPC: "free some space, or write to another disk",
+    errno.EDQUOT: "free some space, or write to another disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or take fewer workers",
+    errno.EACCES: "take another path, or another user",
+    errno.EPERM: "take another path, or another user",
+    errno.EROFS: "take another path",
+    errno.EEXIST: "take another path, or remove it",
+    errno.ENOTDIR: "a file is where a folder is needed",
+    errno.EISDIR: "a folder is where a file is needed",
+}
+"""What to do about errors of the system that do not say it."""
 SIGNATURE_ERROR = re.compile(r"\(\) (got an unexpected|got multiple|missing|takes) ")
 LOST_CONNECTION = "no connection to another process of this run, which has ended"
 SMALLER = "out of memory: take smaller batches or images, or a smaller network"
@@ -163,10 +176,10 @@ def _system_trouble(error: Exception) -> str | None:
 
 def _text(error: Exception) -> str:
     """Returns the message of an error, as it was meant to be read."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.strerror}: {os.fsdecode(error.filename)}"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        advice = [ADVICE[error.errno]] if error.errno in ADVICE else []
+        names = [] if error.filename is None else [os.fsdecode(error.filename)]
+        return ": ".join([error.strerror, *names, *advice])
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])  # str() would quote it
     return str(error)

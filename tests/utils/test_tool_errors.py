@@ -102,8 +102,9 @@ def test_what_this_project_raises_is_for_the_user(fail, expected):
 @pytest.mark.parametrize(
     ("fail", "expected"),
     [
-        (open_folder, f"Is a directory: {HERE}"),
-        (fill_disk, "No space left on device"),
+        (open_folder, f"Is a directory: {HERE}: a folder is where a file is needed"),
+        (fill_disk, "No space left on device: free some space, or write to another disk"),
+        (lambda: (HERE / "none").read_text(), f"No such file or directory: {HERE}/none"),
         (load(open_folder), f"[Errno {errno.EISDIR}] Is a directory: '{HERE}'"),
         (lambda: __import__("no_such_package"), "No module named 'no_such_package': install it."),
         (lambda: torch.empty(2**60), "out of memory: .* a smaller network .*can't allocate memory"),
