@@ -42,12 +42,16 @@ ADVICE = {
 SIGNATURE_ERROR = re.compile(r"\(\) (got an unexpected|got multiple|missing|takes) ")
 LOST_CONNECTION = "no connection to another process of this run, which has ended"
 SMALLER = "out of memory: take smaller batches or images, or a smaller network"
+UNWRITTEN = "a file could not be written, which happens where the disk is full: free some space"
 TORCH_ERRORS = {
     "EADDRINUSE": "another program uses the port: choose another (PORT=29501 tools/dist_train.sh)",
     "gloo/transport": LOST_CONNECTION,
     "DataLoader worker (pid": "a process that loads images was ended by the system, which happens "
     "where memory is short: take fewer workers (train_dataloader.num_workers, --workers)",
     "can't allocate memory": SMALLER,
+    "iostream error": UNWRITTEN,
+    "unexpected pos": UNWRITTEN,
+    "PytorchStreamWriter failed": UNWRITTEN,
 }
 """What torch's RuntimeErrors mean, by words in them; it has no classes for these."""
 PRECEDENCE = 10.0
@@ -178,7 +182,9 @@ def _text(error: Exception) -> str:
     """Returns the message of an error, as it was meant to be read."""
     if isinstance(error, OSError) and error.strerror:
         advice = [ADVICE[error.errno]] if error.errno in ADVICE else []
-        names = [] if error.filename is None else [os.fsdecode(error.filename)]
+        # The second is the target of a renaming.
+        path = error.filename if error.filename2 is None else error.filename2
+        names = [] if path is None else [os.fsdecode(path)]
         return ": ".join([error.strerror, *names, *advice])
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])  # str() would quote it
