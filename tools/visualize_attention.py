@@ -119,12 +119,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.figure and args.figure.resolve() in [Path(path).resolve() for path in args.input]:
         parser.error(f"--figure {args.figure} would overwrite an input; give another file")
     if args.every < 1:
-        parser.error(f"--every is {args.every}, but must be at least 1")
+        parser.error(f"--every must be at least 1, not {args.every}")
     if args.fps is not None and args.format == "png":
         parser.error("--fps is for an animation: add --format gif or mp4")
     least, most = FPS_RANGE
     if args.fps is not None and not least <= args.fps <= most:
-        parser.error(f"--fps is {args.fps}, but must be within {least} and {most}")
+        parser.error(f"--fps must be within {least} and {most}, not {args.fps}")
     return args
 
 

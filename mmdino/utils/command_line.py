@@ -6,7 +6,7 @@ import argparse
 import inspect
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,27 @@ MMENGINE_HOOKS = (
 """Entries of ``default_hooks`` that mmengine has by itself, and leaves out where they are None."""
 
 
+class ConfigOptions(DictAction):
+    """mmengine's action for ``--cfg-options``, which explains an option without a value."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Reads the options."""
+        for text in values:
+            key, separator, _ = text.partition("=")
+            if not separator or not all(key.split(".")):
+                parser.error(
+                    f"{option_string} {text}: expected KEY=VALUE without spaces around =, such as "
+                    "optim_wrapper.optimizer.lr=0.001"
+                )
+        super().__call__(parser, namespace, values, option_string)
+
+
 def tool_parser(description: str) -> argparse.ArgumentParser:
     """Returns a parser with the arguments common to all tools."""
     parser = ToolParser(description=description)
@@ -47,7 +68,7 @@ def tool_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=ConfigOptions,
         help="changes to the config, such as default_hooks.ema_teacher.momentum=0.9995",
     )
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none")

@@ -39,7 +39,6 @@ ADVICE = {
     errno.EISDIR: "a folder is where a file is needed",
 }
 """What to do about errors of the system that do not say it."""
-SIGNATURE_ERROR = re.compile(r"\(\) (got an unexpected|got multiple|missing|takes) ")
 LOST_CONNECTION = "no connection to another process of this run, which has ended"
 SMALLER = "out of memory: take smaller batches or images, or a smaller network"
 UNWRITTEN = "a file could not be written, which happens where the disk is full: free some space"
@@ -157,11 +156,11 @@ def _message(error: Exception, ours: tuple[Path, ...]) -> str | None:
 
 
 def _is_refusal(error: Exception, origin: Origin) -> bool:
-    """Whether code of others refuses what a config asks for."""
+    """Whether what a config asks for cannot be built, or code of OpenMMLab refuses it."""
     if isinstance(error, NotImplementedError):
         return False
-    if origin.built and isinstance(error, TypeError) and SIGNATURE_ERROR.search(str(error)):
-        return True
+    if origin.built and isinstance(error, (TypeError, ValueError)):
+        return True  # a value that its class cannot work with, such as lr="abc"
     loaded = [sys.modules[name] for name in OPENMMLAB if name in sys.modules]
     packages = [Path(module.__file__).parent for module in loaded]
     return origin.is_raised and (bool(origin.built) or origin.is_in(*packages))

@@ -53,6 +53,13 @@ def test_runner_is_the_one_that_the_config_names():
         runner_class({"runner_type": "Other"})
 
 
+@pytest.mark.parametrize("option", ["foo", "=1", "a.=1", ".a=1", "lr"])
+def test_an_option_without_key_or_value_is_explained(config, capsys, option):
+    with pytest.raises(SystemExit):
+        load(config, "--cfg-options", option)
+    assert f"--cfg-options {option}: expected KEY=VALUE" in capsys.readouterr().err
+
+
 def test_options_that_a_runner_does_not_read_are_refused():
     refuse_idle_options({"model_wrapper_cfg.static_graph": True}, Runner)
     refuse_idle_options({"strategy.type": "FSDPStrategy"}, FlexibleRunner)

@@ -140,6 +140,10 @@ def test_what_the_system_lacks_is_for_the_user(fail, expected):
             "EMATeacherHook.__init__() got an unexpected keyword argument 'momentm'",
         ),
         (lambda: HOOKS.build({"type": "NoHook"}), "NoHook is not in the mmpretrain::hook registry"),
+        (
+            lambda: OPTIMIZERS.build({"type": "SGD", "lr": "abc", "params": [torch.zeros(1)]}),
+            "SGD: '<' not supported between instances of 'str' and 'float'",
+        ),
         (lambda: HOOKS.build("NoHook"), "TypeError: cfg should be a dict"),
         (
             lambda: MODELS.build({"type": "ResNet", "depth": 7}),
