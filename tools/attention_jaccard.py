@@ -80,7 +80,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--num-heads", type=int, help="number of heads, if not in the file")
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
-        parser.error("--limit must be at least 1")
+        parser.error(f"--limit must be at least 1, not {args.limit}")
+    if args.drawn is not None and (args.limit, args.split, args.objects) != (None, "val", "class"):
+        parser.error("--limit, --split and --objects are for --voc; give --drawn the number")
     return args
 
 

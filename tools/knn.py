@@ -7,6 +7,7 @@ first, or resumes an interrupted run of that.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 
@@ -31,9 +32,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Computes and prints."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
-    if min(args.k) < 1 or not args.temperature > 0:
+    if min(args.k) < 1 or not 0 < args.temperature < math.inf:
         raise ValueError(
-            f"--k {list(args.k)} must be 1 or more and --temperature {args.temperature} above 0."
+            f"--k {list(args.k)} must be 1 or more and --temperature {args.temperature} finite and "
+            "above 0."
         )
     train, test = bank_pair_from(args, command_line("knn.py", argv))
     print(describe(train, test))

@@ -5,6 +5,8 @@ The baseline of a network's k-NN accuracy: python tools/knn_pixels.py CONFIG.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from mmengine.registry import METRICS, init_default_scope
 from mmengine.runner import Runner
@@ -35,9 +37,13 @@ def centered(images: Tensor) -> Tensor:
     return images - images.mean(1, keepdim=True)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Computes and prints."""
-    cfg = load_config(tool_parser(__doc__).parse_args())
+    parser = tool_parser(__doc__)
+    args = parser.parse_args(argv)
+    if args.launcher != "none" or args.work_dir:
+        parser.error("one process computes, and nothing is written: omit --launcher and --work-dir")
+    cfg = load_config(args)
     init_default_scope(cfg.default_scope)
     metric = METRICS.build(cfg.val_evaluator)
     queries, query_labels = pixels(cfg.val_dataloader)

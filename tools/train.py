@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from mmdino.config_check.top_level import runner_class
 from mmdino.engine.checkpoints import Search, checkpoint_to_resume
 from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
-from mmdino.config_check.top_level import runner_class
 from mmdino.utils.command_line import existing_file, load_config, tool_parser
 from mmdino.utils.folder_lock import lock_folder
 from mmdino.utils.ranks import is_first_rank

@@ -49,6 +49,8 @@ from mmdino.weights.networks import load_backbone, untrained_like
 
 HEADS_IN_GRID = {1: 4, 2: 2}
 """Default number of heads of --figure, by the number of networks."""
+FPS_RANGE = (0.01, 1000)
+"""Frames per second that the file formats can hold."""
 
 
 class Source(NamedTuple):
@@ -114,8 +116,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("give --out DIR for one file per image, or --figure FILE for one figure")
     if args.figure and (args.format != "png" or args.maps):
         parser.error("--figure writes one figure; omit --format and --maps")
-    if args.every < 1 or (args.fps is not None and args.fps <= 0):
-        parser.error("--every must be at least 1, and --fps above 0")
+    if args.figure and args.figure.resolve() in [Path(path).resolve() for path in args.input]:
+        parser.error(f"--figure {args.figure} would overwrite an input; give another file")
+    if args.every < 1:
+        parser.error(f"--every must be at least 1, not {args.every}")
+    if args.fps is not None and args.format == "png":
+        parser.error("--fps is for an animation: add --format gif or mp4")
+    least, most = FPS_RANGE
+    if args.fps is not None and not least <= args.fps <= most:
+        parser.error(f"--fps must be within {least} and {most}, not {args.fps}")
     return args
 
 

@@ -27,8 +27,11 @@ class OptionsAction(DictAction):
         """Reads the options."""
         for option in values:
             key, is_option, _ = option.partition("=")
-            if not key or not is_option:
-                parser.error(f"{option_string} {option}: expected KEY=VALUE without blanks")
+            if not is_option or not all(key.split(".")):
+                parser.error(
+                    f"{option_string} {option}: expected KEY=VALUE without spaces around =, such as "
+                    "optim_wrapper.optimizer.lr=0.001"
+                )
         try:
             super().__call__(parser, namespace, values, option_string)
         # mmengine asserts that brackets are closed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dis
+import errno
 import linecache
 import logging
 import os
@@ -26,15 +27,30 @@ OWN_INVARIANTS = (AssertionError, NotImplementedError)
 """What this project's code raises where a promise of its own is broken."""
 IN_WORKER = re.compile(r"Caught \w+ in .*\.\nOriginal Traceback \(most recent call last\):\n")
 WORKER_FRAME = re.compile(r'^  File "(.+)", line (\d+), in .*\n', re.MULTILINE)
-SIGNATURE_ERROR = re.compile(r"\(\) (got an unexpected|got multiple|missing|takes) ")
+ADVICE = {
+    errno.ENOSPC: "free some space, or write to another disk",
+    errno.EDQUOT: "free some space, or write to another disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or take fewer workers",
+    errno.EACCES: "take another path, or another user",
+    errno.EPERM: "take another path, or another user",
+    errno.EROFS: "take another path",
+    errno.EEXIST: "take another path, or remove it",
+    errno.ENOTDIR: "a file is where a folder is needed",
+    errno.EISDIR: "a folder is where a file is needed",
+}
+"""What to do about errors of the system that do not say it."""
 LOST_CONNECTION = "no connection to another process of this run, which has ended"
 SMALLER = "out of memory: take smaller batches or images, or a smaller network"
+UNWRITTEN = "a file could not be written, which happens where the disk is full: free some space"
 TORCH_ERRORS = {
     "EADDRINUSE": "another program uses the port: choose another (PORT=29501 tools/dist_train.sh)",
     "gloo/transport": LOST_CONNECTION,
     "DataLoader worker (pid": "a process that loads images was ended by the system, which happens "
     "where memory is short: take fewer workers (train_dataloader.num_workers, --workers)",
     "can't allocate memory": SMALLER,
+    "iostream error": UNWRITTEN,
+    "unexpected pos": UNWRITTEN,
+    "PytorchStreamWriter failed": UNWRITTEN,
 }
 """What torch's RuntimeErrors mean, by words in them; it has no classes for these."""
 PRECEDENCE = 10.0
@@ -140,11 +156,11 @@ def _message(error: Exception, ours: tuple[Path, ...]) -> str | None:
 
 
 def _is_refusal(error: Exception, origin: Origin) -> bool:
-    """Whether code of others refuses what a config asks for."""
+    """Whether what a config asks for cannot be built, or code of OpenMMLab refuses it."""
     if isinstance(error, NotImplementedError):
         return False
-    if origin.built and isinstance(error, TypeError) and SIGNATURE_ERROR.search(str(error)):
-        return True
+    if origin.built and isinstance(error, (TypeError, ValueError)):
+        return True  # a value that its class cannot work with, such as lr="abc"
     loaded = [sys.modules[name] for name in OPENMMLAB if name in sys.modules]
     packages = [Path(module.__file__).parent for module in loaded]
     return origin.is_raised and (bool(origin.built) or origin.is_in(*packages))
@@ -163,10 +179,12 @@ def _system_trouble(error: Exception) -> str | None:
 
 def _text(error: Exception) -> str:
     """Returns the message of an error, as it was meant to be read."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.strerror}: {os.fsdecode(error.filename)}"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        advice = [ADVICE[error.errno]] if error.errno in ADVICE else []
+        # The second is the target of a renaming.
+        path = error.filename if error.filename2 is None else error.filename2
+        names = [] if path is None else [os.fsdecode(path)]
+        return ": ".join([error.strerror, *names, *advice])
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])  # str() would quote it
     return str(error)

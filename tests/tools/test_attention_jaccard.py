@@ -120,7 +120,15 @@ def test_a_resnet_has_no_attention(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--drawn", "--voc", "x"], ["--voc", "x", "--limit", "0"]]
+    "arguments",
+    [
+        [],
+        ["--drawn", "--voc", "x"],
+        ["--voc", "x", "--limit", "0"],
+        ["--drawn", "2", "--limit", "1"],
+        ["--drawn", "2", "--objects", "instance"],
+        ["--drawn", "2", "--split", "train"],
+    ],
 )
 def test_options_that_do_not_go_together_are_refused(capsys, checkpoint, arguments):
     with pytest.raises(SystemExit):

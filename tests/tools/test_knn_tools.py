@@ -154,7 +154,8 @@ def test_untrained_network_is_not_mistaken_for_the_trained(tmp_path, images, che
     ("options", "message"),
     [
         (("--k", 0), r"--k \[0\] must be 1 or more"),
-        (("--temperature", 0), "--temperature 0.0 above 0"),
+        (("--temperature", 0), "--temperature 0.0 finite and above 0"),
+        (("--temperature", "inf"), "--temperature inf finite and above 0"),
         (("--train", "images"), "--checkpoint, --train and --test make the two banks together"),
     ],
 )

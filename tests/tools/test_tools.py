@@ -123,6 +123,14 @@ def test_raw_pixels_are_compared_on_the_same_images(small):
     assert "less the image's mean, k 10: top-1" in output
 
 
+def test_raw_pixels_are_compared_in_one_process_that_writes_nothing(capsys):
+    main = runpy.run_path(str(ROOT / "tools" / "knn_pixels.py"))["main"]
+    for options in (["--launcher", "pytorch"], ["--work-dir", "x"]):
+        with pytest.raises(SystemExit):
+            main([str(ROOT / "configs" / NAME), *options])
+        assert "omit --launcher and --work-dir" in capsys.readouterr().err
+
+
 def train(work_dir, *options, flags=()):
     """Trains in this process; runs of one name would share mmengine's message hub."""
     arguments = [str(ROOT / "configs" / NAME), "--work-dir", str(work_dir)]

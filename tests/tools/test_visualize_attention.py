@@ -185,6 +185,11 @@ def test_wrong_input_is_explained_and_leaves_nothing(
         (["--out", "o", "--figure", "a.png"], "give --out DIR"),
         (["--figure", "a.png", "--format", "gif"], "omit --format and --maps"),
         (["--out", "o", "--every", "0"], "--every must be at least 1"),
+        (["--figure", "cat.png"], "--figure cat.png would overwrite an input"),
+        (["--out", "o", "--fps", "5"], "--fps is for an animation"),
+        (["--out", "o", "--format", "mp4", "--fps", "inf"], "--fps must be within 0.01 and 1000"),
+        (["--out", "o", "--format", "gif", "--fps", "nan"], "--fps must be within 0.01 and 1000"),
+        (["--out", "o", "--format", "gif", "--fps", "0"], "--fps must be within 0.01 and 1000"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(checkpoint, capsys, arguments, message):

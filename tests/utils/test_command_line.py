@@ -51,6 +51,13 @@ def test_runner_is_the_one_that_the_config_names():
         runner_class({"runner_type": "Other"})
 
 
+@pytest.mark.parametrize("option", ["foo", "=1", "a.=1", ".a=1", "lr"])
+def test_an_option_without_key_or_value_is_explained(config, capsys, option):
+    with pytest.raises(SystemExit):
+        load(config, "--cfg-options", option)
+    assert f"--cfg-options {option}: expected KEY=VALUE" in capsys.readouterr().err
+
+
 def test_hooks_that_are_none_are_dropped_but_for_mmengines(config):
     """mmengine leaves out its own, and would fail an assertion on others."""
     assert load(config).default_hooks == {"logger": None, "b": {"type": "FiniteLossHook"}}

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,15 @@ def fill_disk():
 
 def lose_connection():
     raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
+
+
+def fill_disk_with_torch():
+    torch.save(torch.zeros(10), "/dev/full")
+
+
+def rename():
+    with tempfile.NamedTemporaryFile() as file:
+        os.rename(file.name, HERE)
 
 
 def lose_worker():
@@ -102,8 +112,11 @@ def test_what_this_project_raises_is_for_the_user(fail, expected):
 @pytest.mark.parametrize(
     ("fail", "expected"),
     [
-        (open_folder, f"Is a directory: {HERE}"),
-        (fill_disk, "No space left on device"),
+        (open_folder, f"Is a directory: {HERE}: a folder is where a file is needed"),
+        (fill_disk, "No space left on device: free some space, or write to another disk"),
+        (lambda: (HERE / "none").read_text(), f"No such file or directory: {HERE}/none"),
+        (fill_disk_with_torch, "a file could not be written, .*: free some space"),
+        (rename, f"Is a directory: {HERE}"),
         (load(open_folder), f"[Errno {errno.EISDIR}] Is a directory: '{HERE}'"),
         (lambda: __import__("no_such_package"), "No module named 'no_such_package': install it."),
         (lambda: torch.empty(2**60), "out of memory: .* a smaller network .*can't allocate memory"),
@@ -127,6 +140,10 @@ def test_what_the_system_lacks_is_for_the_user(fail, expected):
             "EMATeacherHook.__init__() got an unexpected keyword argument 'momentm'",
         ),
         (lambda: HOOKS.build({"type": "NoHook"}), "NoHook is not in the mmpretrain::hook registry"),
+        (
+            lambda: OPTIMIZERS.build({"type": "SGD", "lr": "abc", "params": [torch.zeros(1)]}),
+            "SGD: '<' not supported between instances of 'str' and 'float'",
+        ),
         (lambda: HOOKS.build("NoHook"), "TypeError: cfg should be a dict"),
         (
             lambda: MODELS.build({"type": "ResNet", "depth": 7}),

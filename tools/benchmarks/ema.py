@@ -15,7 +15,7 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from common.options import SMOKE_MODEL, benchmark_parser, use_machine
+from common.options import SMOKE_MODEL, benchmark_parser, positive, use_machine
 from common.plain_step import MOMENTUM, move_one_by_one
 from common.report import draw_bars, print_table, timing_rows, write_json
 from common.timing import compare
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = benchmark_parser(__doc__, rounds=15)
     parser.add_argument("--arch", default="deit-base", help="mmpretrain's name of the ViT")
-    parser.add_argument("--prototypes", type=int, default=65536, help="K")
+    parser.add_argument("--prototypes", type=positive, default=65536, help="K")
     return parser
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.options import benchmark_parser, use_machine
+from common.options import benchmark_parser, positive, use_machine
 from common.report import draw_bars, print_table, timing_rows, write_json
 from common.timing import Timing, compare, peak_bytes
 from mmdino.evaluation.knn import (
@@ -38,10 +38,10 @@ SMOKE = {"bank": 700, "queries": 50, "width": 16, "k": 20, "rounds": 2}
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = benchmark_parser(__doc__, rounds=3)
-    parser.add_argument("--bank", type=int, default=IMAGENET[0], help="features in the bank")
-    parser.add_argument("--queries", type=int, default=1024, help="queries")
-    parser.add_argument("--width", type=int, default=384, help="width of a feature")
-    parser.add_argument("--k", type=int, default=200, help="neighbours")
+    parser.add_argument("--bank", type=positive, default=IMAGENET[0], help="features in the bank")
+    parser.add_argument("--queries", type=positive, default=1024, help="queries")
+    parser.add_argument("--width", type=positive, default=384, help="width of a feature")
+    parser.add_argument("--k", type=positive, default=200, help="neighbours")
     parser.add_argument("--no-brute", action="store_true", help="skip brute force")
     return parser
 
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.smoke:
         vars(args).update(SMOKE)
     use_machine(args)
+    if args.k > args.bank:
+        raise ValueError(f"invalid --k {args.k}: the bank has {args.bank} features, see --bank.")
     rows = measure(args)
     print_table(
         rows,

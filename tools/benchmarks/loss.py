@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.dino_step import DTYPES
-from common.options import benchmark_parser, use_machine
+from common.options import benchmark_parser, positive, use_machine
 from common.plain_step import PlainHead, per_pair_loss
 from common.report import draw_lines, print_table, timing_rows, write_json
 from common.timing import compare, peak_bytes
@@ -31,11 +31,17 @@ SMOKE = {"prototypes": 128, "bottleneck": 16, "batch": [4], "views": 4, "chunk":
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = benchmark_parser(__doc__, rounds=3)
-    parser.add_argument("--prototypes", type=int, default=65536, help="K")
-    parser.add_argument("--bottleneck", type=int, default=256, help="width before the last layer")
-    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32], help="images per step")
-    parser.add_argument("--views", type=int, default=10, help="V, 2 of them global")
-    parser.add_argument("--chunk", type=int, nargs="+", default=[8, 32], help="images at a time")
+    parser.add_argument("--prototypes", type=positive, default=65536, help="K")
+    parser.add_argument(
+        "--bottleneck", type=positive, default=256, help="width before the last layer"
+    )
+    parser.add_argument(
+        "--batch", type=positive, nargs="+", default=[8, 32], help="images per step"
+    )
+    parser.add_argument("--views", type=positive, default=10, help="V, 2 of them global")
+    parser.add_argument(
+        "--chunk", type=positive, nargs="+", default=[8, 32], help="images at a time"
+    )
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="fp32", help="of autocast")
     return parser
 

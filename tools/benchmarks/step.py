@@ -26,6 +26,8 @@ from common.options import (
     SMOKE_MODEL,
     add_model_options,
     benchmark_parser,
+    not_negative,
+    positive,
     use_machine,
 )
 from common.plain_step import PlainStep
@@ -43,11 +45,13 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = benchmark_parser(__doc__)
     add_model_options(parser)
-    parser.add_argument("--batch", type=int, nargs="+", default=[8], help="images per step")
+    parser.add_argument("--batch", type=positive, nargs="+", default=[8], help="images per step")
     parser.add_argument("--compile", action="store_true", help="with torch.compile too")
     parser.add_argument("--with-cp", action="store_true", help="with activation checkpointing too")
     parser.add_argument("--no-memory", action="store_true", help="skip measuring memory")
-    parser.add_argument("--profile", type=int, default=0, help="number of operators to print")
+    parser.add_argument(
+        "--profile", type=not_negative, default=0, help="number of operators to print"
+    )
     return parser
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from common.options import output_file
 from common.report import print_table, write_json
 from common.view_chains import one_thread, pillow_view
 from common.view_loader import draw_photographs
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=20, help="number of photographs")
     parser.add_argument("--views", type=int, default=2000, help="views per group, in total")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to check that it runs")
-    parser.add_argument("--json", help="JSON file to write the results to")
+    parser.add_argument("--json", type=output_file, help="JSON file to write the results to")
     args = parser.parse_args(argv)
     if not 1 <= args.count <= args.views:
         raise ValueError(

@@ -6,7 +6,9 @@ python tools/model_converters/export_onnx.py work_dirs/dino_demo/epoch_12.pth de
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -50,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"invalid --size {args.size} or --batch {args.batch}: expected one or two positive "
             "numbers of pixels, and at least 1 image."
         )
-    if not args.target.endswith(".onnx"):
+    if not 0 <= args.tolerance < math.inf:
+        raise ValueError(
+            f"invalid --tolerance {args.tolerance}: expected a number of 0 or more, such as 1e-5."
+        )
+    if Path(args.target).suffix != ".onnx":
         raise ValueError(f"Cannot write to {args.target}: expected a file ending in .onnx.")
     height, width = args.size[0], args.size[-1]
     weights = backbone_weights(args.source, args.network, num_heads=args.num_heads)

@@ -101,10 +101,8 @@ def test_sizes_of_views_are_those_asked_for(tool):
         (["--workers", "2", "0"], r"--workers \[2, 0\].*at least 1"),
         (["--batch", "0"], r"--batch \[0\].*at least 1"),
         (["--seconds", "0"], "seconds above 0"),
-        (["--rounds", "0"], "--rounds 0"),
         (["--device", "mps"], "expected cpu or cuda"),
         (["--local-size", "256"], "must be ordered from large"),
-        (["--locals", "-1"], "views"),
         (["--workers", "1", "2", "--batch", "8", "16", "--figure", "a.png"], "or no --figure"),
     ],
 )

@@ -237,7 +237,9 @@ def test_export_onnx(tmp_path, capsys, export_onnx, checkpoint):
         (["out.onnx", "--size", "0"], "one or two positive numbers"),
         (["out.onnx", "--size", "8", "8", "8"], "one or two positive numbers"),
         (["out.onnx", "--size", "20"], "multiples of the patch"),
-        (["out.onnx", "--size", "32", "--tolerance", "-1"], "Nothing was written"),
+        (["out.onnx", "--size", "32", "--tolerance", "1e-20"], "Nothing was written"),
+        (["out.onnx", "--size", "32", "--tolerance", "-1"], "invalid --tolerance -1"),
+        (["out.onnx", "--size", "32", "--tolerance", "inf"], "invalid --tolerance inf"),
     ],
 )
 def test_export_onnx_says_what_is_wrong(tmp_path, export_onnx, checkpoint, arguments, message):

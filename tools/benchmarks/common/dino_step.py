@@ -70,8 +70,16 @@ def build_dino(
 
 
 def architecture(arch: str | dict) -> dict[str, int]:
-    """Returns the sizes of a ViT, given as a dict or by mmpretrain's name."""
-    return arch if isinstance(arch, dict) else ARCHS[arch]
+    """Returns the sizes of a ViT, given as a dict or by mmpretrain's name.
+
+    Raises:
+        ValueError: If the name is not known.
+    """
+    if isinstance(arch, dict):
+        return arch
+    if arch not in ARCHS:
+        raise ValueError(f"unknown --arch {arch!r}: expected one of {', '.join(sorted(ARCHS))}.")
+    return ARCHS[arch]
 
 
 def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:

@@ -1,0 +1,81 @@
+"""Every tool ends through run_tool; some are run to such an end, as from a shell."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_run
+
+ROOT = Path(__file__).parents[2]
+TOOLS = sorted(path for path in (ROOT / "tools").rglob("*.py") if "__main__" in path.read_text())
+CONFIG = ROOT / "configs" / "dino_vitt4_cifar10.py"
+
+
+def start(tool, *arguments):
+    command = [sys.executable, ROOT / "tools" / tool, *arguments]
+    return subprocess.Popen(
+        list(map(str, command)),
+        env=tiny_run.script_env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(tool, *arguments):
+    """Runs a tool and returns its exit code and the lines on stderr, without warnings."""
+    process = start(tool, *arguments)
+    _, errors = process.communicate(timeout=120)
+    lines = errors.splitlines()
+    return process.returncode, [line for line in lines if not re.search("[Ww]arn", line)]
+
+
+@pytest.mark.parametrize("path", TOOLS, ids=lambda path: str(path.relative_to(ROOT / "tools")))
+def test_every_tool_ends_through_run_tool(path):
+    text = path.read_text()
+    assert 'if __name__ == "__main__":\n    run_tool(main)\n' in text
+    assert "argparse.ArgumentParser(" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train.py", "no_such.py"], "error: The config 'no_such.py' does not exist."),
+        (["knn.py", "no_bank", "no_bank"], "error: There is no feature bank in no_bank."),
+        (
+            ["model_converters/extract.py", "none.pth", "new.pth"],
+            "error: The weight file 'none.pth' does not exist.",
+        ),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(arguments, message):
+    code, lines = end(*arguments)
+    assert code == 2
+    assert [line for line in lines if line.startswith(message)] == lines[-1:]
+    assert "Traceback (most recent call last):" not in lines
+
+
+def test_debug_shows_the_traceback():
+    code, lines = end("knn.py", "no_bank", "no_bank", "--debug")
+    assert code == 2
+    assert "Traceback (most recent call last):" in lines
+    assert lines[-1].startswith("error: There is no feature bank in no_bank.")
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_so(tmp_path, small):
+    arguments = ["--work-dir", tmp_path, "--cfg-options", *small, "train_cfg.max_epochs=1000"]
+    process = start("train.py", CONFIG, *arguments)
+    for line in process.stdout:
+        if "Epoch(train)" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
