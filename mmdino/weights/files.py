@@ -49,6 +49,7 @@ LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 """Start of the files of torch before 1.6."""
 LEGACY_PICKLES = 5
 """Pickles in such a file: magic number, version, byte order, content and the storages' names."""
+COPY_AGAIN = "Copy or download it again."
 MAX_MESSAGE = 700
 """Characters of a message about the content of a file."""
 SEARCHED = 2**20
@@ -172,16 +173,23 @@ def _read(path: Path) -> dict[str, Any]:
     if start.startswith(ZIP):
         _verify_archive(path)
         return _load_pickle(path)
+    if _is_safetensors(start):
+        return _read_safetensors(path)
     if start.startswith(PICKLE):
         _inspect_legacy(path)
         return _load_pickle(path)
-    if start[8:9] == b"{":
-        return _read_safetensors(path)
     _inspect_other(path)
     raise ValueError(
         f"{_shown(path)} is not a weight file of torch or safetensors: it starts with "
         f"{start[:9]!r}. It may be a saved error page or a Git LFS pointer. Download it again."
     )
+
+
+def _is_safetensors(start: bytes) -> bool:
+    """Whether a file starts with a length in 8 bytes and a JSON object."""
+    # The length may start as a pickle does, but a pickle would give a length of 2^40 or more.
+    is_length = not start.startswith(PICKLE) or start[5:8] == bytes(3)
+    return is_length and start[8:9] == b"{"
 
 
 def _verify_archive(path: Path, tensors: bool = True) -> None:
@@ -281,15 +289,15 @@ def _read_config(path: Path) -> str:
 
 def _refused(path: Path, error: ValueError) -> ValueError:
     """Completes a message that starts after the file's name."""
-    return ValueError(f"{_shown(path)} {_printable(str(error)).rstrip('.')}.")
+    text = _printable(str(error)).rstrip(".")
+    advice = f" {COPY_AGAIN}" if text.startswith("is corrupted") else ""
+    return ValueError(f"{_shown(path)} {text}.{advice}")
 
 
 def _corrupted(path: Path, error: Exception) -> ValueError:
     lines = str(error).strip().splitlines()
     reason = _printable(lines[0] if lines else type(error).__name__).rstrip(".")
-    return ValueError(
-        f"{_shown(path)} is corrupted or truncated: {reason}. Copy or download it again."
-    )
+    return ValueError(f"{_shown(path)} is corrupted or truncated: {reason}. {COPY_AGAIN}")
 
 
 def _printable(text: str) -> str:

@@ -50,6 +50,16 @@ def test_the_kind_is_known_by_the_content(tmp_path):
     assert equal(read_checkpoint(tmp_path / "a.pth")["state_dict"], TENSORS)
 
 
+def test_a_length_that_starts_as_a_pickle_does_is_no_pickle(tmp_path):
+    path = tmp_path / "a.safetensors"
+    for padding in range(256):
+        write_tensors(path, TENSORS, {"padding": "x" * padding})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert equal(read_checkpoint(path)["state_dict"], TENSORS)
+
+
 def test_the_authors_namespace_is_allowed(tmp_path):
     torch.save({"args": argparse.Namespace(arch="vit_small")}, tmp_path / "a.pth")
     assert read_checkpoint(tmp_path / "a.pth")["args"].arch == "vit_small"
