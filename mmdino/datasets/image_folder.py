@@ -225,8 +225,8 @@ class ImageFolder(CustomDataset):
         if empty:
             raise ValueError(
                 f"{len(empty)} of {len(self.folder_to_idx)} class folders in {self.img_prefix!r} "
-                f"contain no image: {', '.join(map(printable, empty[:5]))}. Remove them, since each folder is a "
-                "class, or set extensions=(...) if their files have other extensions."
+                f"contain no image: {', '.join(map(printable, empty[:5]))}. Remove them, since "
+                "each folder is a class, or set extensions=(...) if their files have others."
             )
 
     def __getitem__(self, index: int) -> dict:

@@ -106,14 +106,15 @@ def label_ranks(samples: Sequence[dict]) -> list[dict[float, int]]:
     scores = torch.stack([torch.stack([*sample["probe_scores"].values()]) for sample in samples])
     labels = torch.tensor([int(sample["gt_label"]) for sample in samples], device=scores.device)
     classes = scores.shape[2]
-    for sample, label, of_image in zip(samples, labels.tolist(), scores, strict=True):
+    lost = scores.isnan().any(dim=2).all(dim=1)
+    for sample, label, is_lost in zip(samples, labels.tolist(), lost.tolist(), strict=True):
         if not 0 <= label < classes:
             raise ValueError(
                 f"The label {label} of {sample.get('img_path')} is not one of the {classes} "
                 f"classes of the probes, 0 to {classes - 1}. Set model.head.num_classes to those "
                 "of the data set."
             )
-        if of_image.isnan().any(dim=1).all():
+        if is_lost:
             raise ValueError(
                 f"The features are not finite, or all probes diverged: no score of "
                 f"{sample.get('img_path')} is a number. Check the backbone's weights, and try "
