@@ -50,6 +50,7 @@ def arguments(path, images, work_dir):
         "experiment_name": f"pretraining-{path.stem}",
         "log_level": "ERROR",
         "train_cfg.max_epochs": epochs,
+        "param_scheduler.0.warmup": 1,
         "train_dataloader.batch_size": 4,
         "train_dataloader.num_workers": 0,
         "train_dataloader.persistent_workers": False,
