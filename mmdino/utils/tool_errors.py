@@ -45,8 +45,8 @@ UNWRITTEN = "a file could not be written, which happens where the disk is full: 
 TORCH_ERRORS = {
     "EADDRINUSE": "another program uses the port: choose another (PORT=29501 tools/dist_train.sh)",
     "gloo/transport": LOST_CONNECTION,
-    "DataLoader worker (pid": "a process that loads images was ended by the system, which happens "
-    "where memory is short: take fewer workers (train_dataloader.num_workers, --workers)",
+    "DataLoader worker (pid": "a process that loads images was ended; if nobody did so, memory was "
+    "short: take fewer workers (train_dataloader.num_workers, --workers)",
     "can't allocate memory": SMALLER,
     "iostream error": UNWRITTEN,
     "unexpected pos": UNWRITTEN,
