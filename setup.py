@@ -61,6 +61,7 @@ setup(
         "tests": [
             *EVALUATE,
             *CONVERT,
+            "hypothesis>=6.100",  # draws the inputs of the property tests
             "pytest>=8",
             "ruff==0.17.6",  # pinned: another version formats differently
         ],

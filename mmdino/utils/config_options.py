@@ -29,8 +29,8 @@ class OptionsAction(DictAction):
             key, is_option, _ = option.partition("=")
             if not is_option or not all(key.split(".")):
                 parser.error(
-                    f"{option_string} {option}: expected KEY=VALUE without spaces around =, such as "
-                    "optim_wrapper.optimizer.lr=0.001"
+                    f"{option_string} {option}: expected KEY=VALUE without spaces around =, such "
+                    "as optim_wrapper.optimizer.lr=0.001"
                 )
         try:
             super().__call__(parser, namespace, values, option_string)
