@@ -55,6 +55,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def run_epoch(self) -> None:
         """Runs the rest of the current epoch."""
         # Here and not in run(), so that hooks have seen before_train.
+        model = bare_model(self.runner)
+        if hasattr(model, "require_needs_met"):
+            model.require_needs_met()
         if self._iter == 0 and self.runner.val_loop is not None and self._validates_at_start():
             self.runner.val_loop.run()
         done = self._iter - self._epoch * len(self.dataloader)
