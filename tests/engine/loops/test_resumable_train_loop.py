@@ -87,7 +87,9 @@ def test_another_length_of_the_epoch_is_refused(tmp_path):
 
 def test_a_sampler_that_cannot_start_in_the_middle_is_refused(tmp_path):
     run(tmp_path, crash_at=3)
-    runner = tiny_run.build(tmp_path, batch_size=2, resume=True)
+    runner = tiny_run.build(
+        tmp_path, batch_size=2, load_from=str(tmp_path / "iter_2.pth"), resume=True
+    )
     runner._train_dataloader["sampler"] = {"type": "DefaultSampler", "shuffle": True}
     with pytest.raises(ValueError, match=r"has a DefaultSampler\. Use .*mmdino\.EpochSampler"):
         runner.train()
