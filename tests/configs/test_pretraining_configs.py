@@ -52,9 +52,7 @@ def arguments(path, images, work_dir):
         "log_level": "ERROR",
         "train_cfg.max_epochs": epochs,
         "param_scheduler.0.warmup": 1,
-        "optim_wrapper.accumulative_counts": min(
-            cfg.optim_wrapper.get("accumulative_counts", 1), 2
-        ),
+        "optim_wrapper.accumulative_counts": min(counts, 2),
         "train_dataloader.batch_size": 4,
         "train_dataloader.num_workers": 0,
         "train_dataloader.persistent_workers": False,

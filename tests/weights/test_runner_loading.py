@@ -206,7 +206,7 @@ def test_a_plain_checkpoint_resumes(tmp_path):
         assert torch.equal(again.model.state_dict()[name], tensor)
 
 
-def test_tools_restrict_everything(monkeypatch, hostile):
+def test_tools_restrict_everything(hostile):
     restrict_loading()
     require_restricted(hostile, CheckpointLoader.load_checkpoint, str(hostile))
     require_restricted(hostile, load_checkpoint, OneLayer(), str(hostile))
