@@ -179,11 +179,10 @@ def _tell_changes(runner: Runner, checkpoint: dict, config: Mapping[str, Any]) -
         changes.append("the checkpoint has no moments of the optimiser, which start afresh")
     if changes:
         more = len(changes) - MAX_CHANGES
-        runner.logger.warning(
-            f"Resuming with changes: {'; '.join(changes[:MAX_CHANGES])}"
-            f"{f'; and {more} more' if more > 0 else ''}. Options of the optimiser that no "
-            "scheduler sets, such as betas, stay those of the checkpoint."
-        )
+        told = "; ".join(changes[:MAX_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+        if "optim_wrapper.optimizer" in told:
+            told += ". Options that no scheduler sets, such as betas, stay those of the checkpoint"
+        runner.logger.warning(f"Resuming with changes: {told}.")
 
 
 def _is_number(value: Any) -> bool:
