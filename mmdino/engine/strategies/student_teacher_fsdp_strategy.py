@@ -90,6 +90,14 @@ class StudentTeacherFSDPStrategy(FSDPStrategy):
         built.shard_group = model.process_group
         return built
 
+    def model_state_dict(self) -> dict:
+        """Returns the unsharded weights, on rank 0; an empty dict elsewhere."""
+        state = super().model_state_dict()
+        # torch marks what it gathers by an attribute, which files of plain tensors cannot have.
+        for name, tensor in state.items():
+            state[name] = tensor.detach()
+        return state
+
     def optim_state_dict(self) -> dict:
         """Returns the unsharded optimiser state, by names, on rank 0; an empty dict elsewhere."""
         optimizer = self.optim_wrapper.optimizer
