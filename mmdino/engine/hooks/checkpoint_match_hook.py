@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.optim import Optimizer
 
 from mmdino.engine.checkpoints import NUM_IMAGES
 from mmdino.engine.model_access import bare_model
@@ -145,13 +146,13 @@ def _check_optimizer(runner: Runner, saved: Mapping[str, Any], config: Mapping[s
     then = _optimizer_type(config.get("optim_wrapper"))
     now = _optimizer_type(runner.cfg.get("optim_wrapper"))
     differ = None not in (then, now) and then != now
-    if differ or _options_differ(saved, runner.optim_wrapper):
+    if differ or _options_differ(saved, _optimizer(runner)):
         raise ValueError(
             f"The checkpoint has the state of {then or 'another optimiser'}, but the config has "
             f"{now or 'another one'}. Resume with the same optimiser, or start a new run from the "
             "weights: load_from=FILE without --resume."
         )
-    optimizer = getattr(runner.optim_wrapper, "optimizer", None)
+    optimizer = _optimizer(runner)
     mismatch = None if optimizer is None else optimizer_mismatch(saved, optimizer)
     if mismatch:
         raise ValueError(
@@ -174,7 +175,7 @@ def _tell_changes(runner: Runner, checkpoint: dict, config: Mapping[str, Any]) -
     sizes = checkpoint["meta"].get(NUM_IMAGES), len(runner.train_dataloader.dataset)
     if sizes[0] not in (None, sizes[1]):
         changes.append(f"the data set has {sizes[1]} images, had {sizes[0]!r:.80}")
-    optimizer = getattr(runner.optim_wrapper, "optimizer", None)
+    optimizer = _optimizer(runner)
     if optimizer is not None and lacks_moments(checkpoint["optimizer"], optimizer):
         changes.append("the checkpoint has no moments of the optimiser, which start afresh")
     if changes:
@@ -189,15 +190,20 @@ def _is_number(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def _options_differ(saved: Any, optim_wrapper: Any) -> bool:
+def _optimizer(runner: Runner) -> Optimizer | None:
+    """Returns the run's optimiser, if it is one and no longer a config."""
+    optimizer = getattr(runner.optim_wrapper, "optimizer", None)
+    return optimizer if isinstance(optimizer, Optimizer) else None
+
+
+def _options_differ(saved: Any, optimizer: Optimizer | None) -> bool:
     """Returns whether saved parameter groups are of another optimiser, by the options they have.
 
     Each must have some that the other lacks, since releases of torch add options.
     """
     groups = saved.get("param_groups") if isinstance(saved, Mapping) else None
-    if not groups or not hasattr(optim_wrapper, "optimizer"):
+    if not groups or optimizer is None:
         return False
-    optimizer = optim_wrapper.optimizer
     own = {*optimizer.defaults, *optimizer.param_groups[0]}
     return bool(groups[0].keys() - own) and bool(optimizer.defaults.keys() - groups[0].keys())
 
