@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if is_first_rank(cfg.launcher):
         # Before the runner writes its config and log there.
         lock_folder(cfg.work_dir)
-    resumed = resume(cfg, args.resume) if args.resume else None
+    resumed = None if args.resume is None else resume(cfg, args.resume)
     runner = runner_class(cfg).from_cfg(cfg)
     if resumed is not None:
         runner.logger.info(f"Resuming from {resumed}.")

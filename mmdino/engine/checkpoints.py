@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from operator import attrgetter
@@ -10,7 +11,9 @@ from typing import NamedTuple
 
 from torch import is_tensor, nn
 
+from mmdino.engine.optimizer_state import optimizer_tensors
 from mmdino.utils.atomic_write import atomic_write
+from mmdino.utils.printable import printable
 from mmdino.weights.checks import describe_non_finite, non_finite
 from mmdino.weights.files import map_checkpoint, verify_checkpoint
 
@@ -19,6 +22,12 @@ POINTER = "last_checkpoint"
 
 WRITTEN = "written"
 """Key in a checkpoint's ``meta`` of the time when it was written."""
+
+NUM_IMAGES = "num_images"
+"""Key in a checkpoint's ``meta`` of the size of the data set that it was trained on."""
+
+MAX_POINTER = 4096
+"""Bytes of the pointer that are read; no path is longer."""
 
 
 class Checkpoint(NamedTuple):
@@ -36,18 +45,18 @@ class Search(NamedTuple):
 
     found: Checkpoint | None
     passed_over: list[str]
-    """Newer files that were not taken, each with the reason."""
+    """Files that were not taken, each with the reason."""
 
     def __str__(self) -> str:
-        if self.found is None:
-            taken = "no whole checkpoint"
-        else:
+        taken = "none"
+        if self.found is not None:
             taken = f"{self.found.path} (iteration {self.found.iteration})"
-        return "; ".join([taken, *(f"passed over {reason}" for reason in self.passed_over)])
+        passed_over = [f"passed over {reason.rstrip('.')}" for reason in self.passed_over]
+        return printable("; ".join([taken, *passed_over]))
 
 
 def newest_checkpoint(work_dir: str | Path, before: int | None = None) -> Search:
-    """Finds the newest checkpoint in a work dir that is whole and whose weights are finite.
+    """Finds the newest checkpoint in a work dir that is whole, with finite weights and moments.
 
     The newest is the one written last, and not that of the highest iteration, which may be left
     from an earlier run in the same folder. The file :data:`POINTER` only adds the folder that it
@@ -57,22 +66,30 @@ def newest_checkpoint(work_dir: str | Path, before: int | None = None) -> Search
         work_dir: Work dir of the run.
         before: Only checkpoints with fewer iterations done than this.
     """
-    candidates: list[Checkpoint] = []
-    passed_over = []
-    for path in _files(Path(work_dir)):
-        try:
-            candidate = _resumable(path)
-        except ValueError as error:
-            passed_over.append(str(error))
-            continue
-        if candidate is not None and (before is None or candidate.iteration < before):
-            candidates.append(candidate)
-    for candidate in sorted(candidates, key=attrgetter("written", "iteration"), reverse=True):
-        reason = _flaw(candidate.path)
+    candidates, passed_over = _candidates(Path(work_dir))
+    candidates = [c for c in candidates if before is None or c.iteration < before]
+    candidates.sort(key=attrgetter("written", "iteration"), reverse=True)
+    for number, found in enumerate(candidates, start=1):
+        reason = _flaw(found.path)
         if reason is None:
-            return Search(candidate, passed_over)
+            further = [
+                f"{other.path}: iteration {other.iteration}, but written earlier"
+                for other in candidates[number:]
+                if other.iteration > found.iteration
+            ]
+            return Search(found, passed_over + further)
         passed_over.append(reason)
     return Search(None, passed_over)
+
+
+def next_time(work_dir: str | Path) -> float:
+    """Returns the time to note in the next checkpoint of a work dir, in seconds since the epoch.
+
+    It is later than that of all others there, also where the clock was set back.
+    """
+    candidates, _ = _candidates(Path(work_dir))
+    newest = max((candidate.written for candidate in candidates), default=0.0)
+    return max(time.time(), math.nextafter(newest, math.inf))
 
 
 def checkpoint_to_resume(work_dir: str | Path) -> Search:
@@ -83,9 +100,10 @@ def checkpoint_to_resume(work_dir: str | Path) -> Search:
     """
     search = newest_checkpoint(work_dir)
     if search.found is None:
-        damaged = "".join(f" {reason}" for reason in search.passed_over)
+        damaged = "".join(f" {printable(reason)}" for reason in search.passed_over)
         raise FileNotFoundError(
-            f"There is nothing to resume in {str(work_dir)!r}: it has no whole checkpoint.{damaged}"
+            f"There is nothing to resume in {str(Path(work_dir).absolute())!r}: it has no whole "
+            f"checkpoint.{damaged}"
             " To start a new run, leave out --resume; to resume from another place, name the file: "
             "--resume CHECKPOINT."
         )
@@ -95,7 +113,7 @@ def checkpoint_to_resume(work_dir: str | Path) -> Search:
 def write_pointer(work_dir: str | Path, checkpoint: str | Path) -> None:
     """Notes a checkpoint as the newest of a work dir."""
     with atomic_write(Path(work_dir) / POINTER) as partial:
-        partial.write_text(os.path.relpath(checkpoint, work_dir))
+        partial.write_bytes(os.fsencode(os.path.relpath(checkpoint, work_dir)))
 
 
 def non_finite_weights(model: nn.Module) -> list[str]:
@@ -107,36 +125,59 @@ def non_finite_weights(model: nn.Module) -> list[str]:
     return broken + [name for name, buffer in model.named_buffers() if bool(buffer.isnan().any())]
 
 
+def _candidates(work_dir: Path) -> tuple[list[Checkpoint], list[str]]:
+    """Returns what may be resumed from, and why other files cannot be read."""
+    candidates, unreadable = [], []
+    for path in _files(work_dir):
+        try:
+            candidate = _resumable(path)
+        except (OSError, ValueError) as error:
+            unreadable.append(str(error))
+        else:
+            candidates += [] if candidate is None else [candidate]
+    return candidates, unreadable
+
+
 def _files(work_dir: Path) -> list[Path]:
-    """Returns the .pth files of a work dir and of the folder that its pointer names, by name."""
-    folders = [work_dir]
+    """Returns what is named .pth in a work dir and in the folder that its pointer names."""
+    found = sorted(work_dir.glob("*.pth"))
     pointer = work_dir / POINTER
-    if pointer.is_file():
-        # Another out_dir of the checkpoint hook. An empty pointer names the work dir.
-        target = (work_dir / pointer.read_text(errors="replace").strip()).parent
-        if target.is_dir() and target.resolve() != work_dir.resolve():
-            folders.append(target)
-    return [path for folder in folders for path in sorted(folder.glob("*.pth")) if path.is_file()]
+    # Unlike Path's methods, those of os.path accept names that no file can have.
+    if not os.path.isfile(pointer):
+        return found
+    with pointer.open("rb") as file:
+        target = Path(os.fsdecode(file.read(MAX_POINTER).strip()))
+    # An absolute one is mmengine's, and leads from a copied work dir to the original.
+    if target.is_absolute() and found:
+        return found
+    folder = work_dir / target.parent
+    if not os.path.isdir(folder) or folder.resolve() == work_dir.resolve():
+        return found
+    return found + sorted(folder.glob("*.pth"))
 
 
 def _resumable(path: Path) -> Checkpoint | None:
     """Reads what the search needs of a checkpoint; None for a file that no run resumes from.
 
     Raises:
-        ValueError: If the file cannot be read.
+        OSError: If the file cannot be opened.
+        ValueError: If it cannot be understood.
     """
     content = map_checkpoint(path)
     meta = content.get("meta")
     if not isinstance(meta, dict) or "optimizer" not in content:
         return None
     iteration = meta.get("iter")
-    return Checkpoint(path, iteration, _written(meta)) if isinstance(iteration, int) else None
+    if type(iteration) is not int or iteration < 0:
+        raise ValueError(f"{path}: its meta.iter is no number of iterations")
+    return Checkpoint(path, iteration, _written(meta))
 
 
 def _written(meta: dict) -> float:
     """Returns the time in the metadata of a checkpoint, 0 if there is none."""
-    if isinstance(meta.get(WRITTEN), float):
-        return meta[WRITTEN]
+    written = meta.get(WRITTEN)
+    if isinstance(written, float) and math.isfinite(written):
+        return written
     try:
         # mmengine's local time, in checkpoints that are not of our hook.
         return time.mktime(time.strptime(str(meta.get("time")), "%Y%m%d_%H%M%S"))
@@ -148,10 +189,12 @@ def _flaw(path: Path) -> str | None:
     """Returns why a checkpoint cannot be resumed from, or None."""
     try:
         verify_checkpoint(path)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         return str(error)
-    weights = map_checkpoint(path).get("state_dict")
+    content = map_checkpoint(path)
+    weights = content.get("state_dict")
     if not isinstance(weights, dict) or not weights:
         return f"{path}: it has no weights"
-    broken = non_finite({name: value for name, value in weights.items() if is_tensor(value)})
+    tensors = {name: value for name, value in weights.items() if is_tensor(value)}
+    broken = non_finite(tensors | optimizer_tensors(content["optimizer"]))
     return f"{path}: {describe_non_finite(broken)}" if broken else None

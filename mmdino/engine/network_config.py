@@ -1,4 +1,4 @@
-"""Comparison of the networks that two configs describe, where their tensors look alike."""
+"""Comparison of two configs: of the networks that they describe, and of what changes a run."""
 
 from __future__ import annotations
 
@@ -27,6 +27,46 @@ TRAINING_ONLY = (
 """Begin the options that change how a network is trained, not what it computes from its weights."""
 RESIZED = ("img_size",)
 """Options that a ViT follows by resizing its position embeddings."""
+
+SECTIONS = (
+    "model",
+    "optim_wrapper",
+    "auto_scale_lr",
+    "param_scheduler",
+    "train_cfg",
+    "train_dataloader",
+    "default_hooks",
+    "custom_hooks",
+)
+"""Entries of a config that change what a run computes."""
+SPEED_ONLY = ("num_workers", "persistent_workers", "prefetch_factor", "pin_memory", "logger")
+"""Options in them that do not."""
+
+
+def config_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Lists what differs in two configs and changes what a run computes.
+
+    Args:
+        then: Config in a checkpoint, as :func:`~mmdino.utils.config_text.literal_config` reads it.
+        now: Config of a run, read so too.
+
+    Returns:
+        Such as ``optim_wrapper.optimizer.lr is 0.1, was 0.2``.
+    """
+    return [change for name in SECTIONS for change in _changes(name, then.get(name), now.get(name))]
+
+
+def _changes(path: str, old: Any, new: Any) -> list[str]:
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        old, new = dict(enumerate(old)), dict(enumerate(new))
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return [
+            change
+            for name in (old | new)
+            if name not in SPEED_ONLY
+            for change in _changes(f"{path}.{name}", old.get(name), new.get(name))
+        ]
+    return [] if old == new else [f"{path} is {new!r:.80}, was {old!r:.80}"]
 
 
 def network_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

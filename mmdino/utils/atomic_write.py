@@ -33,7 +33,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path, partial = Path(path), partial_path(path)
     folder = partial.parent
-    if folder.exists():
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    elif folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     try:
@@ -55,7 +57,8 @@ def partial_path(path: str | Path) -> Path:
 def remove_partial_writes(folder: str | Path) -> None:
     """Removes from a folder what killed writes of :func:`atomic_write` left."""
     for partial in Path(folder).glob(PARTIAL.format("*")):
-        shutil.rmtree(partial)
+        if partial.is_dir() and not partial.is_symlink():
+            shutil.rmtree(partial)
 
 
 def _flush_folder(folder: Path) -> None:

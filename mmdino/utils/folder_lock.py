@@ -30,12 +30,15 @@ def lock_folder(folder: str | Path) -> None:
         folder: The folder, which is created.
 
     Raises:
-        ValueError: If another process holds the lock.
+        ValueError: If another process holds the lock, or its file is a folder, link or device.
     """
     path = Path(folder).resolve() / LOCK
     if path in _held or fcntl is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    # What a link leads to would be overwritten.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ValueError(f"{path} must be a plain file, which marks a folder in use: remove it.")
     file = path.open("a+")
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

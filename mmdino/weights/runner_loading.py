@@ -65,10 +65,18 @@ def _restricted(loader: Callable) -> Callable:
     def load(filename: str, map_location: Any = None, **options: Any) -> Any:
         if _restrict_all or any(map(_takes_part, _stack())):
             # Ignores map_location: models and optimisers copy the tensors to their device.
-            return read_checkpoint(filename)
+            return _without_code(read_checkpoint(filename))
         return loader(filename, map_location, **options)
 
     return load
+
+
+def _without_code(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Drops a config that mmengine would execute on resuming; it writes none there itself."""
+    meta = checkpoint.get("meta")
+    if isinstance(meta, dict):
+        meta.pop("config", None)
+    return checkpoint
 
 
 def _stack() -> Iterator[FrameType]:

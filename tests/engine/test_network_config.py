@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tiny_run
 
-from mmdino.engine.network_config import network_differences
+from mmdino.engine.network_config import config_changes, network_differences
 
 
 def with_backbone(**options):
@@ -69,3 +69,17 @@ def test_lists_and_tuples_are_the_same():
 
 def test_parts_that_only_one_has_are_left_to_the_tensors():
     assert network_differences(tiny_run.vit_model(), {"backbone": None}) == []
+
+
+def test_what_changes_a_run_is_told_with_its_path():
+    then = {"optim_wrapper": {"optimizer": {"lr": 0.1}}, "param_scheduler": [{"end": 1}]}
+    now = {"optim_wrapper": {"optimizer": {"lr": 0.2}}, "param_scheduler": [{"end": 2}]}
+    assert config_changes(then, now) == [
+        "optim_wrapper.optimizer.lr is 0.2, was 0.1",
+        "param_scheduler.0.end is 2, was 1",
+    ]
+
+
+def test_what_changes_only_the_speed_or_the_place_is_not_told():
+    then = {"train_dataloader": {"num_workers": 1}, "work_dir": "a"}
+    assert config_changes(then, {"train_dataloader": {"num_workers": 2}, "work_dir": "b"}) == []

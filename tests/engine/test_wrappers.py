@@ -10,6 +10,8 @@ import pytest
 import tiny_run
 import torch
 
+from mmdino.weights.files import read_checkpoint
+
 pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_wrapped.py"
@@ -101,6 +103,12 @@ def test_sharded_run_resumes_as_if_never_interrupted(seen):
     for rank in seen:
         rows = rank["sharded"]["rows"]
         assert_rows_equal(rank["resumed"]["rows"], rows[len(rows) // 2 :], 0)
+
+
+def test_checkpoints_of_a_sharded_run_are_read_restricted(seen, folder):
+    for epoch in (1, 2):
+        content = read_checkpoint(f"{folder}/sharded/epoch_{epoch}.pth")
+        assert content["state_dict"].keys() == seen[0]["sharded"]["rows"][-1]["state"].keys()
 
 
 def test_checkpoint_of_a_sharded_run_starts_any_other(seen, folder, tmp_path):

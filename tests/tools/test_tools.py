@@ -92,6 +92,12 @@ def test_resuming_in_an_empty_folder_is_refused(tmp_path, small):
         train(tmp_path, *small, flags=["--resume"])
 
 
+@pytest.mark.parametrize("named", ["", "no_such.pth"])
+def test_resuming_from_nothing_is_refused(tmp_path, small, named):
+    with pytest.raises(FileNotFoundError, match=f"The checkpoint '{named}' "):
+        train(tmp_path, *small, flags=["--resume", named])
+
+
 def test_a_second_run_in_a_work_dir_is_refused(tmp_path, small):
     holder = "import sys, time; from mmdino.utils.folder_lock import lock_folder; "
     holder += "lock_folder(sys.argv[1]); print('locked', flush=True); time.sleep(600)"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdino.utils.atomic_write import atomic_write
+from mmdino.utils.atomic_write import atomic_write, remove_partial_writes
 
 FULL_DISK = Path("/dev/full")
 
@@ -133,3 +133,19 @@ def test_a_killed_write_leaves_the_old_file_and_the_next_removes_its_rest(path):
     write(path)
     assert path.read_bytes() == b"after"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("as_link", [True, False])
+def test_what_stands_where_the_partial_file_goes_is_replaced_and_not_followed(
+    tmp_path, path, as_link
+):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "a").touch()
+    blocking = path.parent / ".a.pth.partial"
+    blocking.symlink_to(precious) if as_link else blocking.touch()
+    remove_partial_writes(path.parent)
+    write(path)
+    assert path.read_bytes() == b"after"
+    assert list(path.parent.iterdir()) == [path]
+    assert (precious / "a").exists()

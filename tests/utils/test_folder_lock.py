@@ -50,3 +50,15 @@ def test_the_same_process_may_lock_again(tmp_path):
     lock_folder(tmp_path / "new")
     lock_folder(tmp_path / "new" / ".." / "new")
     unlock_folder(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, lambda path: path.mkdir(), lambda path: path.symlink_to(path.with_name("other"))],
+)
+def test_a_lock_that_is_no_plain_file_is_refused_and_left(tmp_path, make):
+    (tmp_path / "other").write_text("precious")
+    make(tmp_path / ".lock")
+    with pytest.raises(ValueError, match=r"\.lock must be a plain file.* remove it"):
+        lock_folder(tmp_path)
+    assert (tmp_path / "other").read_text() == "precious"

@@ -206,6 +206,18 @@ def test_a_plain_checkpoint_resumes(tmp_path):
         assert torch.equal(again.model.state_dict()[name], tensor)
 
 
+def test_a_config_that_mmengine_would_execute_is_dropped(tmp_path):
+    runner(tmp_path, custom_hooks=[MMDINO_HOOK]).train()
+    path = tmp_path / "run" / "epoch_1.pth"
+    content = torch.load(path, weights_only=False)
+    content["meta"]["config"] = f"open({str(tmp_path / 'marker')!r}, 'w')"
+    torch.save(content, path)
+    again = runner(tmp_path, custom_hooks=[MMDINO_HOOK])
+    again.resume(str(path))
+    assert again.epoch == 1
+    assert not (tmp_path / "marker").exists()
+
+
 def test_tools_restrict_everything(hostile):
     restrict_loading()
     require_restricted(hostile, CheckpointLoader.load_checkpoint, str(hostile))

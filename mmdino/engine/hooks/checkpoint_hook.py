@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -15,18 +14,22 @@ from mmengine.fileio.backends import BaseStorageBackend
 from mmengine.runner import Runner
 
 from mmdino.engine.checkpoints import (
+    NUM_IMAGES,
     WRITTEN,
     checkpoint_to_resume,
     newest_checkpoint,
+    next_time,
     non_finite_weights,
     write_pointer,
 )
 from mmdino.engine.model_access import bare_model
+from mmdino.engine.optimizer_state import optimizer_tensors
 from mmdino.engine.progress import is_within_step
 from mmdino.registry import HOOKS
 from mmdino.utils.atomic_write import atomic_write, partial_path, remove_partial_writes
 from mmdino.utils.folder_lock import lock_folder
-from mmdino.weights.checks import describe_non_finite
+from mmdino.utils.tool_errors import ADVICE
+from mmdino.weights.checks import describe_non_finite, non_finite
 
 OUTDATED = "outdated_ckpts"
 """Names, in the message hub, of files that go once the checkpoint being written is whole."""
@@ -40,7 +43,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
       removed only after that, and so is the previous best one.
     - One by iterations waits for the end of its optimiser step, so that no gradient of a step is
       lost: with ``accumulative_counts=2`` and ``interval=3`` the first is ``iter_4.pth``.
-    - Weights that are not finite stop the run and are not written.
+    - Weights that are not finite, or an optimiser's moments, stop the run and are not written.
     - ``last_checkpoint`` is relative to the work dir, which may be moved or copied.
     - With ``resume=True`` and no ``load_from`` the run goes on from the newest checkpoint that is
       whole, and stops where there is none.
@@ -53,8 +56,9 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         **kwargs: Other arguments of mmengine's ``CheckpointHook``.
 
     Raises:
-        ValueError: If the interval is 0 or below -1, or ``out_dir`` is remote. From the run: if
-            weights are not finite, or the work dir is in use.
+        ValueError: If the interval is 0 or below -1, ``out_dir`` is remote, or ``filename_tmpl``
+            is no name of a ``.pth`` file. From the run: if weights are not finite, or the work dir
+            is in use.
         FileNotFoundError: From the run, if it is to resume and there is no checkpoint.
         OSError: From the run, if a checkpoint cannot be written; it names the last whole one.
 
@@ -75,6 +79,13 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
                 "remote storage use mmengine's: dict(type='mmengine.CheckpointHook', ...)."
             )
         super().__init__(interval=interval, out_dir=out_dir, **kwargs)
+        if Path(self.filename_tmpl).name != self.filename_tmpl or not self.filename_tmpl.endswith(
+            ".pth"
+        ):
+            raise ValueError(
+                f"invalid filename_tmpl={self.filename_tmpl!r} of CheckpointHook: expected a file "
+                "name that ends in .pth, such as 'epoch_{}.pth'; a run resumes from no other."
+            )
         # Set before training; a validation by itself writes nothing.
         self.file_backend: BaseStorageBackend | None = None
         self._due = False
@@ -103,7 +114,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         if is_main_process():
             remove_partial_writes(self.out_dir)
         # What the run that wrote the checkpoint was killed before removing.
-        self._outdated = list(runner.message_hub.get_info(OUTDATED, []))
+        self._outdated = [Path(name).name for name in runner.message_hub.get_info(OUTDATED, [])]
         self._remove_outdated(runner)
         if runner.iter >= runner.max_iters:
             runner.logger.warning(
@@ -143,7 +154,11 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
             path.name,
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
-            meta={**meta, WRITTEN: time.time()},
+            meta={
+                **meta,
+                WRITTEN: next_time(self.out_dir),
+                NUM_IMAGES: len(runner.train_dataloader.dataset),
+            },
             by_epoch=self.by_epoch,
             **self.args,
         )
@@ -174,13 +189,18 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
 
     def _note_outdated(self, runner: Runner, path: str) -> None:
         """Has a checkpoint removed once the next one, which notes it too, is whole."""
-        self._outdated.append(Path(path).name)
+        name = Path(path).name
+        # A template without a number gives one name to all.
+        if name != Path(self.last_ckpt or "").name:
+            self._outdated.append(name)
         runner.message_hub.update_info(OUTDATED, list(self._outdated))
 
     def _remove_outdated(self, runner: Runner) -> None:
         if is_main_process():
-            for name in self._outdated:
-                Path(self.out_dir, name).unlink(missing_ok=True)
+            for path in (Path(self.out_dir, name) for name in self._outdated):
+                # The names come from a checkpoint, which may be somebody else's.
+                if path.suffix == ".pth" and path.is_file():
+                    path.unlink()
         self._outdated = []
         runner.message_hub.update_info(OUTDATED, [])
 
@@ -188,7 +208,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         """Looks for the checkpoints of the resumed run here, and not where it was."""
 
         def here(path: str | None) -> str | None:
-            return None if path is None else str(Path(self.out_dir, Path(path).name))
+            return None if path is None else str(Path(self.out_dir, Path(str(path)).name))
 
         # mmengine forgets it, and would not write the next best checkpoint's twin.
         self.last_ckpt = here(runner.message_hub.runtime_info.get("last_ckpt"))
@@ -218,11 +238,12 @@ class WholeCheckpoints:
         """Has the runner write a checkpoint elsewhere, then gives it its name.
 
         Raises:
-            ValueError: If weights are not finite.
+            ValueError: If weights or the optimiser's moments are not finite.
             OSError: If it cannot be written.
         """
         runner, path = self._runner, Path(out_dir, filename)
         broken = non_finite_weights(bare_model(runner))
+        broken += non_finite(optimizer_tensors(runner.optim_wrapper.state_dict()))
         if broken:
             raise ValueError(
                 f"The weights are not finite after iteration {runner.iter + 1} "
@@ -237,11 +258,16 @@ class WholeCheckpoints:
                 runner.save_checkpoint(str(temporary.parent), temporary.name, **options)
                 barrier()
         except OSError as error:
-            raise OSError(
-                error.errno,
-                f"{path} could not be written: {error.strerror}. Last whole checkpoint: "
-                f"{newest_checkpoint(out_dir)}. Make room, then continue with --resume.",
-            ) from error
+            search = newest_checkpoint(out_dir)
+            advice = ADVICE.get(error.errno, "see whether the disk works")
+            then = ", then continue with --resume" if search.found else ""
+            # As a single argument, so that nobody adds to the message by the number.
+            failure = OSError(
+                f"{path} could not be written: {error.strerror or error}. Last whole checkpoint: "
+                f"{search}. What to do: {advice}{then}."
+            )
+            failure.errno = error.errno
+            raise failure from error
 
 
 class LaterRemoval:

@@ -8,18 +8,23 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.optim import Optimizer
 
+from mmdino.engine.checkpoints import NUM_IMAGES
 from mmdino.engine.model_access import bare_model
-from mmdino.engine.network_config import network_differences
+from mmdino.engine.network_config import config_changes, network_differences
+from mmdino.engine.optimizer_state import lacks_moments, optimizer_mismatch, optimizer_tensors
 from mmdino.engine.sharding import state_shapes
 from mmdino.models import FrozenBackbone
 from mmdino.registry import HOOKS
-from mmdino.utils.config_text import literal_config
-from mmdino.weights.checks import describe_non_finite, non_finite
+from mmdino.utils.config_text import MAX_TEXT, literal_config
+from mmdino.weights.checks import describe_non_finite, non_finite, state_dict_of
 from mmdino.weights.layouts.authors_full import dino_state_dict
 from mmdino.weights.matching import allow_pos_embed_resize, compare
 
 NETWORKS = ("backbone.", "neck.", "head.", "teacher.")
+MAX_SEED = 2**32
+MAX_CHANGES = 12
 
 
 @HOOKS.register_module()
@@ -30,7 +35,8 @@ class CheckpointMatchHook(Hook):
     position embeddings may differ in length, since the ViT resizes them. So are weights that are
     not finite, and a network that differs in what its tensors do not show, such as the number of
     heads, as far as the checkpoint has its config. To resume, a checkpoint must have the state of
-    the same optimiser. The tensors of an authors' file with student, teacher, heads and centre are
+    the same optimiser, schedulers and parameters; other differences of the configs are logged. The
+    tensors of an authors' file with student, teacher, heads and centre are
     renamed, so that ``load_from`` accepts it.
 
     Raises:
@@ -46,15 +52,18 @@ class CheckpointMatchHook(Hook):
         _convert_authors_file(runner, checkpoint)
         loaded = checkpoint.get("state_dict", checkpoint)
         _check_tensors(runner, loaded)
-        config = _stored_config(checkpoint)
+        config = _stored_config(runner, checkpoint)
         _check_network(runner, config)
         if runner._resume:
-            _check_run(runner, checkpoint, config)
+            _check_run(runner, checkpoint)
+            _check_optimizer(runner, checkpoint["optimizer"], config)
+            _tell_changes(runner, checkpoint, config)
 
 
 def _check_tensors(runner: Runner, loaded: Mapping[str, Any]) -> None:
     if not isinstance(loaded, Mapping) or not loaded:
         raise ValueError("The checkpoint has no weights: its state_dict is empty.")
+    loaded = state_dict_of(loaded, "The checkpoint")
     expected = {
         name: torch.empty(shape, device="meta")
         for name, shape in state_shapes(runner.model).items()
@@ -94,12 +103,13 @@ def _check_network(runner: Runner, config: Mapping[str, Any]) -> None:
         )
 
 
-def _check_run(runner: Runner, checkpoint: dict, config: Mapping[str, Any]) -> None:
+def _check_run(runner: Runner, checkpoint: dict) -> None:
     """Checks that a checkpoint has what a run resumes from."""
     meta = checkpoint.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
     missing = [
-        *(f"meta.{name}" for name in ("epoch", "iter") if name not in (meta or {})),
-        *(name for name in ("message_hub", "optimizer") if name not in checkpoint),
+        *(f"meta.{name}" for name in ("epoch", "iter") if not _is_number(meta.get(name))),
+        *(n for n in ("message_hub", "optimizer") if not isinstance(checkpoint.get(n), Mapping)),
     ]
     if missing:
         raise ValueError(
@@ -107,34 +117,109 @@ def _check_run(runner: Runner, checkpoint: dict, config: Mapping[str, Any]) -> N
             f"{', '.join(missing)}. To start a new run from its weights, set load_from=FILE "
             "without --resume."
         )
+    seed = meta.get("seed")
+    if seed is not None and not (_is_number(seed) and seed < MAX_SEED):
+        raise ValueError(
+            f"The checkpoint has the seed {seed!r:.80}: expected 0 to {MAX_SEED - 1}. It was not "
+            "written by a run."
+        )
+    _check_schedulers(runner, checkpoint.get("param_schedulers"))
+
+
+def _check_schedulers(runner: Runner, saved: Any) -> None:
+    own = runner.param_schedulers
+    # Of several optimisers, the schedulers are in a dict.
+    if isinstance(own, Mapping):
+        return
+    saved = saved if isinstance(saved, list) else []
+    positions = [s for s in saved if isinstance(s, Mapping) and _is_number(s.get("_global_step"))]
+    if len(positions) != len(own or []):
+        raise ValueError(
+            f"The checkpoint has the position of {len(positions)} scheduler(s), but the config "
+            f"has {len(own or [])} in param_scheduler. Resume with the config of the checkpoint "
+            "and save_param_scheduler=True, or start a new run from its weights: load_from=FILE "
+            "without --resume."
+        )
+
+
+def _check_optimizer(runner: Runner, saved: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     then = _optimizer_type(config.get("optim_wrapper"))
     now = _optimizer_type(runner.cfg.get("optim_wrapper"))
     differ = None not in (then, now) and then != now
-    if differ or _options_differ(checkpoint["optimizer"], runner.optim_wrapper):
+    if differ or _options_differ(saved, _optimizer(runner)):
         raise ValueError(
             f"The checkpoint has the state of {then or 'another optimiser'}, but the config has "
             f"{now or 'another one'}. Resume with the same optimiser, or start a new run from the "
             "weights: load_from=FILE without --resume."
         )
+    optimizer = _optimizer(runner)
+    mismatch = None if optimizer is None else optimizer_mismatch(saved, optimizer)
+    if mismatch:
+        raise ValueError(
+            f"The state of the optimiser in the checkpoint does not fit: {mismatch}. Resume with "
+            "the config of the checkpoint, or start a new run from its weights: load_from=FILE "
+            "without --resume."
+        )
+    broken = non_finite(optimizer_tensors(saved))
+    if broken:
+        raise ValueError(
+            f"The state of the optimiser in the checkpoint is not finite: "
+            f"{describe_non_finite(broken)}. Use an earlier one."
+        )
 
 
-def _options_differ(saved: Any, optim_wrapper: Any) -> bool:
+def _tell_changes(runner: Runner, checkpoint: dict, config: Mapping[str, Any]) -> None:
+    """Logs what keeps a resumed run from equalling an uninterrupted one."""
+    now = literal_config(runner.cfg.pretty_text) if config else {}
+    changes = config_changes(config, now) if now else []
+    sizes = checkpoint["meta"].get(NUM_IMAGES), len(runner.train_dataloader.dataset)
+    if sizes[0] not in (None, sizes[1]):
+        changes.append(f"the data set has {sizes[1]} images, had {sizes[0]!r:.80}")
+    optimizer = _optimizer(runner)
+    if optimizer is not None and lacks_moments(checkpoint["optimizer"], optimizer):
+        changes.append("the checkpoint has no moments of the optimiser, which start afresh")
+    if changes:
+        more = len(changes) - MAX_CHANGES
+        told = "; ".join(changes[:MAX_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+        if "optim_wrapper.optimizer" in told:
+            told += ". Options that no scheduler sets, such as betas, stay those of the checkpoint"
+        runner.logger.warning(f"Resuming with changes: {told}.")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _optimizer(runner: Runner) -> Optimizer | None:
+    """Returns the run's optimiser, if it is one and no longer a config."""
+    optimizer = getattr(runner.optim_wrapper, "optimizer", None)
+    return optimizer if isinstance(optimizer, Optimizer) else None
+
+
+def _options_differ(saved: Any, optimizer: Optimizer | None) -> bool:
     """Returns whether saved parameter groups are of another optimiser, by the options they have.
 
     Each must have some that the other lacks, since releases of torch add options.
     """
     groups = saved.get("param_groups") if isinstance(saved, Mapping) else None
-    if not groups or not hasattr(optim_wrapper, "optimizer"):
+    if not groups or optimizer is None:
         return False
-    optimizer = optim_wrapper.optimizer
     own = {*optimizer.defaults, *optimizer.param_groups[0]}
     return bool(groups[0].keys() - own) and bool(optimizer.defaults.keys() - groups[0].keys())
 
 
-def _stored_config(checkpoint: dict) -> dict[str, Any]:
+def _stored_config(runner: Runner, checkpoint: dict) -> dict[str, Any]:
     meta = checkpoint.get("meta")
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
-    return literal_config(text) if isinstance(text, str) else {}
+    if not isinstance(text, str):
+        return {}
+    if len(text) > MAX_TEXT:
+        runner.logger.warning(
+            f"The config in the checkpoint has {len(text)} characters, too long to compare it with "
+            "that of this run."
+        )
+        return {}
+    return literal_config(text)
 
 
 def _optimizer_type(optim_wrapper: Any) -> str | None:

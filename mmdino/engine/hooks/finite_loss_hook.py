@@ -47,21 +47,24 @@ class FiniteLossHook(Hook):
         raise ValueError(
             f"The loss is {loss} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}), with "
             f"learning rate {runner.optim_wrapper.get_lr()['lr'][0]:.4g} and gradient norm {norm}. "
-            f"{_last_good(runner)} Look at the images of the batch, then resume with a lower "
-            "learning rate, a smaller clip_grad.max_norm, or bfloat16 in place of float16. Files "
-            f"of the batch: {_name_files(batch_files(data_batch))}"
+            f"{_last_good(runner)} with a lower learning rate, a smaller clip_grad.max_norm, or "
+            "bfloat16 in place of float16; look at the images of the batch first. Files of the "
+            f"batch: {_name_files(batch_files(data_batch))}"
         )
 
 
 def _last_good(runner: Runner) -> str:
-    """Names the newest checkpoint whose weights are finite and gave a finite loss."""
+    """Names the newest checkpoint whose weights are finite and gave a finite loss, and its use."""
     if "last_ckpt" not in runner.message_hub.runtime_info:
-        return "No checkpoint has been written."
+        return "No checkpoint has been written. Start again"
     # The loss that is not finite came from weights of this many iterations.
     search = newest_checkpoint(runner.work_dir, before=runner.iter)
     if search.found is not None:
-        return f"Last good checkpoint: {search}."
-    return "No good checkpoint: the only one holds the weights that gave this loss."
+        return f"Last good checkpoint: {search}. Resume from it (--resume {search.found.path})"
+    return (
+        "No good checkpoint: the only one holds the weights that gave this loss. Start again, in "
+        "another work dir,"
+    )
 
 
 def batch_files(data_batch: dict) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import shutil
 
 import pytest
@@ -62,7 +63,10 @@ def test_a_full_disk_stops_the_run_and_leaves_the_checkpoint_before(tmp_path, mo
     with pytest.raises(OSError, match=r"epoch_2\.pth could not be written: No space left") as error:
         build(tmp_path, hook={"max_keep_ckpts": 1}).train()
     assert error.value.errno == errno.ENOSPC
-    assert f"Last whole checkpoint: {tmp_path / 'epoch_1.pth'} (iteration 3)" in str(error.value)
+    assert str(error.value).endswith(
+        f"Last whole checkpoint: {tmp_path / 'epoch_1.pth'} (iteration 3). What to do: free some "
+        "space, or write to another disk, then continue with --resume."
+    )
     assert names(tmp_path) == ["epoch_1.pth"]
     monkeypatch.undo()
     build(tmp_path, resume=True).train()
@@ -126,6 +130,55 @@ def test_a_checkpoint_waits_for_the_end_of_its_step(tmp_path, accumulate_by):
     assert found == set(ends[accumulate_by])
 
 
+def test_a_disk_that_is_full_at_once_has_nothing_to_continue(tmp_path, monkeypatch):
+    Disk(monkeypatch, full_at="epoch_1.pth")
+    with pytest.raises(
+        OSError, match=r"Last whole checkpoint: none\. What to do: free some"
+    ) as error:
+        build(tmp_path).train()
+    assert "--resume" not in str(error.value)
+
+
+def test_one_name_for_all_checkpoints_keeps_the_last(tmp_path):
+    build(tmp_path, hook={"filename_tmpl": "latest.pth", "max_keep_ckpts": 1}).train()
+    assert names(tmp_path) == ["latest.pth"]
+    assert newest_checkpoint(tmp_path).found.iteration == 9
+
+
+def test_a_checkpoint_of_somebody_else_removes_nothing_of_ours(tmp_path):
+    build(tmp_path, epochs=1).train()
+    elsewhere, config = tmp_path.with_name("elsewhere.pth"), tmp_path / "config.py"
+    elsewhere.touch()
+    config.touch()
+    content = torch.load(tmp_path / "epoch_1.pth", weights_only=False)
+    content["message_hub"]["runtime_info"]["outdated_ckpts"] = [str(elsewhere), "config.py", ".."]
+    torch.save(content, tmp_path / "epoch_1.pth")
+    build(tmp_path, epochs=2, resume=True).train()
+    assert elsewhere.exists()
+    assert config.exists()
+
+
+def test_a_clock_that_was_set_back_changes_no_order(tmp_path, monkeypatch):
+    clock = itertools.count(2e9, -1000)
+    monkeypatch.setattr("time.time", lambda: next(clock))
+    build(tmp_path).train()
+    assert newest_checkpoint(tmp_path).found.path == tmp_path / "epoch_3.pth"
+
+
+def test_moments_that_are_not_finite_are_not_written(tmp_path):
+    class BreaksMoments(Breaks):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter + 1 == self.iteration:
+                state = runner.optim_wrapper.optimizer.state
+                next(iter(state.values()))["exp_avg_sq"].fill_(float("inf"))
+
+    runner = build(tmp_path, hook={"by_epoch": False})
+    runner.register_hook(BreaksMoments(2))
+    with pytest.raises(ValueError, match=r"not finite after iteration 2 .*optimizer\.state\."):
+        runner.train()
+    assert names(tmp_path) == ["iter_1.pth"]
+
+
 class Breaks(Hook):
     """Makes a weight NaN after the given iteration, whose loss was finite."""
 
@@ -181,6 +234,8 @@ def test_checkpoints_in_another_folder_are_found(tmp_path):
         ({"interval": 0}, "invalid interval=0 of CheckpointHook"),
         ({"interval": -2}, "invalid interval=-2 of CheckpointHook"),
         ({"out_dir": "s3://bucket/runs"}, "expected a local folder"),
+        ({"filename_tmpl": "epoch_{}.ckpt"}, r"expected a file name that ends in \.pth"),
+        ({"filename_tmpl": "a/epoch_{}.pth"}, r"expected a file name that ends in \.pth"),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path, hook, message):

@@ -122,6 +122,26 @@ def with_nan(checkpoint):
     checkpoint["state_dict"]["head.mlp.2.bias"].fill_(float("nan"))
 
 
+def reshaped_moment(checkpoint):
+    checkpoint["optimizer"]["state"][0]["exp_avg"] = torch.zeros(7)
+
+
+def reversed_parameters(checkpoint):
+    for group in checkpoint["optimizer"]["param_groups"]:
+        group["params"].reverse()
+
+
+def infinite_moment(checkpoint):
+    checkpoint["optimizer"]["state"][0]["exp_avg_sq"].fill_(float("inf"))
+
+
+def replaced(name, value, part=None):
+    def change(checkpoint):
+        (checkpoint[part] if part else checkpoint)[name] = value
+
+    return change
+
+
 def without(*names):
     def change(checkpoint):
         for name in names:
@@ -164,6 +184,21 @@ def test_weights_that_fit_only_by_their_shapes_are_refused(
         (without("message_hub"), {}, "it has no message_hub"),
         (None, {**SGD, "cfg": {"optim_wrapper": SGD["wrapper"]}}, "AdamW, but the config has SGD"),
         (lambda checkpoint: checkpoint["meta"].pop("cfg"), SGD, "the state of another optimiser"),
+        (replaced("optimizer", 4), {}, "it has no optimizer"),
+        (replaced("message_hub", 4), {}, "it has no message_hub"),
+        (replaced("epoch", "3", "meta"), {}, r"it has no meta\.epoch"),
+        (replaced("seed", "abc", "meta"), {}, "the seed 'abc': expected 0 to 4294967295"),
+        (replaced("seed", -1, "meta"), {}, "the seed -1: expected 0 to 4294967295"),
+        (replaced("optimizer", {}), {}, "it has no param_groups or no state"),
+        (replaced("param_groups", [], "optimizer"), {}, "it has 0 parameters in 0 groups, the run"),
+        (reshaped_moment, {}, r"exp_avg of parameter 0 has the shape \(7,\), the parameter"),
+        (reversed_parameters, {}, r"of parameter \d+ has the shape"),
+        (infinite_moment, {}, r"optimiser in the checkpoint is not finite: .*exp_avg_sq"),
+        (without("param_schedulers"), {}, r"of 0 scheduler\(s\), but the config has 2"),
+        (replaced("param_schedulers", [{"a": 1}, {}]), {}, r"of 0 scheduler\(s\)"),
+        (None, {"param_scheduler": []}, r"of 2 scheduler\(s\), but the config has 0"),
+        (replaced(3, torch.ones(1), "state_dict"), {}, "a tensor named 3, of type int"),
+        (replaced("backbone.cls_token", "x", "state_dict"), {}, "values that are no tensors"),
     ],
 )
 def test_a_run_resumes_only_from_a_checkpoint_of_a_run_like_it(
@@ -192,3 +227,53 @@ def test_weights_alone_start_a_run_of_another_optimiser(tmp_path, written):
         tmp_path / "run", custom_hooks=hooks, load_from=str(tmp_path / "weights.pth"), **SGD
     )
     runner.train()
+
+
+def test_changes_since_the_checkpoint_are_told(tmp_path, written):
+    checkpoint = copy.deepcopy(written)
+    checkpoint["optimizer"]["state"] = {}
+    checkpoint["meta"]["num_images"] = 7
+    torch.save(checkpoint, tmp_path / "changed.pth")
+    changed = {"type": "AdamW", "betas": (0.5, 0.9)}
+    runner = tiny_run.build(
+        tmp_path / "run",
+        custom_hooks=[*tiny_run.hooks(), {"type": "mmdino.CheckpointMatchHook"}],
+        load_from=str(tmp_path / "changed.pth"),
+        resume=True,
+        log_level="INFO",
+        cfg={"model": tiny_run.vit_model(), "optim_wrapper": {"optimizer": changed}},
+    )
+    runner.train()
+    log = tiny_run.log_text(runner)
+    assert "Resuming with changes: optim_wrapper.optimizer.betas is [0.5, 0.9], was None" in log
+    assert "the data set has 12 images, had 7" in log
+    assert "the checkpoint has no moments of the optimiser" in log
+
+
+def test_nothing_is_told_of_a_run_that_goes_on_as_it_was(tmp_path, written):
+    torch.save(written, tmp_path / "same.pth")
+    runner = tiny_run.build(
+        tmp_path / "run",
+        custom_hooks=[*tiny_run.hooks(), {"type": "mmdino.CheckpointMatchHook"}],
+        load_from=str(tmp_path / "same.pth"),
+        resume=True,
+        log_level="INFO",
+        cfg={"model": tiny_run.vit_model(), "optim_wrapper": {"optimizer": {"type": "AdamW"}}},
+    )
+    runner.train()
+    assert "Resuming with changes" not in tiny_run.log_text(runner)
+
+
+def test_a_config_too_long_to_compare_is_told(tmp_path, written):
+    checkpoint = copy.deepcopy(written)
+    checkpoint["meta"]["cfg"] = "x = 1\n" * 200_000
+    torch.save(checkpoint, tmp_path / "long.pth")
+    runner = tiny_run.build(
+        tmp_path / "run",
+        custom_hooks=[*tiny_run.hooks(), {"type": "mmdino.CheckpointMatchHook"}],
+        load_from=str(tmp_path / "long.pth"),
+        resume=True,
+        log_level="INFO",
+    )
+    runner.train()
+    assert "1200000 characters, too long to compare" in tiny_run.log_text(runner)
