@@ -49,16 +49,22 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Trains."""
         self._share_seed()
         self._end_steps_with_epochs()
-        return super().run()
-
-    def run_epoch(self) -> None:
-        """Runs the rest of the current epoch."""
-        # Here and not in run(), so that hooks have seen before_train.
+        self.runner.call_hook("before_train")
         model = bare_model(self.runner)
         if hasattr(model, "require_needs_met"):
             model.require_needs_met()
-        if self._iter == 0 and self.runner.val_loop is not None and self._validates_at_start():
+        if self.runner.val_loop is not None and self._validates_at_start():
             self.runner.val_loop.run()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._decide_current_val_interval()
+            if self.runner.val_loop is not None and self._validates_now():
+                self.runner.val_loop.run()
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Runs the rest of the current epoch."""
         done = self._iter - self._epoch * len(self.dataloader)
         if not 0 <= done <= len(self.dataloader):
             raise ValueError(
@@ -78,7 +84,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
 
+    def _validates_now(self) -> bool:
+        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+        return due and self._epoch >= self.val_begin
+
     def _validates_at_start(self) -> bool:
+        if self._iter:
+            # The checkpoint of an epoch is written before its validation, which may not have come
+            # to its end.
+            return self._iter == self._epoch * len(self.dataloader) and self._validates_now()
         if self.val_at_start is not None:
             return self.val_at_start
         backbone = getattr(bare_model(self.runner), "backbone", None)

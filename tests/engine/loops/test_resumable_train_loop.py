@@ -117,6 +117,42 @@ def test_validation_before_the_first_iteration(tmp_path):
     assert validations.seen == [0, 6, 12]
 
 
+class CrashInValidation(Hook):
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def before_val(self, runner):
+        if runner.iter == self.iteration:
+            raise Interruption
+
+
+@pytest.mark.parametrize(("crash_at", "rest"), [(6, [6, 12]), (12, [12])])
+def test_a_validation_that_was_interrupted_is_done_again(tmp_path, crash_at, rest):
+    """The checkpoint is written before it."""
+    validations = ValidationTimes()
+    options = {
+        **tiny_run.validation(),
+        "default_hooks": {
+            "checkpoint": {
+                "type": "mmdino.CheckpointHook",
+                "interval": 1,
+                "save_best": "knn/top1",
+                "rule": "greater",
+            }
+        },
+        "batch_size": 2,
+    }
+    runner = tiny_run.build(tmp_path, **options)
+    runner.register_hook(CrashInValidation(crash_at))
+    with pytest.raises(Interruption):
+        runner.train()
+    runner = tiny_run.build(tmp_path, resume=True, **options)
+    runner.register_hook(validations)
+    runner.train()
+    assert validations.seen == rest
+    assert len(list(tmp_path.glob("best_knn_top1_epoch_*.pth"))) == 1
+
+
 def test_a_missing_hook_is_told_before_anything_is_computed(tmp_path):
     validations = ValidationTimes()
     runner = tiny_run.build(
