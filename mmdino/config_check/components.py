@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, TRANSFORMS, Registry
@@ -87,7 +88,8 @@ class Walk:
                 self.problems.add(path, f"{describe(owner)} needs {', '.join(map(repr, missing))}")
         for key in keys:
             argument = takes.known.get(key, Argument())
-            self.value(value[key], join(path, key), argument)
+            if key in known or not is_strict:
+                self.value(value[key], join(path, key), argument)
             self.nested(value[key], path, str(key), owner, place)
 
     def value(self, value: Any, path: str, argument: Argument) -> None:
@@ -98,6 +100,11 @@ class Walk:
 
     def nested(self, value: Any, path: str, key: str, owner: Callable, place: Place) -> None:
         """Checks what an argument contains."""
+        if key == "init_cfg" and isinstance(value, (str, Real)):
+            self.problems.add(
+                join(path, key),
+                f"got {value!r}; expected a dict, such as dict(type='Pretrained', checkpoint=PATH)",
+            )
         registry = REGISTRIES.get(key, place.registry)
         if key.endswith("pipeline"):
             registry = TRANSFORMS
@@ -117,6 +124,8 @@ class Walk:
         if isinstance(value, (list, tuple)):
             for index, member in enumerate(value):
                 self.inside(member, join(path, index), key, owner, place)
+        if key.endswith("dataloader") and isinstance(value, (str, Real)):
+            self.problems.add(path, f"got {value!r}; expected a dict with a dataset and a sampler")
         if not isinstance(value, Mapping):
             return
         if key.endswith("dataloader"):
@@ -194,7 +203,8 @@ class Walk:
             if name not in value and not near_misses(name, value):
                 self.problems.add(path, f"a dataloader needs {name!r}")
         for key, place in parts.items():
-            if isinstance(value.get(key), (Mapping, str)):
+            is_needed = key == "dataset" and key in value
+            if isinstance(value.get(key), (Mapping, str)) or (is_needed and value[key] is None):
                 self.component(value[key], join(path, key), place)
 
 

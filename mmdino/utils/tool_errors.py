@@ -132,7 +132,13 @@ def user_message(error: Exception, tool_folder: Path) -> str | None:
         tool_folder: Folder of the tool that was run; its code counts as this project's.
     """
     message = _message(error, (Path(mmdino.__file__).parent, tool_folder))
-    return message and re.sub(r"\s*\n\s*", " ", message.strip())
+    return message and _one_line(message)
+
+
+def _one_line(text: str) -> str:
+    """Joins lines, with a semicolon where one has no end of its own."""
+    ended = re.sub(r"([.:;,?!])\s*\n\s*", r"\1 ", text.strip())
+    return re.sub(r"\s*\n\s*", "; ", ended)
 
 
 def _message(error: Exception, ours: tuple[Path, ...]) -> str | None:
@@ -159,7 +165,7 @@ def _is_refusal(error: Exception, origin: Origin) -> bool:
     """Whether what a config asks for cannot be built, or code of OpenMMLab refuses it."""
     if isinstance(error, NotImplementedError):
         return False
-    if origin.built and isinstance(error, (TypeError, ValueError)):
+    if origin.built and isinstance(error, (TypeError, ValueError, re.error)):
         return True  # a value that its class cannot work with, such as lr="abc"
     loaded = [sys.modules[name] for name in OPENMMLAB if name in sys.modules]
     packages = [Path(module.__file__).parent for module in loaded]
@@ -187,6 +193,9 @@ def _text(error: Exception) -> str:
         return ": ".join([error.strerror, *names, *advice])
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])  # str() would quote it
+    if isinstance(error, AssertionError) and not error.args:
+        *_, innermost = traceback.extract_tb(error.__traceback__)
+        return innermost.line or ""  # what has been asserted
     return str(error)
 
 

@@ -27,6 +27,8 @@ from mmdino.visualization import (
 from mmdino.visualization.training_figure import CURVES, FORMATS
 
 RECORD = "knn_curve"
+MAX_RECORD = 2**28
+"""Bytes of a record that are read; that of a million iterations has a quarter of it."""
 
 
 @HOOKS.register_module()
@@ -249,14 +251,19 @@ def recover(curves: TrainingCurves, path: Path, runner: Runner) -> list[tuple]:
     if not twin.is_file() or not curves.iteration.size:
         return record
     try:
+        if twin.stat().st_size > MAX_RECORD:
+            raise ValueError(f"{twin.stat().st_size} bytes, more than {MAX_RECORD}")
         found = json.loads(twin.read_text())
         same_run = all(
             found["train"][name][: curves.iteration.size] == values
             for name, values in curves_as_json(curves)["train"].items()
         )
         columns = [found["knn"][name] for name in ("iteration", "top1", "top5")]
-        points = list(zip(*columns, strict=True))
-    except (ValueError, KeyError, TypeError) as error:
+        points = [
+            (int(place), *(None if value is None else float(value) for value in values))
+            for place, *values in zip(*columns, strict=True)
+        ]
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         runner.logger.warning(f"{twin} is not what this hook writes ({error!r}); it is ignored.")
         return record
     if not same_run:
