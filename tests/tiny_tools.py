@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
+import pickle
 import runpy
+import shutil
 import sys
 from pathlib import Path
 from string import Template
@@ -24,7 +27,11 @@ VIT = {
 }
 
 RUN = """
+import time
+
 log_level = "ERROR"
+# Runs of one name share mmengine's log and its global message hub.
+experiment_name = str(time.time_ns())
 env_cfg = dict(cudnn_benchmark=False)
 """
 PRETRAINING = Template("""
@@ -194,6 +201,7 @@ def write_images(root):
     for label in ("cat", "dog"):
         for index in range(4):
             write_image(root / "images" / label / f"{index}.png", seed=index)
+            write_image(root / "others" / label / f"{index}.png", seed=9 + index)
         write_image(root / "mixed" / label / "large.png", 40, 48)
         write_image(root / "mixed" / label / "small.png")
         write_image(root / "unlabelled" / f"{label}.png")
@@ -203,6 +211,15 @@ def write_images(root):
     (root / "broken" / "cat").mkdir(parents=True)
     (root / "broken" / "cat" / "0.png").write_bytes(b"no image")
     (root / "no_images").mkdir()
+    shutil.copytree(root / "images", root / "links")
+    (root / "links" / "cat" / "gone.png").symlink_to(root / "nowhere.png")
+    (root / "links" / "cat" / "notes.txt").write_text("no image")
+    write_image(root / "wide" / "0.png", 1, 4000)
+    # Its header promises ten billion pixels.
+    bomb = bytearray((root / "wide" / "0.png").read_bytes())
+    bomb[16:24] = (100_000).to_bytes(4, "big") * 2
+    (root / "bomb" / "cat").mkdir(parents=True)
+    (root / "bomb" / "cat" / "0.png").write_bytes(bomb)
     (root / "empty_class" / "cat").mkdir(parents=True)
     write_image(root / "empty_class" / "dog" / "0.png")
 
@@ -223,6 +240,25 @@ def write_checkpoints(root, checkpoint):
     nan = {name: value * torch.nan for name, value in state.items()}
     torch.save({**content, "state_dict": nan}, root / "nan.pth")
     torch.save({"meta": {}, "weights": System()}, root / "evil.pth")
+
+
+def write_banks(root):
+    """Writes what may be given for a feature bank, beside the real ones, "bank" and "queries"."""
+    for name in ("promising", "no_json", "pickled", "one_label"):
+        shutil.copytree(root / "bank", root / name)
+        record = json.loads((root / name / "bank.json").read_text())
+        # Banks of former versions have none.
+        del record["crc32"]
+        if name == "promising":
+            record["images"] = record["plan"]["images"] = 10**12
+        (root / name / "bank.json").write_text(json.dumps(record))
+    (root / "no_json" / "bank.json").write_text("{")
+    (root / "pickled" / "features.npy").write_bytes(pickle.dumps(System()))
+    labels = np.load(root / "one_label" / "labels.npy")
+    np.save(root / "one_label" / "labels.npy", np.zeros_like(labels))
+    header = {"descr": "<f4", "fortran_order": False, "shape": (10**12, 12)}
+    with (root / "promising" / "features.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
 
 
 class System:

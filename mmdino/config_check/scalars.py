@@ -42,7 +42,7 @@ def type_problem(argument: Argument, value: Any) -> str | None:
     if argument.counts and (problem := _length_problem(argument.hint, value)):
         return problem
     if argument.is_exact and isinstance(value, (list, tuple, Mapping)):
-        return _scalar_problem(argument.hint)
+        return _container_problem(argument.hint, value)
     if value is not None and not isinstance(value, (str, Real)):
         return None
     if type(value) is type(argument.default) or value is argument.default:
@@ -56,10 +56,11 @@ def type_problem(argument: Argument, value: Any) -> str | None:
     return f"expected {' or '.join(names)}"
 
 
-def _scalar_problem(hint: Any) -> str | None:
-    """What is wrong with a container, where all that a type allows are numbers and texts."""
+def _container_problem(hint: Any, value: Any) -> str | None:
+    """What is wrong with a container, where all that a type allows are numbers, texts or dicts."""
     members = [member for member in alternatives(hint) if member is not type(None)]
-    if not all(m in SCALARS or typing.get_origin(m) is Literal for m in members):
+    simple = SCALARS if isinstance(value, Mapping) else (*SCALARS, dict)
+    if not all(m in simple or typing.get_origin(m) is Literal for m in members):
         return None
     return f"expected {' or '.join(dict.fromkeys(map(_name, members)))}"
 

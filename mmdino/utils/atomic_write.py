@@ -33,9 +33,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path, partial = Path(path), partial_path(path)
     folder = partial.parent
+    # On its own, so that an error names it and not the temporary folder.
+    path.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     try:
         yield partial
         with partial.open("rb+") as file:

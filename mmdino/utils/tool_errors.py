@@ -28,6 +28,7 @@ OWN_INVARIANTS = (AssertionError, NotImplementedError)
 IN_WORKER = re.compile(r"Caught \w+ in .*\.\nOriginal Traceback \(most recent call last\):\n")
 WORKER_FRAME = re.compile(r'^  File "(.+)", line (\d+), in .*\n', re.MULTILINE)
 ADVICE = {
+    errno.ENOENT: "check the path",
     errno.ENOSPC: "free some space, or write to another disk",
     errno.EDQUOT: "free some space, or write to another disk",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or take fewer workers",
@@ -53,6 +54,8 @@ TORCH_ERRORS = {
     "PytorchStreamWriter failed": UNWRITTEN,
 }
 """What torch's RuntimeErrors mean, by words in them; it has no classes for these."""
+LONGEST = 2000
+"""Characters of a message of another package, which may quote a whole config."""
 PRECEDENCE = 10.0
 """Seconds that a rank waits for its launcher to end it because another one has failed first."""
 
@@ -154,9 +157,10 @@ def _message(error: Exception, ours: tuple[Path, ...]) -> str | None:
     if isinstance(error, ModuleNotFoundError) and not f"{error.name}.".startswith("mmdino."):
         return f"{text}: install it."
     if trouble := _system_trouble(error):
-        return f"{trouble} ({text})"
+        return f"{trouble} ({text})" if text else trouble
     if text and _is_refusal(error, origin):
         name = origin.built or type(error).__name__
+        text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
         return f"{text if name in text else f'{name}: {text}'} (--debug shows where)"
     return None
 
