@@ -17,6 +17,9 @@ from mmengine.runner import Runner
 from mmdino.utils.folder_lock import unlock_folder
 
 RUNS = ("train.py", "test.py")
+CROPS = "dict(type='mmdino.MultiCropTransform', views=[dict(num=2, size=16, scale=(0.4, 1.0))])"
+RESUME = "train.py $tiny --resume $ckpt --cfg-options train_cfg.max_epochs=3"
+SGD = "optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1))"
 EXTRACTION = "--size 32 --crop 32 --workers 0"
 
 
@@ -46,6 +49,11 @@ class Row(NamedTuple):
 def options(listed, option, named, run="train.py $tiny"):
     """A row with --cfg-options."""
     return Row(listed, f"{run} --cfg-options {option}", named)
+
+
+def pipeline(steps):
+    """Text of a config that changes the pipeline of the training images."""
+    return f"train_dataloader = dict(dataset=dict(pipeline=[{steps}]))"
 
 
 def config(listed, text, named, base="tiny"):
@@ -902,22 +910,22 @@ SHIPPED_CONFIGS = [
 CONFIG_TEXTS = [
     config(
         "",
-        "train_dataloader = dict(dataset=dict(pipeline=[dict(type='mmdino.MultiCropTransform', views=[dict(num=2, size=16, scale=(0.4, 1.0))])]))",
+        pipeline(f"{CROPS}"),
         "A batch has no 'inputs', but ",
     ),
     config(
         "",
-        "train_dataloader = dict(dataset=dict(pipeline=[dict(type='mmdino.MultiCropTransform', views=[dict(num=2, size=16, scale=(0.4, 1.0))]), dict(type='mmdino.MultiCropTransform', views=[dict(num=2, size=16, scale=(0.4, 1.0))]), dict(type='mmdino.PackViews')]))",
+        pipeline(f"{CROPS}, {CROPS}, dict(type='mmdino.PackViews')"),
         "MultiCropTransform needs results['img'] to be a uint8 or uint16",
     ),
     config(
         "",
-        "train_dataloader = dict(dataset=dict(pipeline=[dict(type='mmdino.PackViews')]))",
+        pipeline("dict(type='mmdino.PackViews')"),
         "Training needs a list of views, got a Tensor",
     ),
     config(
         "",
-        "train_dataloader = dict(dataset=dict(pipeline=[None]))",
+        pipeline("None"),
         "transform must be a callable object or dict",
     ),
     config("", "custom_hooks = dict(type='mmdino.ThroughputHook')", "expected a list of hooks"),
@@ -1018,19 +1026,19 @@ CONFIG_FILES = [
     ),
     Row(
         "",
-        "train.py $tiny --resume $ckpt --cfg-options train_cfg.max_epochs=3 train_dataloader.batch_size=2",
+        f"{RESUME} train_dataloader.batch_size=2",
         "does not fit an epoch of 4 iterations",
     ),
     Row(
         "",
-        "train.py $tiny --resume $ckpt --cfg-options train_cfg.max_epochs=3 train_dataloader.dataset.num_images=12",
+        f"{RESUME} train_dataloader.dataset.num_images=12",
         "does not fit an epoch of 3 iterations",
     ),
     Row(
         "ugly",
         "train.py $config --resume $ckpt",
         "has the state of AdamW, but the config has SGD",
-        config="_base_ = ['$root/tiny.py']\noptim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1))\n",
+        config=f"_base_ = ['$root/tiny.py']\n{SGD}\n",
     ),
 ]
 BANKS = [

@@ -200,11 +200,25 @@ def test_a_file_of_another_run_adds_nothing(interrupted, tmp_path):
     assert read_json(tmp_path)["knn"]["iteration"] == [0, 6]
 
 
-@pytest.mark.parametrize("data", ["{", "[]"])
+@pytest.mark.parametrize("data", ["{", "[]", "[" * 100_000, "7", '{"train": 1}'])
 def test_a_damaged_file_is_named_and_ignored(interrupted, tmp_path, data):
     runner = resume(interrupted, tmp_path, data)
     assert "training.json is not what this hook writes" in tiny_run.log_text(runner)
     assert read_json(tmp_path)["knn"]["iteration"] == [0, 6]
+
+
+@pytest.mark.parametrize("value", ["soon", "1e999", [3], {}])
+def test_points_that_are_no_numbers_are_named_and_ignored(interrupted, tmp_path, value):
+    data = read_json(interrupted)
+    data["knn"]["iteration"][1] = value
+    runner = resume(interrupted, tmp_path, json.dumps(data))
+    assert "training.json is not what this hook writes" in tiny_run.log_text(runner)
+
+
+def test_a_file_that_is_too_large_is_not_read(interrupted, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmdino.engine.hooks.training_figure_hook.MAX_RECORD", 100)
+    runner = resume(interrupted, tmp_path, json.dumps(read_json(interrupted)))
+    assert "more than 100" in tiny_run.log_text(runner)
 
 
 def test_a_validation_by_itself_leaves_the_figure_alone(tmp_path):
