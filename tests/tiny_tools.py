@@ -49,6 +49,7 @@ train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     dataset=dict(
+        serialize_data=False,
         num_images=8,
         image_size=32,
         pipeline=[
@@ -57,7 +58,7 @@ train_dataloader = dict(
         ],
     ),
 )
-small = dict(batch_size=4, dataset=dict(num_images=8, image_size=32))
+small = dict(batch_size=4, dataset=dict(serialize_data=False, num_images=8, image_size=32))
 val_dataloader = small
 val_cfg = dict(bank_dataloader=small)
 val_evaluator = dict(k=4)
@@ -71,6 +72,7 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type="mmdino.ImageFolder",
+        serialize_data=False,
         data_root="$root/images",
         pipeline=[load, *_base_.train_dataloader.dataset.pipeline],
     ),
@@ -79,6 +81,7 @@ labelled = dict(
     dataset=dict(
         _delete_=True,
         type="mmdino.ImageFolder",
+        serialize_data=False,
         data_root="$root/images",
         with_label=True,
         test_mode=True,
@@ -96,6 +99,7 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type="mmdino.ImageFolder",
+        serialize_data=False,
         data_root="$root/images",
         with_label=True,
         pipeline=[dict(type="LoadImageFromFile"), dict(type="PackInputs")],
@@ -106,6 +110,7 @@ val_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type="mmdino.ImageFolder",
+        serialize_data=False,
         data_root="$root/images",
         with_label=True,
         test_mode=True,
@@ -211,6 +216,8 @@ def write_images(root):
     (root / "broken" / "cat").mkdir(parents=True)
     (root / "broken" / "cat" / "0.png").write_bytes(b"no image")
     (root / "no_images").mkdir()
+    shutil.copytree(root / "images", root / "one_broken")
+    (root / "one_broken" / "cat" / "a.png").write_bytes(b"no image")
     shutil.copytree(root / "images", root / "links")
     (root / "links" / "cat" / "gone.png").symlink_to(root / "nowhere.png")
     (root / "links" / "cat" / "notes.txt").write_text("no image")
