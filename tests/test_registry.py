@@ -33,7 +33,7 @@ def test_an_own_component_is_found_from_the_root_and_noted(noted, kind, name):
 
 
 def test_components_of_the_parents_are_found_and_not_noted(noted):
-    assert registry.HOOKS.get("CheckpointHook") is root.HOOKS.get("CheckpointHook")
+    assert registry.HOOKS.get("LoggerHook") is root.HOOKS.get("LoggerHook")
     assert registry.MODELS.get("mmpretrain.ResNet").__module__.startswith("mmpretrain.")
     with DefaultScope.overwrite_default_scope("mmdino"):
         root.HOOKS.build({"type": "IterTimerHook"})

@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Trains."""
     args = parse_args(argv)
     restrict_loading()
-    cfg = load_config(args)
+    cfg = load_config(args, needs=("model", "train_dataloader", "train_cfg", "optim_wrapper"))
     if args.amp:
         set_precision(cfg, args.amp)
     if is_first_rank(cfg.launcher):

@@ -19,6 +19,7 @@ NUMPY_CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
 ARRAYS = tuple(f"{module}._reconstruct" for module in NUMPY_CORES)
 SCALARS = tuple(f"{module}.scalar" for module in NUMPY_CORES)
 TENSORS = tuple(f"torch._utils._rebuild_tensor{end}" for end in ("", "_v2", "_v3"))
+TENSOR = "torch.Tensor"
 STORAGES = {
     "torch.DoubleStorage": 8,
     "torch.FloatStorage": 4,
@@ -50,7 +51,6 @@ UNUSUAL_TENSORS = {
     "torch._utils._rebuild_meta_tensor_no_storage": "a meta tensor, which has no values",
     "torch._utils._rebuild_wrapper_subclass": "a tensor of a subclass",
     "torch._utils._rebuild_parameter_with_state": "a parameter with attributes",
-    "torch._tensor._rebuild_from_type_v2": "a tensor of a subclass or with attributes",
 }
 DICTS = ("collections.OrderedDict", "collections.Counter")
 KEYS = (*SCALARS, "torch.device", "_codecs.encode", "builtins.bytes")
@@ -466,6 +466,24 @@ def _tensor_of_bytes(inspection: _Inspection, args: list[Any]) -> bool:
     return known and inspection.check_tensor(args[:6], DTYPES[dtype.name])
 
 
+def _tensor_with_attributes(inspection: _Inspection, args: list[Any]) -> bool:
+    """FSDP notes on a tensor that it is a copy."""
+    rebuild, kind, tensor, attributes = args
+    names, values = attributes.items[::2], attributes.items[1::2]
+    plain = all(isinstance(value, bool | int | float | str | None) for value in values)
+    # What torch's tensors have by themselves might mean something to torch.
+    new = all(isinstance(name, str) and not hasattr(torch.Tensor, name) for name in names)
+    known = isinstance(rebuild, _Global) and rebuild.name in TENSORS
+    return (
+        known
+        and _is_global(kind, TENSOR)
+        and attributes.is_dict
+        and plain
+        and new
+        and CALLS[rebuild.name](inspection, tensor.items)
+    )
+
+
 def _number_dtype(_: _Inspection, args: list[Any]) -> bool:
     name, align, copy = args
     # Only numbers can be made of any bytes: objects would be pointers. What is not copied is the
@@ -501,10 +519,11 @@ CALLS: dict[str, Callable[[_Inspection, list[Any]], bool]] = {
     "torch._utils._rebuild_tensor": _Inspection.check_tensor,
     "torch._utils._rebuild_tensor_v2": _Inspection.check_tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_of_bytes,
+    "torch._tensor._rebuild_from_type_v2": _tensor_with_attributes,
     "numpy.dtype": _number_dtype,
     **dict.fromkeys(ARRAYS, _array),
     **dict.fromkeys(SCALARS, _scalar),
 }
 """Functions and classes that a weight file may call, with the check of their arguments."""
-VALUES = {*STORAGES, *DTYPES, "numpy.ndarray"}
+VALUES = {*STORAGES, *DTYPES, TENSOR, "numpy.ndarray"}
 """Classes and constants that it may refer to, but not call."""

@@ -46,11 +46,13 @@ def arguments(path, images, work_dir):
     """The command line that makes a config a run of seconds."""
     cfg = Config.fromfile(path)
     epochs = epochs_of(cfg)
+    counts = cfg.optim_wrapper.get("accumulative_counts", 1)
     changes = {
         "experiment_name": f"pretraining-{path.stem}",
         "log_level": "ERROR",
         "train_cfg.max_epochs": epochs,
         "param_scheduler.0.warmup": 1,
+        "optim_wrapper.accumulative_counts": min(counts, 2),
         "train_dataloader.batch_size": 4,
         "train_dataloader.num_workers": 0,
         "train_dataloader.persistent_workers": False,

@@ -68,7 +68,7 @@ def train(name, *hooks, counts=2, **options):
         dataset=tiny_run.RandomViews(16, torch.get_default_dtype()),
         launcher="pytorch",
         default_hooks={
-            "checkpoint": {"type": "CheckpointHook", "interval": 1},
+            "checkpoint": {"type": "mmdino.CheckpointHook", "interval": 1},
             "checkpoint_match": {"type": "mmdino.CheckpointMatchHook"},
         },
         **tiny_run.validation(),

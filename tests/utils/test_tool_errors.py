@@ -121,7 +121,7 @@ def test_what_this_project_raises_is_for_the_user(fail, expected):
         (lambda: __import__("no_such_package"), "No module named 'no_such_package': install it."),
         (lambda: torch.empty(2**60), "out of memory: .* a smaller network .*can't allocate memory"),
         (lose_connection, "no connection to another process of this run, .*closed by peer"),
-        (lose_worker, r"a process that loads images was ended .*num_workers.*\(pid 7\)"),
+        (lose_worker, r"a process that loads images was ended; .*num_workers.*\(pid 7\)"),
     ],
 )
 def test_what_the_system_lacks_is_for_the_user(fail, expected):

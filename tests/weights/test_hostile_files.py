@@ -151,6 +151,12 @@ def tar(path):
         file.addfile(tarfile.TarInfo("storages"), io.BytesIO())
 
 
+def with_attribute(name, value):
+    tensor = torch.ones(2)
+    setattr(tensor, name, value)
+    return tensor
+
+
 def save_other(make):
     return lambda path: torch.save({"w": make()}, path)
 
@@ -356,6 +362,14 @@ FILES = {
         save_other(lambda: torch.nested.nested_tensor([torch.ones(2)])),
         "has a nested tensor",
     ),
+    "a method of tensors replaced": (
+        save_other(lambda: with_attribute("backward", "x")),
+        "calls torch._tensor._rebuild_from_type_v2 in a way",
+    ),
+    "an attribute that is no plain value": (
+        save_other(lambda: with_attribute("_note", [1])),
+        "calls torch._tensor._rebuild_from_type_v2 in a way",
+    ),
     "meta": (save_other(lambda: torch.ones(2, device="meta")), "has a meta tensor"),
     # Archives.
     "a compression bomb": (bomb, "has the compressed record"),
@@ -526,14 +540,17 @@ def test_what_looks_alike_and_is_harmless_is_read(tmp_path, bounded):
         "arrays": [np.zeros(0), np.ones(2, np.uint8), np.ones(2, bool), np.ones((2, 3)).T],
         "parameter": torch.nn.Parameter(torch.ones(2)),
         "ordered": OrderedDict(a=1),
+        "noted": torch.ones(2),
     }
+    # As FSDP does.
+    content["noted"]._has_been_cloned = True
     content["self"] = content
     torch.save(content, tmp_path / "a.pth")
     found = read_checkpoint(tmp_path / "a.pth")
     assert found["self"] is found
     for name in ("keys", "texts", "set", "shared", "deep", "large", "ordered"):
         assert found[name] == content[name]
-    for name in ("expanded", "empty", "parameter"):
+    for name in ("expanded", "empty", "parameter", "noted"):
         assert torch.equal(found[name], content[name])
     assert all(map(torch.equal, found["views"], content["views"]))
     for array, expected in zip(found["arrays"], content["arrays"], strict=True):

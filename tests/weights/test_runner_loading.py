@@ -27,6 +27,12 @@ MMDINO_HOOK = {"type": "mmdino.ThroughputHook"}
 _numbers = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def _no_tool(monkeypatch):
+    """A tool that another test called in this process has restricted everything."""
+    monkeypatch.setattr(runner_loading, "_restrict_all", False)
+
+
 class Values(Dataset):
     """Numbers to train on."""
 
@@ -200,8 +206,7 @@ def test_a_plain_checkpoint_resumes(tmp_path):
         assert torch.equal(again.model.state_dict()[name], tensor)
 
 
-def test_tools_restrict_everything(monkeypatch, hostile):
-    monkeypatch.setattr(runner_loading, "_restrict_all", False)
+def test_tools_restrict_everything(hostile):
     restrict_loading()
     require_restricted(hostile, CheckpointLoader.load_checkpoint, str(hostile))
     require_restricted(hostile, load_checkpoint, OneLayer(), str(hostile))

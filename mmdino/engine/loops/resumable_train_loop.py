@@ -10,7 +10,6 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from mmdino.engine.model_access import bare_model
 from mmdino.engine.optimizers import StepOptimWrapper
-from mmdino.engine.progress import accumulative_counts
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import LOOPS
 from mmdino.weights.pretrained import pretrained_cfg
@@ -55,6 +54,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def run_epoch(self) -> None:
         """Runs the rest of the current epoch."""
         # Here and not in run(), so that hooks have seen before_train.
+        model = bare_model(self.runner)
+        if hasattr(model, "require_needs_met"):
+            model.require_needs_met()
         if self._iter == 0 and self.runner.val_loop is not None and self._validates_at_start():
             self.runner.val_loop.run()
         done = self._iter - self._epoch * len(self.dataloader)
@@ -100,13 +102,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         epoch of small batches would not be one of large batches.
         """
         if isinstance(self.runner.optim_wrapper, StepOptimWrapper):
-            counts = accumulative_counts(self.runner.optim_wrapper)
-            if counts > len(self.dataloader):
-                raise ValueError(
-                    f"invalid optim_wrapper.accumulative_counts={counts}: an epoch has "
-                    f"{len(self.dataloader)} micro-batches, and a step ends with it. Expected at "
-                    f"most {len(self.dataloader)}; lower it, or train_dataloader.batch_size."
-                )
             self.runner.optim_wrapper.epoch_length = len(self.dataloader)
             for scheduler in self.runner.param_schedulers or []:
                 if isinstance(scheduler, StepScheduler):

@@ -130,6 +130,8 @@ class VisionTransformer(BaseModule):
         self.embed_dims = self.arch_settings["embed_dims"]
         self.num_layers = self.arch_settings["num_layers"]
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        for side in self.img_size:
+            require_number("VisionTransformer", "img_size", side, least=1, whole=True)
         _check_size(self.img_size, patch_size)
         if out_type not in OUT_TYPES:
             raise ValueError(
@@ -432,8 +434,6 @@ def _indices(indices: int | Sequence[int], num_layers: int) -> tuple[int, ...]:
 
 def _check_size(size: Sequence[int], patch: int) -> None:
     height, width = size
-    for side in size:
-        require_number("VisionTransformer", "img_size", side, least=1, whole=True)
     if patch < 1 or min(size) < patch or height % patch or width % patch:
         raise ValueError(
             f"VisionTransformer got images of {height} x {width} pixels, which do not divide into "

@@ -105,7 +105,7 @@ class SelfSupervisedModel(BaseSelfSupervisor):
         """
         if mode == "loss":
             if self.training:
-                self._require_needs_met()
+                self.require_needs_met()
             return self.loss(inputs, data_samples)
         if mode == "tensor":
             return self.extract_feat(inputs)
@@ -193,7 +193,12 @@ class SelfSupervisedModel(BaseSelfSupervisor):
                 "use_bn=False)."
             )
 
-    def _require_needs_met(self) -> None:
+    def require_needs_met(self) -> None:
+        """Checks that everything in :attr:`needs` is taken care of.
+
+        Raises:
+            ValueError: If a need is unmet, with the hook that meets it.
+        """
         unmet = sorted(self.needs - self._met)
         if unmet:
             hooks = ", ".join(

@@ -15,7 +15,7 @@ def trained(work_dir, **options):
         **tiny_run.validation(),
         "custom_hooks": [*tiny_run.hooks(), HOOK],
         "train_cfg": {"type": "mmdino.ResumableTrainLoop", "max_epochs": 2, "val_at_start": True},
-        "default_hooks": {"checkpoint": {"type": "CheckpointHook", "interval": 1}},
+        "default_hooks": {"checkpoint": {"type": "mmdino.CheckpointHook", "interval": 1}},
         "log_level": "INFO",
         **options,
     }

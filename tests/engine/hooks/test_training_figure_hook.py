@@ -159,7 +159,7 @@ def interrupted(tmp_path_factory):
     """
     init_default_scope("mmpretrain")
     work_dir = tmp_path_factory.mktemp("interrupted")
-    checkpoint = {"checkpoint": {"type": "CheckpointHook", "interval": 1}}
+    checkpoint = {"checkpoint": {"type": "mmdino.CheckpointHook", "interval": 1}}
     runner = build(work_dir, figure={"num_images": 0}, default_hooks=checkpoint, **validation())
     runner.register_hook(StopAt(5))
     with pytest.raises(KeyboardInterrupt):

@@ -44,7 +44,7 @@ class Crash(Hook):
 
 def run(work_dir, crash_at=None, **options):
     """Trains two epochs of six iterations, with a checkpoint at every second."""
-    checkpoint = {"type": "CheckpointHook", "by_epoch": False, "interval": 2}
+    checkpoint = {"type": "mmdino.CheckpointHook", "by_epoch": False, "interval": 2}
     options = {
         "batch_size": 2,
         "default_hooks": {"checkpoint": checkpoint},
@@ -87,7 +87,9 @@ def test_another_length_of_the_epoch_is_refused(tmp_path):
 
 def test_a_sampler_that_cannot_start_in_the_middle_is_refused(tmp_path):
     run(tmp_path, crash_at=3)
-    runner = tiny_run.build(tmp_path, batch_size=2, resume=True)
+    runner = tiny_run.build(
+        tmp_path, batch_size=2, load_from=str(tmp_path / "iter_2.pth"), resume=True
+    )
     runner._train_dataloader["sampler"] = {"type": "DefaultSampler", "shuffle": True}
     with pytest.raises(ValueError, match=r"has a DefaultSampler\. Use .*mmdino\.EpochSampler"):
         runner.train()
@@ -100,7 +102,7 @@ def test_validation_before_the_first_iteration(tmp_path):
         "train_cfg": {"type": "mmdino.ResumableTrainLoop", "max_epochs": 2, "val_at_start": True},
         "default_hooks": {
             "checkpoint": {
-                "type": "CheckpointHook",
+                "type": "mmdino.CheckpointHook",
                 "by_epoch": False,
                 "interval": 2,
                 "save_best": "knn/top1",
@@ -113,6 +115,19 @@ def test_validation_before_the_first_iteration(tmp_path):
     assert len(list(tmp_path.glob("best_knn_top1_iter_*.pth"))) == 1
     run(tmp_path, resume=True, custom_hooks=[*tiny_run.hooks(), validations], **options)
     assert validations.seen == [0, 6, 12]
+
+
+def test_a_missing_hook_is_told_before_anything_is_computed(tmp_path):
+    validations = ValidationTimes()
+    runner = tiny_run.build(
+        tmp_path,
+        custom_hooks=[*tiny_run.hooks(EMATeacherHook=None), validations],
+        train_cfg={"type": "mmdino.ResumableTrainLoop", "max_epochs": 1, "val_at_start": True},
+        **tiny_run.validation(),
+    )
+    with pytest.raises(ValueError, match="nothing updates its teacher"):
+        runner.train()
+    assert validations.seen == []
 
 
 @pytest.mark.parametrize("val_at_start", [None, False])
