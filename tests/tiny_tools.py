@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import pickle
 import runpy
 import shutil
@@ -216,6 +217,12 @@ def write_images(root):
     (root / "broken" / "cat").mkdir(parents=True)
     (root / "broken" / "cat" / "0.png").write_bytes(b"no image")
     (root / "no_images").mkdir()
+    for name in ("strange", "zero", "loop"):
+        write_image(root / name / "cat" / "0.png")
+    (root / "strange" / "cat" / os.fsdecode(b"\xff.png")).write_bytes(b"no image")
+    (root / "zero" / "cat" / "1.png").touch()
+    (root / "loop" / "cat" / "again").symlink_to(root / "loop")
+    (root / "loop" / "cat" / "self.png").symlink_to(root / "loop" / "cat" / "self.png")
     shutil.copytree(root / "images", root / "one_broken")
     (root / "one_broken" / "cat" / "a.png").write_bytes(b"no image")
     shutil.copytree(root / "images", root / "links")

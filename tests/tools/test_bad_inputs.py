@@ -22,6 +22,8 @@ RUNS = ("train.py", "test.py")
 CROPS = "dict(type='mmdino.MultiCropTransform', views=[dict(num=2, size=16, scale=(0.4, 1.0))])"
 RESUME = "train.py $tiny --resume $ckpt --cfg-options train_cfg.max_epochs=3"
 SGD = "optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1))"
+EXTRACT = "extract_features.py $ckpt"
+NOTHING = "Nothing is left to train"
 EXTRACTION = "--size 32 --crop 32 --workers 0"
 
 
@@ -178,7 +180,7 @@ OPTIMISATION = [
     options(
         "silent",
         "optim_wrapper.accumulative_counts=100",
-        "accumulative_counts=100: an epoch has 2 micro-batches",
+        "accumulative_counts=100 is more than the 2 micro-batch(es) of an epoch",
     ),
     options(
         "silent",
@@ -1055,9 +1057,9 @@ BANKS = [
     Row("", "knn.py $ckpt $bank", "is a file. A feature bank is a folder"),
     Row("", "knn.py $images $bank", "There is no feature bank in"),
     Row("", "knn.py $out/a $out/b --checkpoint $ckpt --train $images", "give all three, or none"),
-    Row("security", "knn.py $root/promising $queries", "promising"),
-    Row("security", "knn.py $root/pickled $queries", "pickled"),
-    Row("", "knn.py $root/no_json $queries", "no_json"),
+    Row("security", "knn.py $root/promising $queries", "promising is damaged: features.npy"),
+    Row("security", "knn.py $root/pickled $queries", "pickled is damaged: features.npy"),
+    Row("", "knn.py $root/no_json $queries", "no_json/bank.json is damaged"),
     Row(
         "silent",
         "knn.py $root/one_label $queries",
@@ -1152,15 +1154,38 @@ BANKS = [
         "gone.png",
         code=0,
     ),
-    Row("", "logistic_regression.py $bank $queries --c 0", "0"),
-    Row("", "logistic_regression.py $bank $queries --c inf", "inf"),
-    Row("", "logistic_regression.py $bank $queries --folds 1", "folds"),
+    Row(
+        "", "logistic_regression.py $bank $queries --c 0", "invalid C=(0.0,) of logistic regression"
+    ),
+    Row(
+        "",
+        "logistic_regression.py $bank $queries --c inf",
+        "invalid C=(inf,) of logistic regression",
+    ),
+    Row(
+        "",
+        "logistic_regression.py $bank $queries --folds 1",
+        "invalid folds=1 of logistic regression",
+    ),
     Row("", "logistic_regression.py $bank $queries --fraction -0.0", "invalid fraction=-0.0"),
     Row(
         "",
         "logistic_regression.py $bank $queries --fraction 0.5 --fraction-seed -3",
         "invalid seed=-3",
     ),
+]
+FOLDERS = [
+    Row(
+        "ugly",
+        f"{EXTRACT} $root/strange $out/b {EXTRACTION}",
+        "\\udcff.png is damaged, or no image",
+    ),
+    Row("ugly", f"{EXTRACT} $root/zero $out/b {EXTRACTION}", "zero/cat/1.png is empty"),
+    Row("ugly", f"{EXTRACT} $root/loop $out/b {EXTRACTION}", "self.png", code=0),
+]
+FINISHED = [
+    Row("silent", "train.py $tiny --resume $ckpt --cfg-options log_level=WARNING", NOTHING, code=0),
+    Row("", f"{RESUME.replace('=3', '=1')} log_level=WARNING", NOTHING, code=0),
 ]
 ATTENTION = [
     Row("", "attention_jaccard.py $ckpt", "one of the arguments --voc --drawn is required"),
@@ -1307,7 +1332,11 @@ CONVERTERS = [
         "Name the checkpoint",
     ),
     Row("", "model_converters/convert.py $out/x.pth $ckpt --to mmdino", "does not exist"),
-    Row("", "model_converters/convert.py $ckpt $root/text.pth/x.pth --to mmdino", "text.pth: "),
+    Row(
+        "",
+        "model_converters/convert.py $ckpt $root/text.pth/x.pth --to mmdino",
+        "text.pth: take another path, or remove it",
+    ),
     Row(
         "ugly",
         "model_converters/convert.py $root/no_weights.pth $out/x.pth --to mmdino",
@@ -1422,7 +1451,7 @@ def end(world, tmp_path, monkeypatch, capsys):
     """Runs a row; returns its exit code, its line, and all that it wrote."""
     known = places(world, tmp_path)
     # What the configs that runs write down look like takes most of a row's time.
-    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, True))
+    monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **_: (text, True))
 
     def run(row):
         # The one of the run before, whose stream is closed, would be the current one.

@@ -170,7 +170,7 @@ def test_what_a_config_has_asserted_is_quoted():
 
 
 def test_a_message_of_another_package_has_a_limit():
-    told = message(lambda: HOOKS.build({"type": "x" * 100_000}))
+    told = message(lambda: MODELS.build({"type": "ResNet", "depth": "7" * 100_000}))
     assert LONGEST < len(told) < 2 * LONGEST
     assert told.endswith(" ... (--debug shows where)")
 

@@ -87,10 +87,11 @@ def test_data_set_without_class_names_gives_a_warning(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["train", "val", "test"])
-def test_data_set_without_labels_is_refused(monkeypatch, mode):
-    monkeypatch.setattr(Named, "with_label", False, raising=False)
+def test_data_set_without_labels_is_refused(mode):
+    dataset = Named(4)
+    dataset.with_label = False
     with pytest.raises(ValueError, match=f"{mode}_dataloader.dataset.*has no labels"):
-        check(SimpleNamespace(), mode, Named(4))
+        check(SimpleNamespace(), mode, dataset)
 
 
 def test_other_classes_of_the_same_number_give_a_warning(tmp_path, monkeypatch):
