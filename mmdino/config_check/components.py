@@ -53,7 +53,7 @@ class Walk:
 
     def look_up(self, kind: Any, path: str, registry: Registry, value: Mapping) -> Any:
         """Returns what a type names; notes a problem and returns None if nothing."""
-        if not isinstance(kind, str):
+        if not isinstance(kind, str) or not kind:
             if not callable(kind):
                 self.problems.add(path, f"got {kind!r}; expected a name or a class")
                 return None
@@ -95,16 +95,13 @@ class Walk:
     def value(self, value: Any, path: str, argument: Argument) -> None:
         """Checks a number or text."""
         problem = range_problem(path, value) or type_problem(argument, value)
+        if path.rpartition(".")[2] == "init_cfg" and isinstance(value, (str, Real)):
+            problem = "expected a dict, such as dict(type='Pretrained', checkpoint=PATH)"
         if problem:
             self.problems.add(path, f"got {value!r}; {problem}")
 
     def nested(self, value: Any, path: str, key: str, owner: Callable, place: Place) -> None:
         """Checks what an argument contains."""
-        if key == "init_cfg" and isinstance(value, (str, Real)):
-            self.problems.add(
-                join(path, key),
-                f"got {value!r}; expected a dict, such as dict(type='Pretrained', checkpoint=PATH)",
-            )
         registry = REGISTRIES.get(key, place.registry)
         if key.endswith("pipeline"):
             registry = TRANSFORMS
@@ -125,7 +122,7 @@ class Walk:
             for index, member in enumerate(value):
                 self.inside(member, join(path, index), key, owner, place)
         if key.endswith("dataloader") and isinstance(value, (str, Real)):
-            self.problems.add(path, f"got {value!r}; expected a dict with a dataset and a sampler")
+            self.dataloader(value, path)
         if not isinstance(value, Mapping):
             return
         if key.endswith("dataloader"):
@@ -149,14 +146,16 @@ class Walk:
         kind = value.get("type", place.default)
         scope = value.get("_scope_") or self.scope
         built = kind
-        if isinstance(kind, str):
+        if place.is_whole and not kind:
+            built = None
+        elif isinstance(kind, str):
             built = find_anywhere(kind, place.registry, scope)
         if built is None and not place.is_whole:
             # It may be a word that the owner alone understands.
             guesses = nearest_names(kind, place.registry, scope)
             if not near_misses(kind, guesses):
                 return
-        if built is None:
+        if built is None or (place.is_whole and not callable(built)):
             self.look_up(kind, join(path, "type"), place.registry, value)
         elif callable(built):
             self.arguments(value, path, built, arguments_of(built), place)
@@ -185,6 +184,8 @@ class Walk:
     def dataloader(self, value: Any, path: str) -> None:
         """Checks the config of a dataloader, from which mmengine builds several objects."""
         if not isinstance(value, Mapping):
+            if isinstance(value, (str, Real, list, tuple)):
+                self.problems.add(path, f"got {value!r}; expected a dict with a dataset")
             return
         read = keys_read(Runner.build_dataloader, "dataloader_cfg")
         takes = arguments_of(DataLoader)

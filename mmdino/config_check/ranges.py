@@ -95,6 +95,12 @@ RANGES = (
         "a whole number of at least 1",
         True,
     ),
+    Range(
+        r"param_scheduler(\.\w+)*\.step_size",
+        lambda x: x >= 1,
+        "a whole number of at least 1",
+        True,
+    ),
     Range(r"train_cfg\.val_begin", lambda x: x >= 0, "a whole number of at least 0", True),
     Range(
         r"auto_scale_lr\.base_batch_size", lambda x: x >= 1, "a whole number of at least 1", True

@@ -112,7 +112,7 @@ def _fits(hint: Any, value: Any, is_exact: bool) -> bool:
     if value is None or hint is Any:
         return hint in (None, type(None), Any, object)
     if isinstance(value, str):
-        return not _is_numeric(hint)
+        return not _is_numeric(hint) and not (is_exact and hint is dict)
     if not is_exact:
         return True
     if hint is bool:

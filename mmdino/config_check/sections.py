@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from multiprocessing import get_all_start_methods
 from typing import Any, Literal
@@ -169,6 +170,15 @@ def check_visualizer(walk: Walk, value: Any, path: str) -> None:
 def check_log_processor(walk: Walk, value: Any, path: str) -> None:
     """Checks the processor of logs."""
     walk.component(value, path, Place(LOG_PROCESSORS, default=LogProcessor))
+    pattern = value.get("mean_pattern") if isinstance(value, Mapping) else None
+    if isinstance(pattern, str):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            walk.problems.add(
+                join(path, "mean_pattern"),
+                f"got {pattern!r}; expected a regular expression, but: {error}",
+            )
 
 
 def check_model_wrapper(walk: Walk, value: Any, path: str) -> None:

@@ -203,7 +203,10 @@ VALUES = [
     ("train_dataloader.pin_memory", "maybe", "True or False"),
     ("train_dataloader.dataset", None, "a dict with a type"),
     ("train_dataloader.dataset.num_images", [8], "a whole number"),
-    ("val_cfg.bank_dataloader", "train", "a dict with a dataset and a sampler"),
+    ("val_cfg.bank_dataloader", "train", "a dict with a dataset"),
+    ("train_dataloader", [{}], "a dict with a dataset"),
+    ("model.predictor", "yes", "a dict"),
+    ("log_processor.mean_pattern", "((", "a regular expression, but: missing )"),
     ("model.head", [1], "a dict"),
     ("model.backbone.init_cfg", "epoch_1.pth", "dict(type='Pretrained', checkpoint=PATH)"),
     ("auto_scale_lr.enable", "of", "True or False"),
@@ -268,6 +271,14 @@ def test_an_epoch_needs_an_end():
     endless = {"train_dataloader.sampler.type": "InfiniteSampler"}
     assert "InfiniteSampler has no end" in only_mistake(changed(PRETRAINING, **endless))
     assert read(SEGMENTATION).train_dataloader.sampler.type == "InfiniteSampler"
+
+
+@pytest.mark.parametrize("kind", [None, 5, "", ["ViT"]])
+def test_a_type_that_is_no_name_is_named(kind):
+    cfg = changed(PRETRAINING)
+    cfg.model.backbone.type = kind
+    line = only_mistake(cfg)
+    assert line == f"model.backbone.type: got {kind!r}; expected a name or a class"
 
 
 def test_a_key_that_is_unknown_is_one_mistake():

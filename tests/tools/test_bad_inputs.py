@@ -452,6 +452,11 @@ MODEL = [
     options("", "model.num_global_views=9", "DINO got 3 view(s)"),
 ]
 HOOKS_AND_ENVIRONMENT = [
+    options("", "'log_processor.mean_pattern=(('", "got '(('; expected a regular expression"),
+    options("", "model.predictor=yes", "model.predictor: got 'yes'; expected a dict"),
+    options("", "default_hooks.logger.out_suffix=5", "out_suffix should be a string"),
+    Row("", "train.py $tiny --launcher pytorch", "found no RANK, LOCAL_RANK, WORLD_SIZE"),
+    Row("", "train.py $tiny --launcher slurm", "found no SLURM_PROCID"),
     options(
         "ugly",
         "default_hooks.ema_teacher.momentm=0.9",
@@ -916,6 +921,20 @@ SHIPPED_CONFIGS = [
     ),
 ]
 CONFIG_TEXTS = [
+    config("", "train_dataloader = [dict()]", "train_dataloader: got [{}]; expected a dict"),
+    config(
+        "", "model = dict(backbone=dict(type=''))", "model.backbone.type: got ''; expected a name"
+    ),
+    config(
+        "", "model = dict(backbone=dict(type=5))", "model.backbone.type: got 5; expected a name"
+    ),
+    config("", "model = dict(backbone=dict(type=None))", "model.backbone.type: got None; expected"),
+    config("", "model = dict(backbone=dict(type='Ви́T'))", "there is no model 'Ви́T'"),
+    config(
+        "", "param_scheduler = [dict(type='StepLR', step_size=0)]", "step_size: got 0; expected"
+    ),
+    config("", "val_evaluator = dict(_delete_=True, metrics=[])", "KNNValLoop needs val_evaluator"),
+    config("", "model = {5: 3}", "model.5: DINO has no '5'"),
     config(
         "",
         pipeline(f"{CROPS}"),
