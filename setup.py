@@ -63,6 +63,7 @@ setup(
             *CONVERT,
             "hypothesis>=6.100",  # draws the inputs of the property tests
             "pytest>=8",
+            "pytest-xdist>=3.5",  # the tests on all cores
             "ruff==0.17.6",  # pinned: another version formats differently
         ],
     },

@@ -135,6 +135,8 @@ def test_trains(path, images, tmp_path):
 @pytest.mark.parametrize("path", SHARDED, ids=lambda path: path.stem)
 def test_trains_sharded_over_two_processes(path, images, tmp_path):
     config, *options = arguments(path, images, tmp_path)
+    # Two ranks have an epoch of one micro-batch.
+    options.append("optim_wrapper.accumulative_counts=1")
     subprocess.run(
         [ROOT / "tools" / "dist_train.sh", config, "2", *options],
         env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),

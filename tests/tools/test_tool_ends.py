@@ -69,7 +69,10 @@ def test_debug_shows_the_traceback():
 
 @pytest.mark.slow
 def test_an_interrupted_run_says_so(tmp_path, small):
-    arguments = ["--work-dir", tmp_path, "--cfg-options", *small, "train_cfg.max_epochs=1000"]
+    # A worker that was handing over its images would tell that nobody takes them.
+    here = ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
+    options = [*small, *here, "train_cfg.max_epochs=1000"]
+    arguments = ["--work-dir", tmp_path, "--cfg-options", *options]
     process = start("train.py", CONFIG, *arguments)
     for line in process.stdout:
         if "Epoch(train)" in line:
