@@ -140,6 +140,13 @@ def check_hooks(walk: Walk, value: Any, path: str) -> None:
     for name, hook in members.items():
         if isinstance(hook, Mapping) and "priority" in hook:
             _check_priority(walk, hook["priority"], join(name, "priority"))
+        template = hook.get("filename_tmpl") if isinstance(hook, Mapping) else None
+        if isinstance(template, str) and not ("{}" in template and template.endswith(".pth")):
+            walk.problems.add(
+                join(name, "filename_tmpl"),
+                f"got {template!r}; expected {{}} for the number and .pth at the end, such as "
+                "'epoch_{}.pth', or checkpoints overwrite each other and are not found again",
+            )
 
 
 def _check_priority(walk: Walk, value: Any, path: str) -> None:

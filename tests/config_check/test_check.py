@@ -206,6 +206,8 @@ VALUES = [
     ("val_cfg.bank_dataloader", "train", "a dict with a dataset"),
     ("train_dataloader", [{}], "a dict with a dataset"),
     ("model.predictor", "yes", "a dict"),
+    ("default_hooks.checkpoint.filename_tmpl", "last.pth", "{} for the number and .pth"),
+    ("default_hooks.checkpoint.filename_tmpl", "epoch_{}", "{} for the number and .pth"),
     ("log_processor.mean_pattern", "((", "a regular expression, but: missing )"),
     ("model.head", [1], "a dict"),
     ("model.backbone.init_cfg", "epoch_1.pth", "dict(type='Pretrained', checkpoint=PATH)"),

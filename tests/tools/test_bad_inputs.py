@@ -453,6 +453,7 @@ MODEL = [
 ]
 HOOKS_AND_ENVIRONMENT = [
     options("", "'log_processor.mean_pattern=(('", "got '(('; expected a regular expression"),
+    options("", "default_hooks.checkpoint.filename_tmpl=last.pth", "expected {} for the number"),
     options("", "model.predictor=yes", "model.predictor: got 'yes'; expected a dict"),
     options("", "default_hooks.logger.out_suffix=5", "out_suffix should be a string"),
     Row("", "train.py $tiny --launcher pytorch", "found no RANK, LOCAL_RANK, WORLD_SIZE"),
