@@ -7,7 +7,6 @@ first, or resumes an interrupted run of that.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 
@@ -15,7 +14,7 @@ import torch
 from mmengine.device import get_device
 
 from mmdino.evaluation.bank_options import add_bank_pair, bank_pair_from, command_line, describe
-from mmdino.evaluation.knn import KS, TEMPERATURE, knn_accuracy
+from mmdino.evaluation.knn import KS, TEMPERATURE, check_knn_options, knn_accuracy
 from mmdino.utils.tool_errors import ToolParser, run_tool
 
 
@@ -32,11 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Computes and prints."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
-    if min(args.k) < 1 or not 0 < args.temperature < math.inf:
-        raise ValueError(
-            f"--k {list(args.k)} must be 1 or more and --temperature {args.temperature} finite and "
-            "above 0."
-        )
+    check_knn_options(args.k, args.temperature)
     train, test = bank_pair_from(args, command_line("knn.py", argv))
     print(describe(train, test))
     print(f"weighted k-NN, temperature {args.temperature}")

@@ -7,6 +7,7 @@ mIoU for a segmentor.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 
 from mmengine.dist import master_only
@@ -39,15 +40,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     runner = Runner.from_cfg(cfg)
     metrics = runner.test() if runs_test else runner.val()
-    report(args.checkpoint, metrics)
+    report(args.checkpoint, metrics, bank_size(runner))
+
+
+def bank_size(runner: Runner) -> int | None:
+    """Returns the number of images that vote in k-NN, None if there is no k-NN."""
+    loader = getattr(runner._val_loop, "bank_dataloader", None)
+    return None if loader is None else len(loader.dataset)
 
 
 @master_only
-def report(checkpoint: str, metrics: Mapping[str, float]) -> None:
-    """Prints the metrics of a checkpoint, on one rank."""
+def report(checkpoint: str, metrics: Mapping[str, float], bank: int | None = None) -> None:
+    """Prints the metrics of a checkpoint, on one rank.
+
+    Args:
+        checkpoint: Path of the checkpoint.
+        metrics: Metrics by name.
+        bank: Number of images in the k-NN bank, if there is one; a k above it is lowered to it.
+    """
     print(f"{checkpoint}:")
     for name, value in metrics.items():
         print(f"  {name}: {value:.2f} %" if "time" not in name else f"  {name}: {value:.3f} s")
+    ks = sorted({int(match[1]) for name in metrics if (match := re.search(r"/k(\d+)_", name))})
+    if bank is not None and ks and ks[-1] > bank:
+        lowered = ", ".join(str(k) for k in ks if k > bank)
+        print(f"  k {lowered}: lowered to {bank}, the number of images in the k-NN bank")
 
 
 if __name__ == "__main__":

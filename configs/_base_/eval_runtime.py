@@ -13,6 +13,7 @@ default_hooks = dict(
     unreadable_images=dict(type="mmdino.UnreadableImagesHook", limit=100),
     throughput=dict(type="mmdino.ThroughputHook"),
     class_count=dict(type="mmdino.ClassCountHook"),
+    equal_shapes=dict(type="mmdino.EqualShapesHook"),
 )
 
 log_processor = dict(window_size=50, mean_pattern=r".*(loss|time|grad_norm|lowest_ce).*")

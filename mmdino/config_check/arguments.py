@@ -7,6 +7,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from torch import nn
@@ -26,6 +27,8 @@ class Argument:
     is_exact: bool = False
     """Whether the annotation means what it says: other projects write int where they take any
     number, and str where they take either."""
+    counts: bool = False
+    """Whether the lengths of tuples in the annotation mean what they say."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +100,12 @@ def _own(
 ) -> tuple[dict[str, Argument], bool]:
     """A signature's arguments by name, and whether it has ``**kwargs``."""
     hints = _hints(function)
-    is_exact = str(getattr(function, "__module__", "")).startswith("mmdino")
+    project = str(getattr(function, "__module__", "")).partition(".")[0]
+    is_exact, counts = project == "mmdino", project in ("mmdino", "torch")
     parameters = list(signature.parameters.values())[skip_first:]
     known = {
         p.name: Argument(
-            hints.get(p.name, UNKNOWN), p.default, p.default is inspect.Parameter.empty, is_exact
+            hints.get(p.name, UNKNOWN), p.default, p.default is p.empty, is_exact, counts
         )
         for p in parameters
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
@@ -110,8 +114,12 @@ def _own(
 
 
 def _hints(function: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function)
-    # An annotation may be any expression, and name what is imported for a type checker alone.
-    except (NameError, TypeError, AttributeError, SyntaxError):
-        return {}
+    found = {}
+    for name, hint in getattr(function, "__annotations__", {}).items():
+        alone = SimpleNamespace(__annotations__={name: hint})
+        try:
+            found |= typing.get_type_hints(alone, getattr(function, "__globals__", None))
+        # An annotation may be any expression, and name what is imported for a type checker alone.
+        except (NameError, TypeError, AttributeError, SyntaxError):
+            continue
+    return found

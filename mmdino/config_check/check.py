@@ -46,7 +46,7 @@ def check_config(cfg: Config | Mapping[str, Any], needs: Collection[str] = ("mod
     """
     scope = cfg.get("default_scope") or "mmengine"
     walk = Walk(scope)
-    if not is_scope(scope):
+    if not isinstance(scope, str) or not is_scope(scope):
         raise ValueError(
             f"The config has default_scope={scope!r}, but no project of that name is installed. "
             "It is 'mmpretrain' for pretraining and classification, 'mmseg' for segmentation."

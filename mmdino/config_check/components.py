@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, TRANSFORMS, Registry
@@ -52,7 +53,7 @@ class Walk:
 
     def look_up(self, kind: Any, path: str, registry: Registry, value: Mapping) -> Any:
         """Returns what a type names; notes a problem and returns None if nothing."""
-        if not isinstance(kind, str):
+        if not isinstance(kind, str) or not kind:
             if not callable(kind):
                 self.problems.add(path, f"got {kind!r}; expected a name or a class")
                 return None
@@ -87,12 +88,15 @@ class Walk:
                 self.problems.add(path, f"{describe(owner)} needs {', '.join(map(repr, missing))}")
         for key in keys:
             argument = takes.known.get(key, Argument())
-            self.value(value[key], join(path, key), argument)
+            if key in known or not is_strict:
+                self.value(value[key], join(path, key), argument)
             self.nested(value[key], path, str(key), owner, place)
 
     def value(self, value: Any, path: str, argument: Argument) -> None:
         """Checks a number or text."""
         problem = range_problem(path, value) or type_problem(argument, value)
+        if path.rpartition(".")[2] == "init_cfg" and isinstance(value, (str, Real)):
+            problem = "expected a dict, such as dict(type='Pretrained', checkpoint=PATH)"
         if problem:
             self.problems.add(path, f"got {value!r}; {problem}")
 
@@ -117,6 +121,8 @@ class Walk:
         if isinstance(value, (list, tuple)):
             for index, member in enumerate(value):
                 self.inside(member, join(path, index), key, owner, place)
+        if key.endswith("dataloader") and isinstance(value, (str, Real)):
+            self.dataloader(value, path)
         if not isinstance(value, Mapping):
             return
         if key.endswith("dataloader"):
@@ -140,14 +146,16 @@ class Walk:
         kind = value.get("type", place.default)
         scope = value.get("_scope_") or self.scope
         built = kind
-        if isinstance(kind, str):
+        if place.is_whole and not kind:
+            built = None
+        elif isinstance(kind, str):
             built = find_anywhere(kind, place.registry, scope)
         if built is None and not place.is_whole:
             # It may be a word that the owner alone understands.
             guesses = nearest_names(kind, place.registry, scope)
             if not near_misses(kind, guesses):
                 return
-        if built is None:
+        if built is None or (place.is_whole and not callable(built)):
             self.look_up(kind, join(path, "type"), place.registry, value)
         elif callable(built):
             self.arguments(value, path, built, arguments_of(built), place)
@@ -176,6 +184,8 @@ class Walk:
     def dataloader(self, value: Any, path: str) -> None:
         """Checks the config of a dataloader, from which mmengine builds several objects."""
         if not isinstance(value, Mapping):
+            if isinstance(value, (str, Real, list, tuple)):
+                self.problems.add(path, f"got {value!r}; expected a dict with a dataset")
             return
         read = keys_read(Runner.build_dataloader, "dataloader_cfg")
         takes = arguments_of(DataLoader)
@@ -194,7 +204,8 @@ class Walk:
             if name not in value and not near_misses(name, value):
                 self.problems.add(path, f"a dataloader needs {name!r}")
         for key, place in parts.items():
-            if isinstance(value.get(key), (Mapping, str)):
+            is_needed = key == "dataset" and key in value
+            if isinstance(value.get(key), (Mapping, str)) or (is_needed and value[key] is None):
                 self.component(value[key], join(path, key), place)
 
 

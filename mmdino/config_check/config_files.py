@@ -51,8 +51,8 @@ def read_config(path: str) -> Config:
             f"The config {path!r} imports what cannot be imported: {reason}. Set PYTHONPATH to the "
             "folder of your modules."
         ) from error
-    # A config is a program of the user's, which may fail in any way.
-    except Exception as error:
+    # A config is a program of the user's, which may fail in any way, or end.
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{_place(error, path)}{type(error).__name__}: {error}") from error
     if not len(cfg):
         raise ValueError(f"The config {path!r} has no keys. The shipped ones are in configs/.")

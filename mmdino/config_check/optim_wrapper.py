@@ -44,11 +44,22 @@ def check_optim_wrapper(walk: Walk, value: Any, path: str) -> None:
     )
     rest = {key: part for key, part in value.items() if key not in ("optimizer", "paramwise_cfg")}
     wrapper = walk.component(rest, path, place)
-    if isinstance(value.get("optimizer"), (Mapping, str)):
+    given = value.get("optimizer")
+    if isinstance(given, (list, tuple)):
+        walk.problems.add(join(path, "optimizer"), f"got {given!r}; expected a dict with a type")
+    elif isinstance(given, Mapping) and "params" in given:
+        walk.problems.add(join(path, "optimizer.params"), "it is that of the model; leave it out")
+    elif "optimizer" in value:
         optimizer = Place(OPTIMIZERS, given={"params"}, is_whole=False)
         walk.component(value["optimizer"], join(path, "optimizer"), optimizer)
-    if isinstance(value.get("clip_grad"), Mapping):
-        _check_clipping(walk, value["clip_grad"], join(path, "clip_grad"), wrapper)
+    clipping = value.get("clip_grad")
+    if isinstance(clipping, Mapping):
+        _check_clipping(walk, clipping, join(path, "clip_grad"), wrapper)
+    elif clipping is not None:
+        walk.problems.add(
+            join(path, "clip_grad"),
+            f"got {clipping!r}; expected a dict, such as dict(max_norm=3.0)",
+        )
     if isinstance(value.get("loss_scale"), Mapping):
         known = arguments_of(torch.amp.GradScaler).known
         walk.keys(value["loss_scale"], join(path, "loss_scale"), "GradScaler", known)
@@ -64,7 +75,10 @@ def _has_optimizer(value: Any) -> bool:
 
 
 def _check_clipping(walk: Walk, value: Mapping, path: str, wrapper: Any) -> None:
-    clips_each = isinstance(wrapper, type) and issubclass(wrapper, StepOptimWrapper)
+    # Of a wrapper that is not known nothing is.
+    clips_each = wrapper is None or (
+        isinstance(wrapper, type) and issubclass(wrapper, StepOptimWrapper)
+    )
     norm, clip_value = torch.nn.utils.clip_grad_norm_, torch.nn.utils.clip_grad_value_
     known = {
         "norm": {*arguments_of(norm).known} - {"parameters"},

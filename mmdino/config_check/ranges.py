@@ -19,6 +19,16 @@ class Range(NamedTuple):
     """The same in words."""
     is_whole: bool = False
     """Whether fractions are refused."""
+    is_needed: bool = False
+    """Whether None is refused."""
+    takes_list: bool = False
+    """Whether there may be several."""
+
+    def takes(self, value: Any) -> bool:
+        """Whether a value is a number that is allowed."""
+        if not isinstance(value, Real) or isinstance(value, bool):
+            return False
+        return self.allows(value) and not (self.is_whole and value != value // 1)
 
 
 LOADER = r"(.+\.)?\w*dataloader"
@@ -28,7 +38,8 @@ RANGES = (
         r"train_cfg\.(max_epochs|max_iters|val_interval)",
         lambda x: x >= 1,
         "a whole number of at least 1",
-        True,
+        is_whole=True,
+        is_needed=True,
     ),
     Range(
         rf"{LOADER}\.(batch_size|prefetch_factor)",
@@ -41,13 +52,20 @@ RANGES = (
         r"optim_wrapper\.accumulative_counts",
         lambda x: x >= 1,
         "a whole number of at least 1",
-        True,
+        is_whole=True,
+        is_needed=True,
     ),
-    Range(r"optim_wrapper\.optimizer\.lr", lambda x: 0 < x < math.inf, "a finite number above 0"),
+    Range(
+        r"optim_wrapper\.optimizer\.lr",
+        lambda x: 0 < x < math.inf,
+        "a finite number above 0",
+        is_needed=True,
+    ),
     Range(
         r"optim_wrapper\.optimizer\.weight_decay",
         lambda x: 0 <= x < math.inf,
         "a finite number of at least 0",
+        is_needed=True,
     ),
     Range(r"optim_wrapper\.optimizer\.momentum", lambda x: 0 <= x <= 1, "a number from 0 to 1"),
     Range(r"optim_wrapper\.clip_grad\.(max_norm|clip_value)", lambda x: x > 0, "a number above 0"),
@@ -65,6 +83,26 @@ RANGES = (
         True,
     ),
     Range(
+        r"(val|test)_evaluator(\.\d+)?\.topk",
+        lambda x: x >= 1,
+        "whole numbers of at least 1",
+        is_whole=True,
+        takes_list=True,
+    ),
+    Range(
+        r"model\.\w*head(\.\d+)?\.num_classes",
+        lambda x: x >= 1,
+        "a whole number of at least 1",
+        True,
+    ),
+    Range(
+        r"param_scheduler(\.\w+)*\.step_size",
+        lambda x: x >= 1,
+        "a whole number of at least 1",
+        True,
+    ),
+    Range(r"train_cfg\.val_begin", lambda x: x >= 0, "a whole number of at least 0", True),
+    Range(
         r"auto_scale_lr\.base_batch_size", lambda x: x >= 1, "a whole number of at least 1", True
     ),
     Range(r"log_processor\.window_size", lambda x: x >= 1, "a whole number of at least 1", True),
@@ -74,17 +112,32 @@ RANGES = (
 )
 
 
+STEP = r".*pipeline(\.\d+)+"
+CHOICES = {
+    rf"{STEP}\.imdecode_backend": ("cv2", "pillow", "turbojpeg", "tifffile"),
+    rf"{STEP}\.color_type": (
+        "color",
+        "grayscale",
+        "unchanged",
+        "color_ignore_orientation",
+        "grayscale_ignore_orientation",
+    ),
+}
+"""Texts that mmcv takes, by regular expressions of the whole path; it fails at the first image."""
+
+
 def range_problem(path: str, value: Any) -> str | None:
     """Returns what is wrong with a value at a place of the config, None if nothing is.
 
     Args:
         path: Path of the key, with dots.
-        value: Its value; None is not judged.
+        value: Its value; of a list each member is judged.
     """
+    choices = next((words for rule, words in CHOICES.items() if re.fullmatch(rule, path)), ())
+    if choices and value is not None and value not in choices:
+        return f"expected one of {', '.join(map(repr, choices))}"
     rule = next((rule for rule in RANGES if re.fullmatch(rule.path, path)), None)
-    if rule is None or value is None:
+    if rule is None or (value is None and not rule.is_needed):
         return None
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or (rule.is_whole and value != value // 1) or not rule.allows(value):
-        return f"expected {rule.expected}"
-    return None
+    values = value if rule.takes_list and isinstance(value, (list, tuple)) else [value]
+    return None if all(map(rule.takes, values)) else f"expected {rule.expected}"

@@ -1,4 +1,4 @@
-"""Checks of lengths against that of the run."""
+"""Checks of lengths and intervals against the run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from mmdino.config_check.problems import Problems, join
 
 HOOKS = ("LastLayerFreezeHook", "TeacherTempWarmupHook")
 """Hooks whose ``epochs`` are those of a beginning."""
+ENDLESS = "InfiniteSampler"
+"""mmengine's sampler for loops that count iterations."""
 
 
 def check_run_length(cfg: Mapping[str, Any], problems: Problems) -> list[str]:
@@ -26,7 +28,8 @@ def check_run_length(cfg: Mapping[str, Any], problems: Problems) -> list[str]:
     loop = cfg.get("train_cfg")
     if not isinstance(loop, Mapping):
         return []
-    doubts = []
+    doubts = _left_out(cfg, loop)
+    _check_end(cfg, loop, problems)
     for path, length, by_epoch, is_start in _lengths(cfg):
         key = "max_epochs" if by_epoch else "max_iters"
         run = loop.get(key)
@@ -40,6 +43,41 @@ def check_run_length(cfg: Mapping[str, Any], problems: Problems) -> list[str]:
             doubts.append(f"{path}={length:g}: all {text}.")
         elif length > run:
             doubts.append(f"{path}={length:g}: {text}, so the schedule does not come to its end.")
+    return doubts
+
+
+def _check_end(cfg: Mapping[str, Any], loop: Mapping[str, Any], problems: Problems) -> None:
+    """Checks that an epoch has an end, where the run is counted in epochs."""
+    loader = cfg.get("train_dataloader")
+    sampler = loader.get("sampler") if isinstance(loader, Mapping) else None
+    kind = sampler.get("type") if isinstance(sampler, Mapping) else None
+    if "max_epochs" in loop and str(kind).rpartition(".")[2] == ENDLESS:
+        problems.add(
+            "train_dataloader.sampler.type",
+            f"{ENDLESS} has no end, so no epoch has one; take 'mmdino.EpochSampler', or a loop of "
+            "train_cfg.max_iters",
+        )
+
+
+def _left_out(cfg: Mapping[str, Any], loop: Mapping[str, Any]) -> list[str]:
+    """Lines about validations and checkpoints that the run does not come to."""
+    key = "max_epochs" if "max_epochs" in loop else "max_iters"
+    run, doubts = loop.get(key), []
+    for name in ("val_interval", "val_begin"):
+        first = loop.get(name)
+        is_beyond = _is_number(first) and _is_number(run) and first > run
+        if is_beyond and cfg.get("val_cfg") is not None:
+            doubts.append(
+                f"train_cfg.{name}={first:g} is beyond the run of {run:g} (train_cfg.{key}): "
+                "training is not validated."
+            )
+    hooks = cfg.get("default_hooks") or {}
+    saves = [hook for _, hook in _members(cfg.get("custom_hooks"), "custom_hooks")]
+    is_left_out = isinstance(hooks, Mapping) and hooks.get("checkpoint", {}) is None
+    if is_left_out and not any("CheckpointHook" in str(hook.get("type")) for hook in saves):
+        doubts.append(
+            "default_hooks.checkpoint is None: no checkpoint is written, so none can be resumed."
+        )
     return doubts
 
 

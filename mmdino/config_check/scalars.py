@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any, Literal, Union
 
@@ -19,6 +19,7 @@ from mmdino.config_check.arguments import UNKNOWN, Argument
 from mmdino.config_check.spelling import did_you_mean, nearest
 
 NUMERIC = (int, float, complex, bool, Tensor, np.ndarray, np.number)
+SCALARS = (int, float, bool, str)
 NAMES = {
     int: "a whole number",
     float: "a number",
@@ -34,10 +35,14 @@ def type_problem(argument: Argument, value: Any) -> str | None:
 
     Args:
         argument: The argument that it is for.
-        value: The value; only texts and numbers are judged, and None.
+        value: The value; of containers only their kind and length.
     """
     if argument.hint is UNKNOWN or (value is None and not argument.is_exact):
         return None
+    if argument.counts and (problem := _length_problem(argument.hint, value)):
+        return problem
+    if argument.is_exact and isinstance(value, (list, tuple, Mapping)):
+        return _container_problem(argument.hint, value)
     if value is not None and not isinstance(value, (str, Real)):
         return None
     if type(value) is type(argument.default) or value is argument.default:
@@ -49,6 +54,28 @@ def type_problem(argument: Argument, value: Any) -> str | None:
         return _choice_problem(argument.hint, value)
     names = dict.fromkeys(_name(hint) for hint in allowed if hint is not type(None))
     return f"expected {' or '.join(names)}"
+
+
+def _container_problem(hint: Any, value: Any) -> str | None:
+    """What is wrong with a container, where all that a type allows are numbers, texts or dicts."""
+    members = [member for member in alternatives(hint) if member is not type(None)]
+    simple = SCALARS if isinstance(value, Mapping) else (*SCALARS, dict)
+    if not all(m in simple or typing.get_origin(m) is Literal for m in members):
+        return None
+    return f"expected {' or '.join(dict.fromkeys(map(_name, members)))}"
+
+
+def _length_problem(hint: Any, value: Any) -> str | None:
+    """What is wrong with the length of a sequence, where all that a type allows are tuples."""
+    if not isinstance(value, (list, tuple, Real)):
+        return None
+    members = [member for member in alternatives(hint) if member is not type(None)]
+    lengths = [len(typing.get_args(member)) for member in members]
+    if any(typing.get_origin(m) is not tuple or Ellipsis in typing.get_args(m) for m in members):
+        return None
+    length = None if isinstance(value, Real) else len(value)
+    allowed = " or ".join(map(str, dict.fromkeys(lengths)))
+    return None if length in lengths else f"expected {allowed} values in a list"
 
 
 def alternatives(hint: Any) -> Iterator[Any]:
@@ -85,7 +112,7 @@ def _fits(hint: Any, value: Any, is_exact: bool) -> bool:
     if value is None or hint is Any:
         return hint in (None, type(None), Any, object)
     if isinstance(value, str):
-        return not _is_numeric(hint)
+        return not _is_numeric(hint) and not (is_exact and hint is dict)
     if not is_exact:
         return True
     if hint is bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from multiprocessing import get_all_start_methods
+from typing import Any, Literal
 
 import torch
 from mmengine.dist import init_dist
@@ -20,7 +22,15 @@ from mmengine.registry import (
     STRATEGIES,
     VISUALIZERS,
 )
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, ValLoop
+from mmengine.runner import (
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+    LogProcessor,
+    Priority,
+    Runner,
+    ValLoop,
+    get_priority,
+)
 from mmengine.runner import TestLoop as RunnerTestLoop
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.distributed import init_process_group
@@ -48,6 +58,12 @@ TOGETHER = (
     ("test_dataloader", "test_cfg", "test_evaluator"),
 )
 """Sections that a run has all or none of."""
+ANNOTATIONS = {
+    "cudnn_benchmark": Argument(bool, is_exact=True),
+    "enable": Argument(bool, is_exact=True),
+    "mp_start_method": Argument(Literal[tuple(get_all_start_methods())], is_exact=True),
+}
+"""What mmengine leaves without an annotation, or with a wider one, in dicts that it reads."""
 
 
 def check_sections(walk: Walk, cfg: Mapping[str, Any]) -> None:
@@ -111,10 +127,36 @@ def check_hooks(walk: Walk, value: Any, path: str) -> None:
                 walk.problems.add(join(path, name), f"this hook has no type{guess}")
             elif hook is not None:
                 walk.component(hook, join(path, name), place)
+        members = {join(path, name): hook for name, hook in value.items()}
     elif path == "default_hooks":
         walk.problems.add(path, f"got {value!r}; expected a dict of hooks by name")
-    else:
+        return
+    elif isinstance(value, (list, tuple)):
         walk.component(value, path, place)
+        members = {join(path, index): hook for index, hook in enumerate(value)}
+    else:
+        walk.problems.add(path, f"got {value!r}; expected a list of hooks")
+        return
+    for name, hook in members.items():
+        if isinstance(hook, Mapping) and "priority" in hook:
+            _check_priority(walk, hook["priority"], join(name, "priority"))
+        template = hook.get("filename_tmpl") if isinstance(hook, Mapping) else None
+        if isinstance(template, str) and not ("{}" in template and template.endswith(".pth")):
+            walk.problems.add(
+                join(name, "filename_tmpl"),
+                f"got {template!r}; expected {{}} for the number and .pth at the end, such as "
+                "'epoch_{}.pth', or checkpoints overwrite each other and are not found again",
+            )
+
+
+def _check_priority(walk: Walk, value: Any, path: str) -> None:
+    try:
+        get_priority(value)
+    except (KeyError, TypeError, ValueError):
+        names = ", ".join(member.name for member in Priority)
+        walk.problems.add(
+            path, f"got {value!r}; expected one of {names}, or a number from 0 to 100"
+        )
 
 
 def check_schedulers(walk: Walk, value: Any, path: str) -> None:
@@ -135,6 +177,15 @@ def check_visualizer(walk: Walk, value: Any, path: str) -> None:
 def check_log_processor(walk: Walk, value: Any, path: str) -> None:
     """Checks the processor of logs."""
     walk.component(value, path, Place(LOG_PROCESSORS, default=LogProcessor))
+    pattern = value.get("mean_pattern") if isinstance(value, Mapping) else None
+    if isinstance(pattern, str):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            walk.problems.add(
+                join(path, "mean_pattern"),
+                f"got {pattern!r}; expected a regular expression, but: {error}",
+            )
 
 
 def check_model_wrapper(walk: Walk, value: Any, path: str) -> None:
@@ -184,6 +235,7 @@ def read_by_runner(path: str) -> Mapping[str, Argument]:
     known = {name: Argument() for name in names.get(path, ())}
     for function in functions.get(path, ()):
         known |= arguments_of(function).known
+    known |= {name: hint for name, hint in ANNOTATIONS.items() if name in known}
     return {name: value for name, value in known.items() if name not in set_by_runner}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ CHOICES = {
     "sync_bn": ("torch", "mmcv"),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET"),
 }
-"""Values that a key may have, beside numbers and None."""
+"""Values that a key may have, beside None."""
 
 
 def runner_class(cfg: Mapping[str, Any]) -> type[Runner | FlexibleRunner]:
@@ -40,7 +41,7 @@ def runner_class(cfg: Mapping[str, Any]) -> type[Runner | FlexibleRunner]:
         ValueError: If there is no runner of that name.
     """
     name = cfg.get("runner_type", Runner.__name__)
-    found = RUNNERS.get(name)
+    found = RUNNERS.get(name) if isinstance(name, str) else None
     if found is None:
         raise ValueError(
             f"The config has runner_type={name!r}, which is not known. Leave it out for "
@@ -94,12 +95,14 @@ def check_values(cfg: Mapping[str, Any], runner: type, problems: Problems) -> No
     """Checks the top-level keys that are no dicts."""
     for key, choices in CHOICES.items():
         value = cfg.get(key)
-        if isinstance(value, str) and value not in choices:
+        is_level = key == "log_level" and isinstance(value, int)
+        if value is not None and not is_level and value not in choices:
             allowed = ", ".join(map(repr, choices))
             problems.add(key, f"got {value!r}; expected one of {allowed}")
     for key in ("work_dir", "experiment_name"):
-        if isinstance(cfg.get(key), (Mapping, list)):
-            problems.add(key, f"got {cfg[key]!r}; expected a text")
+        value = cfg.get(key)
+        if value is not None and not isinstance(value, (str, PathLike)):
+            problems.add(key, f"got {value!r}; expected a text")
     resume = cfg.get("resume", False)
     # A FlexibleRunner takes the path of a checkpoint too.
     allowed = bool if runner is Runner else (bool, str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -96,8 +96,30 @@ def check_equal_shapes(images: Sequence[Any], samples: Sequence[Any]) -> None:
             )
 
 
+def require_inputs(batch: Sequence[Any]) -> None:
+    """Checks that samples have the images that models take.
+
+    Args:
+        batch: Samples; what is no dict is passed over.
+
+    Raises:
+        ValueError: If one has no ``inputs``.
+    """
+    for sample in batch:
+        if isinstance(sample, Mapping) and "inputs" not in sample:
+            raise ValueError(
+                "The pipeline of the data set gives no 'inputs', but "
+                f"{', '.join(map(str, sample)) or 'nothing'}. End it with dict(type='PackInputs')."
+            )
+
+
 def collate_equal_shapes(collate: Callable[[list], Any], batch: list[dict]) -> Any:
-    """Collates a batch after :func:`check_equal_shapes`."""
+    """Collates a batch after :func:`check_equal_shapes`.
+
+    Raises:
+        ValueError: If two images differ in shape, or a sample has none.
+    """
+    require_inputs(batch)
     images, samples = (
         [sample[name] for sample in batch if name in sample] for name in ("inputs", "data_samples")
     )

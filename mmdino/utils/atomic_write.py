@@ -33,11 +33,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path, partial = Path(path), partial_path(path)
     folder = partial.parent
+    # On its own, so that an error names it and not the temporary folder.
+    path.parent.mkdir(parents=True, exist_ok=True)
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
     elif folder.exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     try:
         yield partial
         with partial.open("rb+") as file:

@@ -6,8 +6,9 @@ import argparse
 import io
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -57,6 +58,8 @@ def load_config(args: argparse.Namespace, needs: Collection[str] = ("model",)) -
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
     drop_hooks(cfg)
+    if args.work_dir == "":
+        raise ValueError("--work-dir is empty: name a folder, or leave it out.")
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if cfg.get("default_scope") == "mmseg":
         require_mmseg()
@@ -64,6 +67,7 @@ def load_config(args: argparse.Namespace, needs: Collection[str] = ("model",)) -
     if not torch.cuda.is_available():
         use_gloo(cfg)
     require_writable(cfg.work_dir)
+    require_outside_data(cfg)
     # Tools that take a checkpoint put it in place of the config's.
     replaced = getattr(args, "checkpoint", None) or getattr(args, "resume", None)
     if cfg.get("load_from") is not None and not replaced:
@@ -122,7 +126,7 @@ def existing_file(path: str, kind: str, advice: str = "", folder_too: bool = Fal
         FileNotFoundError: If a local file does not exist.
         ValueError: If it is no text, or an address that cannot be downloaded.
     """
-    if not isinstance(path, (str, Path)):
+    if not isinstance(path, (str, Path)) or not str(path).strip():
         raise ValueError(f"The {kind} must be a path or an http(s) URL, got {path!r}.")
     scheme, is_address, _ = str(path).partition("://")
     if is_address and scheme not in ("http", "https"):
@@ -140,6 +144,8 @@ def require_writable(work_dir: str | Path) -> None:
     Raises:
         ValueError: If it cannot.
     """
+    if "\0" in str(work_dir):
+        raise ValueError(f"The work dir {str(work_dir)!r} cannot be made: no name has zero bytes.")
     folder = Path(work_dir)
     nearest_folder = next(
         parent for parent in (folder, *folder.absolute().parents) if parent.exists()
@@ -157,6 +163,39 @@ def require_writable(work_dir: str | Path) -> None:
             f"The work dir {str(work_dir)!r} cannot be written: {error.strerror}. Choose "
             "another with --work-dir."
         ) from error
+
+
+def require_outside_data(cfg: Config) -> None:
+    """Checks that the output of a run does not go among its images.
+
+    Raises:
+        ValueError: If the work dir is the folder of a data set, or within one of ``ImageFolder``,
+            which takes new folders for classes and figures for images.
+    """
+    work_dir = Path(cfg.work_dir).resolve()
+    for dataset in datasets_of(cfg.to_dict()):
+        root, prefix = dataset.get("data_root"), dataset.get("data_prefix") or ""
+        if not isinstance(root, str) or not root or not isinstance(prefix, str):
+            continue
+        folder = Path(root, prefix).resolve()
+        is_read_whole = str(dataset.get("type")).rpartition(".")[2] == "ImageFolder"
+        if work_dir == folder or (is_read_whole and folder in work_dir.parents):
+            raise ValueError(
+                f"The work dir {str(cfg.work_dir)!r} lies in the data, {str(folder)!r}. Choose "
+                "another with --work-dir."
+            )
+
+
+def datasets_of(node: Any) -> Iterator[Mapping[str, Any]]:
+    """Yields the dicts of a config that have a ``data_root``."""
+    if isinstance(node, Mapping):
+        if "data_root" in node and "type" in node:
+            yield node
+        for member in node.values():
+            yield from datasets_of(member)
+    elif isinstance(node, (list, tuple)):
+        for member in node:
+            yield from datasets_of(member)
 
 
 def progress_bar(total: int = 0) -> ProgressBar:

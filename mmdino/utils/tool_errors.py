@@ -28,6 +28,7 @@ OWN_INVARIANTS = (AssertionError, NotImplementedError)
 IN_WORKER = re.compile(r"Caught \w+ in .*\.\nOriginal Traceback \(most recent call last\):\n")
 WORKER_FRAME = re.compile(r'^  File "(.+)", line (\d+), in .*\n', re.MULTILINE)
 ADVICE = {
+    errno.ENOENT: "check the path",
     errno.ENOSPC: "free some space, or write to another disk",
     errno.EDQUOT: "free some space, or write to another disk",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or take fewer workers",
@@ -53,6 +54,8 @@ TORCH_ERRORS = {
     "PytorchStreamWriter failed": UNWRITTEN,
 }
 """What torch's RuntimeErrors mean, by words in them; it has no classes for these."""
+LONGEST = 2000
+"""Characters of a message of another package, which may quote a whole config."""
 PRECEDENCE = 10.0
 """Seconds that a rank waits for its launcher to end it because another one has failed first."""
 
@@ -132,7 +135,13 @@ def user_message(error: Exception, tool_folder: Path) -> str | None:
         tool_folder: Folder of the tool that was run; its code counts as this project's.
     """
     message = _message(error, (Path(mmdino.__file__).parent, tool_folder))
-    return message and re.sub(r"\s*\n\s*", " ", message.strip())
+    return message and _one_line(message)
+
+
+def _one_line(text: str) -> str:
+    """Joins lines, with a semicolon where one has no end of its own."""
+    ended = re.sub(r"([.:;,?!])\s*\n\s*", r"\1 ", text.strip())
+    return re.sub(r"\s*\n\s*", "; ", ended)
 
 
 def _message(error: Exception, ours: tuple[Path, ...]) -> str | None:
@@ -148,9 +157,10 @@ def _message(error: Exception, ours: tuple[Path, ...]) -> str | None:
     if isinstance(error, ModuleNotFoundError) and not f"{error.name}.".startswith("mmdino."):
         return f"{text}: install it."
     if trouble := _system_trouble(error):
-        return f"{trouble} ({text})"
+        return f"{trouble} ({text})" if text else trouble
     if text and _is_refusal(error, origin):
         name = origin.built or type(error).__name__
+        text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
         return f"{text if name in text else f'{name}: {text}'} (--debug shows where)"
     return None
 
@@ -159,7 +169,7 @@ def _is_refusal(error: Exception, origin: Origin) -> bool:
     """Whether what a config asks for cannot be built, or code of OpenMMLab refuses it."""
     if isinstance(error, NotImplementedError):
         return False
-    if origin.built and isinstance(error, (TypeError, ValueError)):
+    if origin.built and isinstance(error, (TypeError, ValueError, re.error)):
         return True  # a value that its class cannot work with, such as lr="abc"
     loaded = [sys.modules[name] for name in OPENMMLAB if name in sys.modules]
     packages = [Path(module.__file__).parent for module in loaded]
@@ -187,6 +197,9 @@ def _text(error: Exception) -> str:
         return ": ".join([error.strerror, *names, *advice])
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])  # str() would quote it
+    if isinstance(error, AssertionError) and not error.args:
+        *_, innermost = traceback.extract_tb(error.__traceback__)
+        return innermost.line or ""  # what has been asserted
     return str(error)
 
 

@@ -49,6 +49,11 @@ LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 """Start of the files of torch before 1.6."""
 LEGACY_PICKLES = 5
 """Pickles in such a file: magic number, version, byte order, content and the storages' names."""
+OTHER_FILES = (
+    *(".py", ".json", ".yaml", ".yml", ".log", ".md", ".ipynb"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".mp4", ".npy", ".npz", ".onnx"),
+)
+"""Suffixes of files that are given for weights by mistake."""
 COPY_AGAIN = "Copy or download it again."
 MAX_MESSAGE = 700
 """Characters of a message about the content of a file."""
@@ -179,9 +184,12 @@ def _read(path: Path) -> dict[str, Any]:
         _inspect_legacy(path)
         return _load_pickle(path)
     _inspect_other(path)
+    found = f"it starts with {start[:9]!r}" if start else "it is empty"
+    advice = "It may be a saved error page or a Git LFS pointer. Download it again."
+    if path.suffix.lower() in OTHER_FILES:
+        advice = "Name the checkpoint, such as work_dirs/dino_demo/epoch_12.pth."
     raise ValueError(
-        f"{_shown(path)} is not a weight file of torch or safetensors: it starts with "
-        f"{start[:9]!r}. It may be a saved error page or a Git LFS pointer. Download it again."
+        f"{_shown(path)} is not a weight file of torch or safetensors: {found}. {advice}"
     )
 
 

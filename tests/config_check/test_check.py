@@ -190,7 +190,31 @@ VALUES = [
     ("val_evaluator.k", "abc", "a whole number or numbers"),
     ("model", "abc", "a dict with a type"),
     ("default_hooks", "abc", "a dict of hooks by name"),
-    ("custom_hooks", "abc", "a dict with a type"),
+    ("custom_hooks", "abc", "a list of hooks"),
+    ("default_hooks.throughput.priority", "HIGHER", "one of HIGHEST, VERY_HIGH"),
+    ("default_hooks.throughput.priority", 1000, "or a number from 0 to 100"),
+    ("optim_wrapper.optimizer.lr", None, "a finite number above 0"),
+    ("optim_wrapper.optimizer.betas", [0.9], "2 values in a list"),
+    ("optim_wrapper.optimizer.betas", 0.9, "2 values in a list"),
+    ("optim_wrapper.optimizer", None, "a dict with a type"),
+    ("optim_wrapper.optimizer", ["AdamW"], "a dict with a type"),
+    ("optim_wrapper.clip_grad", 3.0, "a dict, such as dict(max_norm=3.0)"),
+    ("train_cfg.max_epochs", None, "a whole number of at least 1"),
+    ("train_dataloader.pin_memory", "maybe", "True or False"),
+    ("train_dataloader.dataset", None, "a dict with a type"),
+    ("train_dataloader.dataset.num_images", [8], "a whole number"),
+    ("val_cfg.bank_dataloader", "train", "a dict with a dataset"),
+    ("train_dataloader", [{}], "a dict with a dataset"),
+    ("model.predictor", "yes", "a dict"),
+    ("default_hooks.checkpoint.filename_tmpl", "last.pth", "{} for the number and .pth"),
+    ("default_hooks.checkpoint.filename_tmpl", "epoch_{}", "{} for the number and .pth"),
+    ("log_processor.mean_pattern", "((", "a regular expression, but: missing )"),
+    ("model.head", [1], "a dict"),
+    ("model.backbone.init_cfg", "epoch_1.pth", "dict(type='Pretrained', checkpoint=PATH)"),
+    ("auto_scale_lr.enable", "of", "True or False"),
+    ("env_cfg.mp_cfg.mp_start_method", "thread", "one of 'fork'"),
+    ("log_level", [1], "one of 'DEBUG', 'INFO'"),
+    ("work_dir", 5, "a text"),
     ("env_cfg", 3, "a dict"),
     ("log_level", "INFOO", "one of 'DEBUG', 'INFO'"),
     ("sync_bn", "troch", "one of 'torch', 'mmcv'"),
@@ -223,6 +247,55 @@ def test_a_beginning_longer_than_the_run_is_refused(key, epochs):
 def test_a_beginning_as_long_as_the_run_is_told(key, epochs):
     (doubt,) = check_config(changed(PRETRAINING, **{key: 12}))
     assert doubt == f"{key}=12: all 12 epochs of a run of 12 (train_cfg.max_epochs)."
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("train_cfg.val_interval", 13, "val_interval=13 is beyond the run of 12"),
+        ("train_cfg.val_begin", 13, "val_begin=13 is beyond the run of 12"),
+        ("default_hooks.checkpoint", None, "no checkpoint is written"),
+    ],
+)
+def test_what_the_run_does_not_come_to_is_told(key, value, told):
+    (doubt,) = check_config(changed(PRETRAINING, **{key: value}))
+    assert told in doubt
+
+
+def test_another_hook_may_write_the_checkpoints():
+    hooks = [{"type": "CheckpointHook"}]
+    assert not check_config(
+        changed(PRETRAINING, default_hooks__checkpoint=None, custom_hooks=hooks)
+    )
+
+
+def test_an_epoch_needs_an_end():
+    endless = {"train_dataloader.sampler.type": "InfiniteSampler"}
+    assert "InfiniteSampler has no end" in only_mistake(changed(PRETRAINING, **endless))
+    assert read(SEGMENTATION).train_dataloader.sampler.type == "InfiniteSampler"
+
+
+@pytest.mark.parametrize("kind", [None, 5, "", ["ViT"]])
+def test_a_type_that_is_no_name_is_named(kind):
+    cfg = changed(PRETRAINING)
+    cfg.model.backbone.type = kind
+    line = only_mistake(cfg)
+    assert line == f"model.backbone.type: got {kind!r}; expected a name or a class"
+
+
+def test_a_key_that_is_unknown_is_one_mistake():
+    line = only_mistake(changed(PRETRAINING, default_hooks__throughput__interval="x"))
+    assert "ThroughputHook has no 'interval'" in line
+
+
+def test_an_optimizer_of_an_unknown_wrapper_is_not_judged():
+    line = only_mistake(changed(PRETRAINING, optim_wrapper__type="AmpOptimWraper"))
+    assert "did you mean AmpOptimWrapper" in line
+
+
+def test_a_scope_that_is_no_text_is_named():
+    with pytest.raises(ValueError, match=r"default_scope=\['mmseg'\], but no project"):
+        check_config(changed(PRETRAINING, default_scope=["mmseg"]))
 
 
 def test_a_schedule_of_mmengine_that_does_not_come_to_its_end_is_told():

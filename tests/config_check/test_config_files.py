@@ -18,6 +18,7 @@ FILES = [
     ("empty.py", "", ValueError, ["empty.py' has no keys"]),
     ("a.py", "a = 1\nb = (\n", ValueError, ["a.py' has an error of syntax in line 2"]),
     ("a.py", "a = 1\nb = a + c\n", ValueError, ["a.py, line 2: NameError: name 'c'"]),
+    ("a.py", "raise SystemExit(0)\n", ValueError, ["a.py, line 1: SystemExit: 0"]),
     ("a.py", "1 / 0\n", ValueError, ["a.py, line 1: ZeroDivisionError"]),
     (
         "a.py",

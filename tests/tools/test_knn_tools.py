@@ -153,9 +153,9 @@ def test_untrained_network_is_not_mistaken_for_the_trained(tmp_path, images, che
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--k", 0), r"--k \[0\] must be 1 or more"),
-        (("--temperature", 0), "--temperature 0.0 finite and above 0"),
-        (("--temperature", "inf"), "--temperature inf finite and above 0"),
+        (("--k", 0), r"invalid k=\[0\] of k-NN"),
+        (("--temperature", 0), "invalid temperature=0.0 of k-NN"),
+        (("--temperature", "inf"), "invalid temperature=inf of k-NN"),
         (("--train", "images"), "--checkpoint, --train and --test make the two banks together"),
     ],
 )

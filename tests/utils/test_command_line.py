@@ -71,6 +71,7 @@ def test_a_hook_that_a_config_has_not_cannot_be_switched_off(config):
 
 
 DEMO = str(Path(__file__).parents[2] / "configs" / "dino_demo.py")
+FOLDER = DEMO.replace("dino_demo", "dino_vitt4_cifar10")
 
 
 def test_missing_checkpoint_to_load_is_named():
@@ -90,6 +91,26 @@ def test_work_dir_that_cannot_be_is_named(tmp_path, folder, named):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=rf"(?s)The work dir .*{named}.*--work-dir"):
         load(DEMO, "--work-dir", folder.format(tmp_path))
+
+
+@pytest.mark.parametrize("folder", ["", "a\0b"])
+def test_a_work_dir_without_a_possible_name_is_refused(folder):
+    with pytest.raises(ValueError, match=r"work.dir.*(is empty|cannot be made)"):
+        load(DEMO, "--work-dir", folder)
+
+
+@pytest.mark.parametrize("place", ["", "run", "a/b"])
+def test_output_does_not_go_among_the_images(tmp_path, place):
+    images = f"train_dataloader.dataset.data_root={tmp_path}"
+    folder = str(tmp_path / place)
+    with pytest.raises(ValueError, match=r"lies in the data.*--work-dir"):
+        load(FOLDER, "--work-dir", folder, "--cfg-options", images)
+    load(FOLDER, "--work-dir", str(tmp_path.parent / "beside"), "--cfg-options", images)
+
+
+def test_an_empty_name_is_no_checkpoint():
+    with pytest.raises(ValueError, match=r"must be a path or an http\(s\) URL, got ''"):
+        load(DEMO, "--cfg-options", "load_from=")
 
 
 def test_the_check_leaves_no_work_dir_behind(tmp_path):

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.logging import MMLogger
-from mmengine.registry import HOOKS, MODELS, OPTIMIZERS
+from mmengine.registry import HOOKS, LOOPS, MODELS, OPTIMIZERS
 from torch.utils.data import DataLoader, Dataset
 
 from mmdino.utils import tool_errors
 from mmdino.utils.command_line import existing_file
-from mmdino.utils.tool_errors import ToolParser, run_tool, user_message
+from mmdino.utils.tool_errors import LONGEST, ToolParser, run_tool, user_message
 
 HERE = Path(__file__).parent
 
@@ -155,6 +155,38 @@ def test_what_others_refuse_of_a_config_is_for_the_user(fail, expected):
     told = message(fail)
     assert expected in told
     assert told.endswith("(--debug shows where)")
+
+
+def test_what_a_config_has_asserted_is_quoted():
+    loop = {
+        "type": "EpochBasedTrainLoop",
+        "runner": None,
+        "dataloader": torch.utils.data.DataLoader([0]),
+        "max_epochs": 1,
+        "dynamic_intervals": 5,
+    }
+    expected = "EpochBasedTrainLoop: assert is_list_of(dynamic_interval_list, tuple)"
+    assert expected in message(lambda: LOOPS.build(loop))
+
+
+def test_a_message_of_another_package_has_a_limit():
+    told = message(lambda: MODELS.build({"type": "ResNet", "depth": "7" * 100_000}))
+    assert LONGEST < len(told) < 2 * LONGEST
+    assert told.endswith(" ... (--debug shows where)")
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("The config has 2 mistakes:\n  a: x\n  b: y", "The config has 2 mistakes: a: x; b: y"),
+        ("It is wrong.\nMend it.", "It is wrong. Mend it."),
+    ],
+)
+def test_lines_are_joined(lines, line):
+    def fail():
+        raise ValueError(lines)
+
+    assert message(fail) == line
 
 
 @pytest.mark.parametrize(

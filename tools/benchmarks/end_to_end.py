@@ -12,6 +12,7 @@ read repeatedly, so they come from the page cache and not from a disk.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -35,11 +36,10 @@ from common.options import (
 from common.report import draw_lines, print_table, write_json
 from common.timing import Timing, turns
 from common.view_chains import OURS, PILLOW
-from common.view_loader import draw_photographs, view_loader
+from common.view_loader import draw_photographs, list_photographs, view_loader
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS, parse_view_groups
 from mmdino.models import DINO
 from mmdino.utils.tool_errors import run_tool
-from mmdino.visualization.media import list_images
 
 SPEED_TARGET, BUSY_TARGET = 3.0, 0.9
 STEP_ALONE = "step alone"
@@ -84,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if args.smoke:
             draw_photographs(Path(folder))
-        photographs = [str(path) for path in list_images(folder if args.smoke else args.images)]
+        photographs = [
+            str(path) for path in list_photographs(folder if args.smoke else args.images)
+        ]
         steps = {chain: training(build(args, chain), args.dtype) for chain in PREPROCESSORS}
         tables = {}
         for batch, workers in product(sorted({*args.batch}), sorted({*args.workers})):
@@ -103,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Checks the arguments before anything is measured."""
-    if min([args.rounds, *args.batch, *args.workers]) < 1 or not args.seconds > 0:
+    if min([args.rounds, *args.batch, *args.workers]) < 1 or not 0 < args.seconds < math.inf:
         raise ValueError(
             f"invalid --batch {args.batch}, --workers {args.workers}, --rounds {args.rounds} or "
             f"--seconds {args.seconds}: expected batch, workers and rounds of at least 1 and "

@@ -7,6 +7,7 @@ images/s grow with the workers of a data loader, and --figure draws that.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,10 +29,9 @@ from common.view_chains import (
     chains,
     one_thread,
 )
-from common.view_loader import draw_photographs, view_loader
+from common.view_loader import draw_photographs, list_photographs, view_loader
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS
 from mmdino.utils.tool_errors import run_tool
-from mmdino.visualization.media import list_images
 
 TARGETS = {PILLOW: 6.0, ALBUMENTATIONS: 1.15}
 
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[], help="numbers of workers")
     parser.add_argument("--seconds", type=float, default=10.0, help="seconds per number of workers")
     args = parser.parse_args(argv)
-    if min([args.count, *args.workers]) < 1 or not args.seconds > 0:
+    if min([args.count, *args.workers]) < 1 or not 0 < args.seconds < math.inf:
         raise ValueError(
             f"invalid --count {args.count}, --workers {args.workers} or --seconds {args.seconds}: "
             "expected values above 0."
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(args: argparse.Namespace, argv: Sequence[str] | None) -> None:
     """Measures with the photographs of a folder; prints, draws and writes the results."""
-    files = [str(path) for path in list_images(args.images)]
+    files = [str(path) for path in list_photographs(args.images)]
     # Spread over the folder, which may be sorted by class.
     paths = files[:: max(1, len(files) // args.count)][: args.count]
     cases = {name: partial(run_all, make, paths) for name, make in chains().items()}

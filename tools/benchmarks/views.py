@@ -22,14 +22,13 @@ from PIL import Image
 from common.options import output_file
 from common.report import print_table, write_json
 from common.view_chains import one_thread, pillow_view
-from common.view_loader import draw_photographs
+from common.view_loader import draw_photographs, list_photographs
 from common.view_statistics import FAR, deviates, view_statistics
 from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.datasets.transforms import MultiCropTransform
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS, ViewGroup, parse_view_groups
 from mmdino.datasets.transforms.views.ops import draw_crop_box, resize_crop
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.visualization.media import list_images
 
 RESIZE_TARGET = 1.0
 """Allowed mean absolute difference of a resized crop, on a scale of 255."""
@@ -61,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.smoke:
             draw_photographs(Path(folder))
             args.images, args.count, args.views = folder, 4, 40
-        files = list_images(args.images)
+        files = list_photographs(args.images)
         photos = [cv2.imread(str(path)) for path in files[:: max(1, len(files) // args.count)]]
     photos = photos[: args.count]
     tables = {

@@ -6,6 +6,7 @@ from mmdino.engine.hooks.checkpoint_match_hook import CheckpointMatchHook
 from mmdino.engine.hooks.class_count_hook import ClassCountHook
 from mmdino.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
 from mmdino.engine.hooks.ema_teacher_hook import EMATeacherHook
+from mmdino.engine.hooks.equal_shapes_hook import EqualShapesHook
 from mmdino.engine.hooks.feature_drop_hook import FeatureDropHook
 from mmdino.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmdino.engine.hooks.iteration_seed_hook import IterationSeedHook
@@ -22,6 +23,7 @@ __all__ = [
     "ClassCountHook",
     "CollapseMonitorHook",
     "EMATeacherHook",
+    "EqualShapesHook",
     "FeatureDropHook",
     "FiniteLossHook",
     "IterationSeedHook",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmdino.datasets.class_names import describe_other_classes
 from mmdino.engine.model_access import bare_model
 from mmdino.registry import HOOKS
 
@@ -24,11 +25,11 @@ class ClassCountHook(Hook):
 
     Heads are ``head`` of mmpretrain's models, and ``decode_head`` and ``auxiliary_head`` of
     mmsegmentation's. The classes of a data set are those in its ``metainfo``. Before training the
-    validation set is checked too.
+    validation set is checked too, and a warning logged if its classes have other names.
 
     Raises:
-        ValueError: From the run, if the numbers differ, or if the model has no head with
-            ``num_classes``.
+        ValueError: From the run, if the numbers differ, a data set has no labels, or the model has
+            no head with ``num_classes``.
 
     Example:
         >>> custom_hooks = [dict(type="mmdino.ClassCountHook")]
@@ -39,6 +40,16 @@ class ClassCountHook(Hook):
         check(runner, "train", runner.train_dataloader.dataset)
         if runner.val_loop is not None:
             check(runner, "val", runner.val_dataloader.dataset)
+            names = [
+                classes_of(loader.dataset)
+                for loader in (runner.train_dataloader, runner.val_dataloader)
+            ]
+            if difference := describe_other_classes(*names):
+                runner.logger.warning(
+                    f"Training and validation set have other classes: {difference}. Labels are "
+                    "places in the order of the classes, so the metrics are wrong unless these are "
+                    "two names for the same."
+                )
 
     def before_val(self, runner: Runner) -> None:
         """Compares the validation set with the heads."""
@@ -53,9 +64,15 @@ def check(runner: Runner, mode: str, dataset: Dataset) -> None:
     """Compares a data set of ``{mode}_dataloader`` with the heads of the runner's model.
 
     Raises:
-        ValueError: If the numbers differ, or the model has no head with ``num_classes``.
+        ValueError: If the numbers differ, the data set has no labels, or the model has no head with
+            ``num_classes``.
     """
-    classes = getattr(dataset, "metainfo", {}).get("classes")
+    if getattr(dataset, "with_label", True) is False:
+        raise ValueError(
+            f"{mode}_dataloader.dataset ({type(dataset).__name__}) has no labels, which a "
+            f"classifier needs. Set {mode}_dataloader.dataset.with_label=True."
+        )
+    classes = classes_of(dataset)
     if classes is None:
         runner.logger.warning(
             f"{mode}_dataloader.dataset ({type(dataset).__name__}) has no class names, so their "
@@ -77,6 +94,11 @@ def check(runner: Runner, mode: str, dataset: Dataset) -> None:
             f"{mode}_dataloader.dataset ({type(dataset).__name__}) has {len(classes)} classes, but "
             f"the model has {found}. Set {expected}, or use the data set that the head is for."
         )
+
+
+def classes_of(dataset: Dataset) -> Sequence[str] | None:
+    """Returns the names of a data set's classes, None where it has none."""
+    return getattr(dataset, "metainfo", {}).get("classes")
 
 
 def class_counts(model: nn.Module) -> Iterator[tuple[str, int]]:

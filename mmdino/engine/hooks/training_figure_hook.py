@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,10 +37,6 @@ class TrainingFigureHook(Hook):
     there is one, else the spread of the features; a model of mmpretrain has its loss and k-NN
     accuracy. With ``val_at_start=True`` in ``train_cfg`` it shows the untrained network's accuracy
     too. The curves are in the checkpoint, so a resumed run continues them.
-
-    A validation that follows a checkpoint of the same iteration is not in that checkpoint. A run
-    that resumes from it takes the metrics of that validation from the ``.json`` file, if the losses
-    there are those of the checkpoint.
 
     Args:
         filename: Name of the figure within ``work_dir``; PNG, PDF or SVG.
@@ -80,12 +75,6 @@ class TrainingFigureHook(Hook):
         self._views: list[list[np.ndarray]] = []
         self._best_k: int | None = None
         self._said_no_knn = False
-
-    def before_train(self, runner: Runner) -> None:
-        """Takes over what the figure of an interrupted run has."""
-        if runner.iter and is_main_process():
-            record = recover(self._curves(runner, runner.iter), self._path(runner), runner)
-            runner.message_hub.update_info(RECORD, record)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Keeps the views of the first batch, before the model may change them in place."""
@@ -230,41 +219,6 @@ def _as_array(view: Tensor) -> np.ndarray:
     # NumPy has no bfloat16.
     view = view.float() if view.is_floating_point() else view
     return view.detach().cpu().numpy()
-
-
-def recover(curves: TrainingCurves, path: Path, runner: Runner) -> list[tuple]:
-    """Adds to the k-NN curve of a checkpoint what the run's own file has beyond it.
-
-    Args:
-        curves: The curves of the checkpoint.
-        path: Path of the figure; the file is beside it.
-        runner: The runner, whose logger gets a warning where the file cannot be read.
-
-    Returns:
-        The points of both up to the iteration of the checkpoint, those of the checkpoint alone
-        where there is no file or it is of another run.
-    """
-    record = list(curves.knn)
-    twin = path.with_suffix(".json")
-    if not twin.is_file() or not curves.iteration.size:
-        return record
-    try:
-        found = json.loads(twin.read_text())
-        same_run = all(
-            found["train"][name][: curves.iteration.size] == values
-            for name, values in curves_as_json(curves)["train"].items()
-        )
-        columns = [found["knn"][name] for name in ("iteration", "top1", "top5")]
-        points = list(zip(*columns, strict=True))
-    except (ValueError, KeyError, TypeError) as error:
-        runner.logger.warning(f"{twin} is not what this hook writes ({error!r}); it is ignored.")
-        return record
-    if not same_run:
-        return record
-    known = {iteration for iteration, *_ in record}
-    done = int(curves.iteration[-1])
-    record += [point for point in points if point[0] <= done and point[0] not in known]
-    return sorted(record, key=lambda point: point[0])
 
 
 def best_k(metrics: Mapping[str, float]) -> int | None:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner, ValLoop
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmdino.datasets.class_names import describe_other_classes
 from mmdino.evaluation.features import (
     collate_equal_shapes,
     extract_features,
@@ -36,7 +37,8 @@ class KNNValLoop(ValLoop):
         fp16: Whether to compute features under autocast.
 
     Raises:
-        ValueError: If the evaluator has no :class:`KNNMetric`.
+        ValueError: If the evaluator has no :class:`KNNMetric`, or bank and queries have other
+            classes.
 
     Example:
         >>> val_cfg = dict(type="mmdino.KNNValLoop", bank_dataloader=dict(...))
@@ -59,6 +61,16 @@ class KNNValLoop(ValLoop):
                 f"evaluator has {[type(m).__name__ for m in self.evaluator.metrics]}."
             )
         self.bank_dataloader = runner.build_dataloader(bank_dataloader, seed=runner.seed)
+        names = [
+            getattr(loader.dataset, "metainfo", {}).get("classes")
+            for loader in (self.bank_dataloader, self.dataloader)
+        ]
+        if difference := describe_other_classes(*names):
+            raise ValueError(
+                f"The k-NN bank and the query images have other classes: {difference}. Labels are "
+                "places in the order of the classes: give val_cfg.bank_dataloader and "
+                "val_dataloader folders with the same ones."
+            )
         # Only there are the names of the files known to the error of a batch of mixed sizes.
         for loader in (self.dataloader, self.bank_dataloader):
             loader.collate_fn = partial(collate_equal_shapes, loader.collate_fn)

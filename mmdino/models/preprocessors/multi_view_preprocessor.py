@@ -74,9 +74,16 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
             dtype of ``mean``; ``data_samples`` unchanged.
 
         Raises:
-            ValueError: If the number of channels differs from that of ``mean``.
+            ValueError: If there are no inputs, or the number of their channels differs from that of
+                ``mean``.
             TypeError: If training inputs are not a list of views.
         """
+        if "inputs" not in data:
+            raise ValueError(
+                f"A batch has no 'inputs', but {', '.join(map(str, data)) or 'nothing'}. End the "
+                "pipeline of the data set with dict(type='mmdino.PackViews'), in evaluation with "
+                "dict(type='PackInputs')."
+            )
         data = self.cast_data(data)
         inputs = data["inputs"]
         if not training:

@@ -11,7 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from mmdino.engine.hooks.class_count_hook import class_counts
+from mmdino.engine.hooks.class_count_hook import check, class_counts
 
 
 class Named(tiny_run.LabelledImages):
@@ -19,7 +19,8 @@ class Named(tiny_run.LabelledImages):
 
     def __init__(self, classes):
         super().__init__(num_classes=4)
-        self.metainfo = {} if classes is None else {"classes": [str(i) for i in range(classes)]}
+        names = range(classes) if isinstance(classes, int) else classes
+        self.metainfo = {} if classes is None else {"classes": list(map(str, names))}
 
 
 def classifier(num_classes=4):
@@ -33,7 +34,7 @@ def classifier(num_classes=4):
 
 
 def run(work_dir, mode, model=None, **classes):
-    """Runs ``Runner.train``, ``val`` or ``test`` with the given number of classes per data set."""
+    """Runs ``Runner.train``, ``val`` or ``test`` with a number or names of classes per data set."""
     loaders = {
         f"{name}_dataloader": tiny_run.loader(Named(classes.get(name, 4)))
         for name in ("train", "val", "test")
@@ -83,6 +84,21 @@ def test_data_set_without_class_names_gives_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr("mmengine.logging.MMLogger.warning", lambda self, text: logged.append(text))
     run(tmp_path, "test", test=None)
     assert any("test_dataloader.dataset (Named) has no class names" in text for text in logged)
+
+
+@pytest.mark.parametrize("mode", ["train", "val", "test"])
+def test_data_set_without_labels_is_refused(mode):
+    dataset = Named(4)
+    dataset.with_label = False
+    with pytest.raises(ValueError, match=f"{mode}_dataloader.dataset.*has no labels"):
+        check(SimpleNamespace(), mode, dataset)
+
+
+def test_other_classes_of_the_same_number_give_a_warning(tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr("mmengine.logging.MMLogger.warning", lambda self, text: logged.append(text))
+    run(tmp_path, "train", train="abcd", val="abxd")
+    assert any("label 2 is 'c' and 'x'" in text for text in logged)
 
 
 def test_model_without_head_is_refused(tmp_path):

@@ -151,60 +151,29 @@ def test_it_is_written_before_the_first_iteration_and_at_the_interval(tmp_path):
     assert seen == [0, 0, 2]
 
 
-@pytest.fixture(scope="module")
-def interrupted(tmp_path_factory):
-    """Folder of a run that ended in its second epoch.
-
-    Its checkpoint lacks the validation of the first, which came after it.
-    """
-    init_default_scope("mmpretrain")
-    work_dir = tmp_path_factory.mktemp("interrupted")
+def test_a_resumed_run_has_the_whole_curves(tmp_path):
+    """Its checkpoint lacks the validation of the first epoch, which came after it."""
     checkpoint = {"checkpoint": {"type": "mmdino.CheckpointHook", "interval": 1}}
-    runner = build(work_dir, figure={"num_images": 0}, default_hooks=checkpoint, **validation())
+    runner = build(tmp_path, figure={"num_images": 0}, default_hooks=checkpoint, **validation())
     runner.register_hook(StopAt(5))
     with pytest.raises(KeyboardInterrupt):
         runner.train()
-    saved = torch.load(work_dir / "epoch_1.pth", weights_only=False)["message_hub"]["runtime_info"]
+    before = read_json(tmp_path)
+    saved = torch.load(tmp_path / "epoch_1.pth", weights_only=False)["message_hub"]["runtime_info"]
     assert [point[0] for point in saved["knn_curve"]] == [0]
-    return work_dir
-
-
-def resume(interrupted, work_dir, data):
-    """Resumes the interrupted run in a folder with the given JSON file."""
-    (work_dir / "training.json").write_text(data)
     runner = build(
-        work_dir,
+        tmp_path,
         figure={"num_images": 0},
-        load_from=str(interrupted / "epoch_1.pth"),
+        default_hooks=checkpoint,
         resume=True,
         **validation(),
     )
     runner.train()
-    return runner
-
-
-def test_a_resumed_run_has_the_whole_curves(interrupted, tmp_path):
-    before = read_json(interrupted)
-    runner = resume(interrupted, tmp_path, json.dumps(before))
     after = read_json(tmp_path)
     assert after["train"]["iteration"] == [1, 2, 3, 4, 5, 6]
     assert after["train"]["loss"][:3] == before["train"]["loss"]
     assert [point[0] for point in runner.message_hub.get_info("knn_curve")] == [0, 3, 6]
     assert after["knn"]["top1"][:2] == before["knn"]["top1"]
-
-
-def test_a_file_of_another_run_adds_nothing(interrupted, tmp_path):
-    other = read_json(interrupted)
-    other["train"]["loss"][0] += 1
-    resume(interrupted, tmp_path, json.dumps(other))
-    assert read_json(tmp_path)["knn"]["iteration"] == [0, 6]
-
-
-@pytest.mark.parametrize("data", ["{", "[]"])
-def test_a_damaged_file_is_named_and_ignored(interrupted, tmp_path, data):
-    runner = resume(interrupted, tmp_path, data)
-    assert "training.json is not what this hook writes" in tiny_run.log_text(runner)
-    assert read_json(tmp_path)["knn"]["iteration"] == [0, 6]
 
 
 def test_a_validation_by_itself_leaves_the_figure_alone(tmp_path):

@@ -128,6 +128,18 @@ def test_images_of_mixed_sizes_are_named(tmp_path):
         runner.val()
 
 
+def test_other_classes_than_those_of_the_bank_are_refused(tmp_path):
+    validation = tiny_run.validation()
+    for loader, names in (
+        (validation["val_dataloader"], ["cat", "dog"]),
+        (validation["val_cfg"]["bank_dataloader"], ["cat", "fish"]),
+    ):
+        loader["dataset"].metainfo = {"classes": names}
+    runner = tiny_run.build(tmp_path, **validation)
+    with pytest.raises(ValueError, match="other classes: label 1 is 'fish' and 'dog'"):
+        runner.val()
+
+
 def test_a_k_above_the_bank_is_said_in_the_log(tmp_path):
     validation = tiny_run.validation()
     validation["val_evaluator"]["k"] = (1, 500)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from common.view_chains import chains, one_thread
 from mmdino.datasets.transforms.views.group import PAPER_VIEWS
+from mmdino.visualization.media import list_images
 
 ENDLESS = 1 << 30
 """Length of a data set that no benchmark reaches the end of."""
@@ -88,3 +89,20 @@ def draw_photographs(folder: Path) -> None:
     for index in range(4):
         coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / f"{index}.jpg"), cv2.resize(coarse, (160, 120)))
+
+
+def list_photographs(folder: str | Path) -> list[Path]:
+    """Returns the images of a folder, which are all read again and again.
+
+    Raises:
+        FileNotFoundError: If it does not exist or has none.
+        ValueError: If one is no image that OpenCV reads.
+    """
+    photographs = list_images(folder)
+    broken = [path for path in photographs if not cv2.haveImageReader(str(path))]
+    if broken:
+        raise ValueError(
+            f"{len(broken)} of {len(photographs)} photographs cannot be read, such as {broken[0]}. "
+            "Repair or remove them."
+        )
+    return photographs

@@ -1,0 +1,1554 @@
+"""What a user may get wrong, tool by tool: how each ends, and what its one line must name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import time
+from pathlib import Path
+from string import Template
+from typing import NamedTuple
+
+import pytest
+import tiny_tools
+import torch
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+from mmdino.utils.folder_lock import unlock_folder
+
+RUNS = ("train.py", "test.py")
+CROPS = "dict(type='mmdino.MultiCropTransform', views=[dict(num=2, size=16, scale=(0.4, 1.0))])"
+RESUME = "train.py $tiny --resume $ckpt --cfg-options train_cfg.max_epochs=3"
+SGD = "optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1))"
+EXTRACT = "extract_features.py $ckpt"
+NOTHING = "Nothing is left to train"
+EXTRACTION = "--size 32 --crop 32 --workers 0"
+
+
+class Row(NamedTuple):
+    """One wrong input.
+
+    Attributes:
+        listed: Section of the issue that lists it: "silent", "ugly" or "security"; "" for others.
+        command: Tool and arguments, with the names of :func:`places` after a dollar sign.
+        named: What the line must have.
+        config: Text of a config, which is $config.
+        code: Exit code; what is no error is 0 and named in the output.
+    """
+
+    listed: str
+    command: str
+    named: str
+    config: str = ""
+    code: int = 2
+
+    def __str__(self) -> str:
+        options = self.command.replace("--cfg-options ", "").replace("$", "")
+        changes = "; ".join(line for line in self.config.splitlines() if "_base_" not in line)
+        return f"{self.listed or 'unlisted'}: {options} {changes}".strip()
+
+
+def options(listed, option, named, run="train.py $tiny"):
+    """A row with --cfg-options."""
+    return Row(listed, f"{run} --cfg-options {option}", named)
+
+
+def pipeline(steps):
+    """Text of a config that changes the pipeline of the training images."""
+    return f"train_dataloader = dict(dataset=dict(pipeline=[{steps}]))"
+
+
+def config(listed, text, named, base="tiny"):
+    """A row with a config that changes another one."""
+    return Row(listed, "train.py $config", named, f'_base_ = ["$root/{base}.py"]\n{text}\n')
+
+
+OPTIMISATION = [
+    options(
+        "ugly",
+        "optim_wrapper.optimizer.lr=abc",
+        "optim_wrapper.optimizer.lr: got 'abc'; expected a finite number above 0",
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer.lr=[0.1,0.2]",
+        "optimizer.lr: got [0.1, 0.2]; expected a finite number above 0",
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer.lr=True",
+        "optimizer.lr: got True; expected a finite number above 0",
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer.lr=1e400",
+        "optimizer.lr: got inf; expected a finite number above 0",
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer.lr=-0.0",
+        "optimizer.lr: got -0.0; expected a finite number above 0",
+    ),
+    options(
+        "", "optim_wrapper.optimizer.lr=", "optimizer.lr: got ''; expected a finite number above 0"
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer.lr=None",
+        "optimizer.lr: got None; expected a finite number above 0",
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer.betas=0.9",
+        "optimizer.betas: got 0.9; expected 2 values in a list",
+    ),
+    options("", "optim_wrapper.optimizer.betas=[0.9,0.99,0.999]", "expected 2 values in a list"),
+    options(
+        "",
+        "optim_wrapper.optimizer.betas=[0.9,1.5]",
+        "AdamW: Invalid beta parameter at index 1: 1.5",
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer.weight_decay=small",
+        "optimizer.weight_decay: got 'small'; expected a finite number",
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer=None",
+        "optim_wrapper.optimizer: got None; expected a dict with a type",
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer=AdamW",
+        "optim_wrapper.optimizer: got 'AdamW'; expected a dict with a type",
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer=[AdamW]",
+        "optim_wrapper.optimizer: got ['AdamW']; expected a dict with a type",
+    ),
+    options(
+        "",
+        "optim_wrapper.optimizer.params=all",
+        "optimizer.params: it is that of the model; leave it out",
+    ),
+    options(
+        "", "optim_wrapper.optimizer.type=AdmW", "there is no optimizer 'AdmW'; did you mean AdamW"
+    ),
+    options(
+        "ugly",
+        "optim_wrapper.lr=0.1",
+        "optim_wrapper.lr: StepOptimWrapper has no 'lr'; did you mean optim_wrapper.optimizer.lr?",
+    ),
+    options(
+        "",
+        "optim_wrapper.type=AmpOptimWraper",
+        "The config has 1 mistake: optim_wrapper.type: there is no optim_wrapper",
+    ),
+    options(
+        "", "optim_wrapper.constructor=DecayGroups", "did you mean mmdino.DecayGroupsConstructor?"
+    ),
+    options(
+        "ugly",
+        "optim_wrapper.clip_grad.type=foo",
+        "clip_grad.type: got 'foo'; expected one of norm, per_tensor, value",
+    ),
+    options(
+        "",
+        "optim_wrapper.clip_grad=3.0",
+        "clip_grad: got 3.0; expected a dict, such as dict(max_norm=3.0)",
+    ),
+    options(
+        "",
+        "optim_wrapper.clip_grad.max_norm=low",
+        "clip_grad.max_norm: got 'low'; expected a number above 0",
+    ),
+    options("", "optim_wrapper.precision=bf16", "did you mean 'bfloat16'?"),
+    options(
+        "ugly",
+        "optim_wrapper.accumulative_counts=-1",
+        "accumulative_counts: got -1; expected a whole number of at least 1",
+    ),
+    options(
+        "silent",
+        "optim_wrapper.accumulative_counts=1.5",
+        "accumulative_counts: got 1.5; expected a whole number of at least 1",
+    ),
+    options(
+        "silent",
+        "optim_wrapper.accumulative_counts=100",
+        "accumulative_counts=100 is more than the 2 micro-batch(es) of an epoch",
+    ),
+    options(
+        "silent",
+        "auto_scale_lr.enabled=False",
+        "auto_scale_lr has no 'enabled'; did you mean enable?",
+    ),
+    options(
+        "", "auto_scale_lr.enable=of", "auto_scale_lr.enable: got 'of'; expected True or False"
+    ),
+    options(
+        "silent", "param_scheduler.0.warmup=5", "param_scheduler.0.warmup: 5 epochs of a run of 2"
+    ),
+    options(
+        "", "param_scheduler.0.warmpu=1", "WarmupCosineLR has no 'warmpu'; did you mean warmup?"
+    ),
+    options("", "param_scheduler.5.warmup=1", "expected an index of it (0 to 1), got '5'"),
+    options(
+        "",
+        "param_scheduler.0.end_lr=tiny",
+        "param_scheduler.0.end_lr: got 'tiny'; expected a number",
+    ),
+    options("", "param_scheduler.0.end_lr=-1", "WarmupCosineLR got end_lr=-1"),
+    options("", "param_scheduler.0.type=CosineLR", "there is no parameter scheduler 'CosineLR'"),
+    options(
+        "", "param_scheduler=cosine", "param_scheduler: got 'cosine'; expected a dict with a type"
+    ),
+]
+LOOPS_AND_LOADERS = [
+    options(
+        "ugly",
+        "train_cfg.max_epochs=0",
+        "train_cfg.max_epochs: got 0; expected a whole number of at least 1",
+    ),
+    options(
+        "ugly",
+        "train_cfg.max_epoch=3",
+        "train_cfg.max_epoch: ResumableTrainLoop has no 'max_epoch'; did you mean max_epochs?",
+    ),
+    options(
+        "",
+        "train_cfg.max_epochs=True",
+        "train_cfg.max_epochs: got True; expected a whole number of at least 1",
+    ),
+    options(
+        "",
+        "train_cfg.max_epochs=[2]",
+        "train_cfg.max_epochs: got [2]; expected a whole number of at least 1",
+    ),
+    options(
+        "",
+        "train_cfg.max_epochs=2.5",
+        "train_cfg.max_epochs: got 2.5; expected a whole number of at least 1",
+    ),
+    options(
+        "",
+        "train_cfg.max_epochs=1e400",
+        "train_cfg.max_epochs: got inf; expected a whole number of at least 1",
+    ),
+    options(
+        "",
+        "train_cfg.max_epochs=None",
+        "train_cfg.max_epochs: got None; expected a whole number of at least 1",
+    ),
+    options(
+        "",
+        "train_cfg.val_interval=never",
+        "train_cfg.val_interval: got 'never'; expected a whole number of at least 1",
+    ),
+    options("", "train_cfg.val_begin=-3", "train_cfg.val_begin: got -3"),
+    options(
+        "",
+        "train_cfg.val_at_start=yes",
+        "train_cfg.val_at_start: got 'yes'; expected True or False",
+    ),
+    options(
+        "",
+        "train_cfg.dynamic_intervals=5",
+        "ResumableTrainLoop: assert is_list_of(dynamic_interval_list, tuple)",
+    ),
+    options("", "train_cfg=fast", "train_cfg: got 'fast'; expected a dict with a type"),
+    options("", "train_cfg=None", "train_cfg: missing beside train_dataloader, optim_wrapper"),
+    options(
+        "",
+        "train_dataloader.batch_size=True",
+        "train_dataloader.batch_size: got True; expected a whole number of at least 1",
+    ),
+    options(
+        "", "train_dataloader.batch_size=9", "The data set has 8 image(s), fewer than a batch of 9"
+    ),
+    options(
+        "",
+        "train_dataloader.num_workers=two",
+        "num_workers: got 'two'; expected a whole number of at least 0",
+    ),
+    options(
+        "",
+        "train_dataloader.persistent_workers=True",
+        "persistent_workers option needs num_workers > 0",
+    ),
+    options(
+        "",
+        "train_dataloader.pin_memory=maybe",
+        "train_dataloader.pin_memory: got 'maybe'; expected True or False",
+    ),
+    options("", "train_dataloader.collate_fn.type=default_colate", "did you mean default_collate"),
+    options(
+        "",
+        "train_dataloader.sampler.shufle=True",
+        "EpochSampler has no 'shufle'; did you mean shuffle?",
+    ),
+    options(
+        "",
+        "train_dataloader.sampler.type=InfiniteSampler",
+        "InfiniteSampler has no end, so no epoch has one",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset=None",
+        "train_dataloader.dataset: got None; expected a dict with a type",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.num_images=many",
+        "dataset.num_images: got 'many'; expected a whole number",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.num_images=[8]",
+        "dataset.num_images: got [8]; expected a whole number",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.split=trian",
+        "split must be one of train, val, test, got 'trian'",
+    ),
+    options("", "train_dataloader.dataset.pipeline=[]", "A batch has no 'inputs'"),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline=fast",
+        "transform must be a callable object or dict, but got <class 'str'>",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.type=MultiCropTransform",
+        "did you mean mmdino.MultiCropTransform?",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.veiws=1",
+        "MultiCropTransform has no 'veiws'; did you mean views?",
+    ),
+    options(
+        "", "train_dataloader.dataset.pipeline.0.views=[]", "views must add up to at least 2 views"
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.views=many",
+        "views must be a list of dicts, one per view group, got 'many'",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.color=grey",
+        "color must be one of fused, sequential, got 'grey'",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.views.0.blur_porb=0.5",
+        "pipeline.0.views.0.blur_porb: MultiCropTransform has no 'blur_porb'",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.views.0.num=[2]",
+        "views[0].num must be an int of at least 1, got [2]",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.views.0.size=17",
+        "A view of 17 x 17 pixels does not divide into patches of 8 x 8",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.views.0.size=100000000",
+        "out of memory: take smaller batches or images",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.views.0.scale=[1.0,0.4]",
+        "views[0].scale must be two finite numbers (low, high)",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.views.0.flip_prob=often",
+        "views[0].flip_prob must be a number from 0 to 1, got 'often'",
+    ),
+]
+MODEL = [
+    options(
+        "silent",
+        "model.backbone.drop_path_rate=2",
+        "drop_path_rate=2; it must be a finite number at least 0 and below 1",
+    ),
+    options(
+        "silent",
+        "model.backbone.drop_path_rate=1.0",
+        "drop_path_rate=1.0; it must be a finite number at least 0 and below",
+    ),
+    options(
+        "silent",
+        "model.head.out_channels=1",
+        "out_channels=1; it must be a whole number at least 2",
+    ),
+    options(
+        "silent",
+        "model.loss.teacher_temp=inf",
+        "teacher_temp=inf; it must be a finite number above 0",
+    ),
+    options("ugly", "model.foo=1", "model.foo: DINO has no 'foo' (it has backbone"),
+    options("ugly", "model.backbone.arch.num_heads=5", "5 heads for a width of 12"),
+    options(
+        "",
+        "model.backbone.arch.num_heads=two",
+        "arch.num_heads='two'; it must be a whole number at least 1",
+    ),
+    options(
+        "",
+        "model.backbone.arch.num_layer=2",
+        "VisionTransformer has no 'num_layer'; did you mean num_layers?",
+    ),
+    options(
+        "", "model.backbone.arch.embed_dims=[12]", "arch.embed_dims=[12]; it must be a whole number"
+    ),
+    options("", "model.backbone.patch_size=sixteen", "model.backbone.patch_size: got 'sixteen'"),
+    options(
+        "",
+        "model.backbone.patch_size=7",
+        "32 x 32 pixels, which do not divide into patches of 7 x 7",
+    ),
+    options(
+        "",
+        "model.backbone.init_cfg=$ckpt",
+        "init_cfg: got '$ckpt'; expected a dict, such as dict(type='Pretr",
+    ),
+    options(
+        "", "model.backbone.init_cfg.type=Pretraind", "there is no weight initializer 'Pretraind'"
+    ),
+    options(
+        "",
+        "model.head.in_channels=13",
+        "The backbone gives features of shape (12,), but the head has in_channels=13",
+    ),
+    options(
+        "", "model.head.use_bn=maybe", "model.head.use_bn: got 'maybe'; expected True or False"
+    ),
+    options("", "model.head=None", "model.head: got None; expected a dict"),
+    options(
+        "",
+        "model.loss.student_tmp=0.1",
+        "DINOLoss has no 'student_tmp'; did you mean student_temp?",
+    ),
+    options("", "model.loss.chunk=-1", "DINOLoss got chunk=-1"),
+    options("", "model.data_preprocessor.mean=[1,2]", "MultiViewPreprocessor got mean=(1, 2)"),
+    options("", "model.data_preprocessor.std=[0,0,0]", "MultiViewPreprocessor got std[0]=0"),
+    options("", "model=dino", "model: got 'dino'; expected a dict with a type"),
+    options("", "model=None", "model: it is missing, and this tool needs it"),
+    options(
+        "", "model.type=mmdino.Dino", "there is no model 'mmdino.Dino'; did you mean mmdino.DINO"
+    ),
+    options("", "model.type=mmdino.KNNMetric", "there is no model 'mmdino.KNNMetric'"),
+    options("", "model.num_global_views=9", "DINO got 3 view(s)"),
+]
+HOOKS_AND_ENVIRONMENT = [
+    options("", "'log_processor.mean_pattern=(('", "got '(('; expected a regular expression"),
+    options("", "default_hooks.checkpoint.filename_tmpl=last.pth", "expected {} for the number"),
+    options("", "model.predictor=yes", "model.predictor: got 'yes'; expected a dict"),
+    options("", "default_hooks.logger.out_suffix=5", "out_suffix should be a string"),
+    Row("", "train.py $tiny --launcher pytorch", "found no RANK, LOCAL_RANK, WORLD_SIZE"),
+    Row("", "train.py $tiny --launcher slurm", "found no SLURM_PROCID"),
+    options(
+        "ugly",
+        "default_hooks.ema_teacher.momentm=0.9",
+        "EMATeacherHook has no 'momentm'; did you mean momentum?",
+    ),
+    options(
+        "",
+        "default_hooks.ema_teacher.momentum=0,9",
+        "ema_teacher.momentum: got [0, 9]; expected a number",
+    ),
+    options("", "default_hooks.ema_techer=None", "default_hooks has no 'ema_techer'"),
+    options(
+        "silent",
+        "default_hooks=None custom_hooks=None",
+        "nothing updates its teacher and its center",
+    ),
+    options(
+        "silent",
+        "default_hooks.checkpoint.interval=0",
+        "default_hooks.checkpoint.interval: got 0; expected a whole number of at least 1",
+    ),
+    options(
+        "",
+        "default_hooks.checkpoint.max_keep_ckpts=0",
+        "max_keep_ckpts: got 0; expected a whole number of at least 1, or -1 for all",
+    ),
+    options(
+        "",
+        "default_hooks.checkpoint.save_best=auto default_hooks.checkpoint.rule=biggest",
+        "rule must be greater, less or None, but got biggest",
+    ),
+    options(
+        "",
+        "default_hooks.throughput.priority=HIGHER",
+        "priority: got 'HIGHER'; expected one of HIGHEST",
+    ),
+    options(
+        "", "default_hooks.throughput.priority=1000", "priority: got 1000; expected one of HIGHEST"
+    ),
+    options(
+        "",
+        "default_hooks.throughput.interval=x",
+        "The config has 1 mistake: default_hooks.throughput.interval: ThroughputHook",
+    ),
+    options("", "custom_hooks=EMAHook", "custom_hooks: got 'EMAHook'; expected a list of hooks"),
+    options(
+        "silent",
+        "env_cfg.cudnn_bench=True",
+        "env_cfg has no 'cudnn_bench'; did you mean cudnn_benchmark?",
+    ),
+    options(
+        "",
+        "env_cfg.mp_cfg.mp_start_method=thread",
+        "mp_start_method: got 'thread'; expected one of",
+    ),
+    options(
+        "ugly",
+        "randomness.seed=abc",
+        "randomness.seed: got 'abc'; expected a whole number from 0 to 2**32 - 1",
+    ),
+    options("", "randomness.seed=-1", "randomness.seed: got -1"),
+    options("", "randomness=0", "randomness: got 0; expected a dict"),
+    options("", "log_level=LOUD", "log_level: got 'LOUD'; expected one of 'DEBUG'"),
+    options("", "log_level=[1]", "log_level: got [1]; expected one of 'DEBUG'"),
+    options(
+        "",
+        "log_processor.window_size=0",
+        "log_processor.window_size: got 0; expected a whole number of at least 1",
+    ),
+    options("", "default_scope=mmdet", "no project of that name is installed"),
+    options(
+        "",
+        "default_scope=[mmseg]",
+        "default_scope=['mmseg'], but no project of that name is installed",
+    ),
+    options("", "runner_type=3", "runner_type=3, which is not known"),
+    options(
+        "",
+        "runner_type=FlexibleRunner strategy.type=FSDP",
+        "there is no strategy 'FSDP'; did you mean FSDPStrategy?",
+    ),
+    options("", "compile=fast", "compile: got 'fast'; expected a dict"),
+    options("", "visualizer.type=Tensorboard", "there is no visualizer 'Tensorboard'"),
+    options(
+        "ugly",
+        "load_from=s3://bucket/x.pth",
+        "'s3://bucket/x.pth' cannot be read: expected a path or an http(s) URL",
+    ),
+    options(
+        "", "load_from=", "The checkpoint of load_from must be a path or an http(s) URL, got ''"
+    ),
+    options(
+        "", "load_from=3", "The checkpoint of load_from must be a path or an http(s) URL, got 3"
+    ),
+    options("", "load_from=$tiny", "Name the checkpoint, such as work_dirs/dino_demo/epoch_12.pth"),
+    options("", "load_from=$images", "is a folder without config.json"),
+    options(
+        "", "load_from=http://127.0.0.1:9/x.pth", "http://127.0.0.1:9/x.pth cannot be downloaded"
+    ),
+    options("security", "load_from=$root/evil.pth", "evil.pth asks to run code: posix.system"),
+    options("", "resume=yes", "resume: got 'yes'; expected True or False"),
+]
+DATA = [
+    options(
+        "",
+        "train_dataloader.dataset.data_root=5",
+        "train_dataloader.dataset.data_root: got 5; expected a text",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.data_root=[$images]",
+        "expected a text",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.data_root=$root/gray.png",
+        "gray.png' is no folder",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.data_root=$root/no_images",
+        "No image in",
+        run="train.py $folder",
+    ),
+    options(
+        "ugly",
+        "train_dataloader.dataset.data_root=$root/broken train_dataloader.batch_size=1",
+        "broken/cat/0.png is damaged, or no image",
+        run="train.py $folder",
+    ),
+    options(
+        "security",
+        "train_dataloader.dataset.data_root=$root/bomb train_dataloader.batch_size=1",
+        "bomb/cat/0.png has 100000 x 100000 pixels",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.every=0",
+        "invalid every=0 of ImageFolder",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.fraction=10%",
+        "dataset.fraction: got '10%'; expected a number",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.extensions=.png",
+        "invalid extensions='.png' of ImageFolder: expected a list",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.ann_file=nothere.txt",
+        "nothere.txt' does not exist",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.type=ImageFolder",
+        "there is no dataset 'ImageFolder'; did you mean mmdino.ImageFolder?",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.color_type=greyscale",
+        "color_type: got 'greyscale'; expected one of 'color'",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.color_type=grayscale",
+        "need images of 3 channels, got 1",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.pipeline.0.imdecode_backend=pilow",
+        "imdecode_backend: got 'pilow'; expected one of 'cv2'",
+        run="train.py $folder",
+    ),
+    options(
+        "ugly",
+        "train_dataloader.dataset.data_root=$root/mixed",
+        "cat/large.png (3, 40, 48) and $root/mixed/cat/small.png (3, 32, 32)",
+        run="train.py $linear",
+    ),
+    options(
+        "ugly",
+        "val_dataloader.dataset.data_root=$root/mixed",
+        "mixed/cat/small.png (3, 32, 32)",
+        run="train.py $linear",
+    ),
+    options(
+        "ugly",
+        "val_dataloader.dataset.data_root=$root/mixed",
+        "mixed/cat/small.png (3, 32, 32)",
+        run="train.py $finetune",
+    ),
+    options(
+        "", "train_dataloader.dataset.pipeline=[]", "gives no 'inputs'", run="train.py $linear"
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.with_label=False",
+        "train_dataloader.dataset (ImageFolder) has no labels",
+        run="train.py $finetune",
+    ),
+    options(
+        "",
+        "val_dataloader.dataset.with_label=False",
+        "Set val_dataloader.dataset.with_label=True",
+        run="train.py $finetune",
+    ),
+    options(
+        "",
+        "model.head.num_classes=1",
+        "has 2 classes, but the model has model.head.num_classes=1",
+        run="train.py $linear",
+    ),
+    options("", "model.head.lrs=[-1]", "LinearProbeHead got lrs[0]=-1", run="train.py $linear"),
+    options("", "model.head.lrs=high", "model.head.lrs: got 'high'", run="train.py $linear"),
+    options(
+        "",
+        "model.head.in_channels=99",
+        "LinearProbeHead has in_channels=99, but got features of shape (12,)",
+        run="train.py $linear",
+    ),
+    options(
+        "",
+        "model.backbone.backbone.out_indices=[5]",
+        "out_indices=[5]; it has 1 blocks",
+        run="train.py $linear",
+    ),
+    options(
+        "", "model.backbone.backbone.out_type=rawr", "did you mean 'raw'?", run="train.py $linear"
+    ),
+    options(
+        "",
+        "model.backbone.backbone.init_cfg.checkpoint=none.pth",
+        "'none.pth' does not exist. Set init_cfg",
+        run="train.py $linear",
+    ),
+    options(
+        "",
+        "model.backbone.backbone.init_cfg=5",
+        "init_cfg: got 5; expected a dict",
+        run="train.py $linear",
+    ),
+    options(
+        "security",
+        "model.backbone.backbone.init_cfg.checkpoint=$root/evil.pth",
+        "asks to run code: posix.system",
+        run="train.py $linear",
+    ),
+    options(
+        "",
+        "model.backbone.backbone.init_cfg.checkpoint=$root/gray.png",
+        "is not a weight file",
+        run="train.py $linear",
+    ),
+    options(
+        "ugly",
+        "model.backbone.backbone.arch.num_heads=3",
+        "The ViT has 2 heads according to the file, but num_heads=3",
+        run="train.py $linear",
+    ),
+    options(
+        "",
+        "val_evaluator.topk=[0]",
+        "val_evaluator.topk: got [0]; expected whole numbers of at least 1",
+        run="train.py $finetune",
+    ),
+    options(
+        "",
+        "val_evaluator.topk=[5]",
+        "Top-5 accuracy is unavailable since the number of categories is 2",
+        run="train.py $finetune",
+    ),
+    options(
+        "",
+        "optim_wrapper.paramwise_cfg.layer_decay=0.5",
+        "did you mean layer_decay_rate",
+        run="train.py $finetune",
+    ),
+    options(
+        "",
+        "optim_wrapper.paramwise_cfg.layer_decay_rate=2",
+        "layer_decay_rate=2; it must be a finite number above 0",
+        run="train.py $finetune",
+    ),
+    options(
+        "",
+        "model.head.loss.label_smooth_val=2",
+        "label_smooth_val over [0, 1), but gets 2",
+        run="train.py $finetune",
+    ),
+]
+VALIDATION = [
+    options("", "val_evaluator.k=ten", "val_evaluator.k: got 'ten'"),
+    options("", "val_evaluator.k=[10,x]", "invalid k=(10, 'x') of k-NN"),
+    options("", "val_evaluator.k=[]", "invalid k=() of k-NN", run="test.py $tiny $ckpt"),
+    options(
+        "",
+        "val_evaluator.temperature=-0.0",
+        "invalid temperature=-0.0 of k-NN",
+        run="test.py $tiny $ckpt",
+    ),
+    options(
+        "",
+        "val_evaluator.type=Accuracy",
+        "val_evaluator.k: Accuracy has no 'k'",
+        run="test.py $tiny $ckpt",
+    ),
+    options("", "val_cfg.bank_dataloader.dataset.tset_mode=True", "did you mean test_mode?"),
+    options(
+        "",
+        "val_cfg.bank_dataloader.batch_size=0",
+        "val_cfg.bank_dataloader.batch_size: got 0; expected a whole number of at least 1",
+    ),
+    options(
+        "", "val_cfg.bank_dataloader=train", "val_cfg.bank_dataloader: got 'train'; expected a dict"
+    ),
+    options("", "val_cfg.bank_dataloader=None", "val_cfg.bank_dataloader: got None"),
+    options(
+        "",
+        "val_cfg.bank_dataloader.drop_last=True val_cfg.bank_dataloader.batch_size=3",
+        "gave 6 of 8 images",
+        run="test.py $tiny $ckpt",
+    ),
+    options(
+        "",
+        "val_cfg.bank_dataloader.dataset.with_label=False",
+        "k-NN needs labels",
+        run="test.py $folder $ckpt",
+    ),
+    options(
+        "",
+        "val_dataloader.dataset.with_label=False",
+        "k-NN needs labels",
+        run="test.py $folder $ckpt",
+    ),
+    options(
+        "",
+        "val_dataloader.dataset.data_root=$root/other_classes",
+        "label 0 is 'cat' and 'catfish'",
+        run="test.py $folder $ckpt",
+    ),
+    options(
+        "",
+        "val_dataloader.dataset.data_root=$root/empty_class",
+        "contain no image: cat",
+        run="test.py $folder $ckpt",
+    ),
+    options(
+        "ugly",
+        "val_dataloader.dataset.data_root=$root/one_broken",
+        "one_broken/cat/a.png is damaged, or no image",
+        run="test.py $folder $ckpt",
+    ),
+    options(
+        "ugly",
+        "val_cfg.bank_dataloader.dataset.data_root=$root/mixed",
+        "mixed/cat/small.png (3, 32, 32)",
+        run="test.py $folder $ckpt",
+    ),
+    options(
+        "", "val_cfg.type=ValLoop", "val_cfg.bank_dataloader: ValLoop has no 'bank_dataloader'"
+    ),
+    options("", "val_evaluator=None", "val_evaluator: missing beside val_dataloader, val_cfg"),
+    options(
+        "",
+        "val_cfg=None val_dataloader=None val_evaluator=None",
+        "has no k-NN validation",
+        run="test.py $tiny $ckpt",
+    ),
+    options(
+        "silent",
+        "model.backbone.arch.num_heads=3",
+        "model.backbone.arch.num_heads is 3, 2 in the checkpoint",
+        run="test.py $tiny $ckpt",
+    ),
+    options(
+        "",
+        "model.backbone.patch_size=16",
+        "The checkpoint does not match the model",
+        run="test.py $tiny $ckpt",
+    ),
+]
+SHIPPED_CONFIGS = [
+    options(
+        "ugly",
+        "optim_wrapper.optimizer.lr=abc",
+        "optimizer.lr: got 'abc'",
+        run="train.py $configs/dino_resnet50.py",
+    ),
+    options(
+        "",
+        "model.backbone.depth=fifty",
+        "model.backbone.depth: got 'fifty'; expected a whole number",
+        run="train.py $configs/dino_resnet50.py",
+    ),
+    options(
+        "",
+        "model.backbone.arch=deit-smal",
+        "arch='deit-smal'; known are",
+        run="train.py $configs/dino_vits16.py",
+    ),
+    options(
+        "",
+        "optim_wrapper.precision=half",
+        "optim_wrapper.precision: got 'half'",
+        run="train.py $configs/dino_vitl16_fsdp.py",
+    ),
+    options(
+        "",
+        "strategy.type=mmdino.FSDP",
+        "strategy.type: there is no strategy 'mmdino.FSDP'",
+        run="train.py $configs/dino_vitl16_fsdp.py",
+    ),
+    options(
+        "",
+        "model.head.num_class=10",
+        "did you mean num_classes?",
+        run="train.py $configs/linear/vits16_imagenet.py",
+    ),
+    options(
+        "",
+        "model.train_cfg.augments.0.alpah=1",
+        "did you mean alpha?",
+        run="train.py $configs/finetune/vits16_imagenet.py",
+    ),
+    options(
+        "",
+        "model.decode_head.num_classes=ten",
+        "decode_head.num_classes: got 'ten'; expected a whole number of at least 1",
+        run="train.py $configs/ade20k/vits16_linear_ade20k.py",
+    ),
+    options(
+        "",
+        "train_cfg.max_iters=0",
+        "train_cfg.max_iters: got 0",
+        run="train.py $configs/ade20k/resnet50_upernet_ade20k.py",
+    ),
+    options(
+        "",
+        "model.neck.in_chanels=1",
+        "did you mean in_channels?",
+        run="train.py $configs/camvid/vitt4_linear_camvid.py",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.data_root=nowhere",
+        "No such file or directory: nowhere/images/training: check the path",
+        run="train.py $configs/camvid/vitt4_linear_camvid.py",
+    ),
+]
+CONFIG_TEXTS = [
+    config("", "train_dataloader = [dict()]", "train_dataloader: got [{}]; expected a dict"),
+    config(
+        "", "model = dict(backbone=dict(type=''))", "model.backbone.type: got ''; expected a name"
+    ),
+    config(
+        "", "model = dict(backbone=dict(type=5))", "model.backbone.type: got 5; expected a name"
+    ),
+    config("", "model = dict(backbone=dict(type=None))", "model.backbone.type: got None; expected"),
+    config("", "model = dict(backbone=dict(type='Ви́T'))", "there is no model 'Ви́T'"),
+    config(
+        "", "param_scheduler = [dict(type='StepLR', step_size=0)]", "step_size: got 0; expected"
+    ),
+    config("", "val_evaluator = dict(_delete_=True, metrics=[])", "KNNValLoop needs val_evaluator"),
+    config("", "model = {5: 3}", "model.5: DINO has no '5'"),
+    config(
+        "",
+        pipeline(f"{CROPS}"),
+        "A batch has no 'inputs', but ",
+    ),
+    config(
+        "",
+        pipeline(f"{CROPS}, {CROPS}, dict(type='mmdino.PackViews')"),
+        "MultiCropTransform needs results['img'] to be a uint8 or uint16",
+    ),
+    config(
+        "",
+        pipeline("dict(type='mmdino.PackViews')"),
+        "Training needs a list of views, got a Tensor",
+    ),
+    config(
+        "",
+        pipeline("None"),
+        "transform must be a callable object or dict",
+    ),
+    config("", "custom_hooks = dict(type='mmdino.ThroughputHook')", "expected a list of hooks"),
+    config(
+        "",
+        "param_scheduler = [[dict(type='mmdino.WarmupCosineLR', wramup=1)]]",
+        "param_scheduler.0.0.wramup",
+    ),
+    config(
+        "",
+        "param_scheduler = [dict(type='CosineAnnealingLR', begin=5, end=2)]",
+        "end should be larger than begin",
+    ),
+    config(
+        "",
+        "optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1, momentum=9))",
+        "optimizer.momentum: got 9; expected a number from 0 to 1",
+    ),
+    config("", "model = 5", "model: got 5; expected a dict with a type"),
+    config("", "model = dict(head=[1, 2])", "model.head: got [1, 2]; expected a dict"),
+    config(
+        "",
+        "model = dict(head=dict(out_channels={16}))",
+        "out_channels={16}; it must be a whole number",
+    ),
+    config("", "x = 1 / 0", "line 2: ZeroDivisionError: division by zero"),
+    config("", "raise SystemExit(0)", "SystemExit: 0"),
+    config("", "randomnes = dict(seed=1)", "did you mean randomness?"),
+]
+CONFIG_FILES = [
+    Row("", "train.py none.py", "The config 'none.py' does not exist"),
+    Row("ugly", "train.py $configs", "is a folder. Name one of the files in it"),
+    Row("ugly", "train.py $config", "has no keys", config="# nothing\n"),
+    Row("ugly", "train.py $config", "has an error of syntax in line 1", config="model = dict(\n"),
+    Row(
+        "ugly",
+        "train.py $config",
+        "nowhere.py', which does not exist. Correct its _base_",
+        config="_base_ = ['nowhere.py']\n",
+    ),
+    Row("", "train.py $config", "is based on itself", config="_base_ = ['config.py']\n"),
+    Row("", "train.py $config", "The _base_ of the config", config="_base_ = 5\n"),
+    Row("", "train.py $ckpt", "ends in '.pth'; expected one of .py"),
+    Row("", "test.py $ckpt $tiny", "ends in '.pth'; expected one of .py"),
+    Row("", "test.py $tiny $tiny", "Name the checkpoint, such as"),
+    Row("", "test.py $tiny ''", "The checkpoint must be a path or an http(s) URL, got ''"),
+    Row("", "test.py $tiny none.pth", "The checkpoint 'none.pth' does not exist"),
+    Row("", "test.py $tiny $images", "is a folder, not a file"),
+    Row("silent", "test.py $tiny $root/nan.pth", "The checkpoint's weights are not finite"),
+    Row("ugly", "test.py $tiny $root/no_weights.pth", "its state_dict is empty"),
+    Row("", "test.py $linear $ckpt", "The checkpoint does not match the model"),
+    Row("", "train.py $tiny --batchsize 3", "unrecognized arguments: --batchsize 3"),
+    Row("", "train.py $tiny --launcher torch", "invalid choice: 'torch'"),
+    Row("", "train.py $tiny --amp bf16", "invalid choice: 'bf16'"),
+    Row(
+        "",
+        "train.py $tiny --cfg-options optim_wrapper.optimizer.lr 0.1",
+        "expected KEY=VALUE without spaces around =",
+    ),
+    Row("", "train.py $tiny --cfg-options val_evaluator.k=[1,2", "Imbalanced brackets"),
+    Row("", "train.py $tiny --cfg-options lr=0.1", "--cfg-options lr would change nothing"),
+    Row("", "train.py $tiny --cfg-options modèle.head=1", "did you mean model?"),
+    Row(
+        "", "train.py $tiny --cfg-options log_level.x=1", "log_level is 'ERROR', which has no keys"
+    ),
+    Row(
+        "ugly",
+        "train.py $tiny --work-dir $root/text.pth",
+        "is a file. Choose another with --work-dir",
+    ),
+    Row(
+        "",
+        "train.py $tiny --work-dir $root/text.pth/run",
+        "is a file. Choose another with --work-dir",
+    ),
+    Row("ugly", "train.py $tiny --work-dir /proc/run", "cannot be written"),
+    Row("", "train.py $tiny --work-dir ''", "--work-dir is empty"),
+    Row("", "train.py $folder --work-dir $images", "lies in the data"),
+    Row("", "train.py $folder --work-dir $images/runs/a", "lies in the data"),
+    Row("", "train.py $tiny --resume", "There is nothing to resume in"),
+    Row("", "train.py $tiny --resume none.pth", "The checkpoint 'none.pth' does not exist"),
+    Row("security", "train.py $tiny --resume $root/evil.pth", "asks to run code: posix.system"),
+    Row(
+        "ugly",
+        "train.py $tiny --resume $root/no_meta.pth",
+        "it has no meta.epoch, meta.iter, message_hub, optimizer",
+    ),
+    Row("silent", "train.py $tiny --resume $root/flipped.pth", "does not match its checksum"),
+    Row("", "train.py $tiny --resume $root/truncated.pth", "is corrupted or truncated"),
+    Row(
+        "silent", "train.py $tiny --resume $root/nan.pth", "The checkpoint's weights are not finite"
+    ),
+    Row(
+        "silent",
+        "train.py $tiny --resume $ckpt --cfg-options model.backbone.arch.num_heads=3",
+        "num_heads is 3, 2 in the checkpoint",
+    ),
+    Row(
+        "",
+        f"{RESUME} train_dataloader.batch_size=2",
+        "does not fit an epoch of 4 iterations",
+    ),
+    Row(
+        "",
+        f"{RESUME} train_dataloader.dataset.num_images=12",
+        "does not fit an epoch of 3 iterations",
+    ),
+    Row(
+        "ugly",
+        "train.py $config --resume $ckpt",
+        "has the state of AdamW, but the config has SGD",
+        config=f"_base_ = ['$root/tiny.py']\n{SGD}\n",
+    ),
+]
+BANKS = [
+    Row("", "knn.py none none --k -5", "invalid k=[-5] of k-NN"),
+    Row("", "knn.py $bank $queries --k ten", "invalid int value: 'ten'"),
+    Row("silent", "knn.py $bank $queries --temperature inf", "invalid temperature=inf of k-NN"),
+    Row("", "knn.py $bank $queries --temperature nan", "invalid temperature=nan of k-NN"),
+    Row("", "knn.py $bank $bank", "are of the same images: each would find itself"),
+    Row("", "knn.py $ckpt $bank", "is a file. A feature bank is a folder"),
+    Row("", "knn.py $images $bank", "There is no feature bank in"),
+    Row("", "knn.py $out/a $out/b --checkpoint $ckpt --train $images", "give all three, or none"),
+    Row("security", "knn.py $root/promising $queries", "promising is damaged: features.npy"),
+    Row("security", "knn.py $root/pickled $queries", "pickled is damaged: features.npy"),
+    Row("", "knn.py $root/no_json $queries", "no_json/bank.json is damaged"),
+    Row(
+        "silent",
+        "knn.py $root/one_label $queries",
+        "4 of 8 test images have labels that the bank lacks",
+        code=0,
+    ),
+    Row("", "knn.py $bank $queries --k 99", "k 99 (lowered to 8)", code=0),
+    Row(
+        "silent",
+        "test.py $tiny $ckpt --cfg-options val_evaluator.k=999",
+        "k 999: lowered to 8",
+        code=0,
+    ),
+    Row("", "knn_pixels.py $tiny --cfg-options val_evaluator.k=99", "k 99 (lowered to 8)", code=0),
+    Row("", "knn_pixels.py $linear", "val_cfg has no bank_dataloader"),
+    Row(
+        "",
+        "knn_pixels.py $tiny --cfg-options val_cfg=None val_dataloader=None val_evaluator=None",
+        "val_cfg: it is missing, and this tool needs it",
+    ),
+    Row(
+        "ugly",
+        "knn_pixels.py $folder --cfg-options val_dataloader.dataset.data_root=$root/mixed",
+        "mixed/cat/small.png (3, 32, 32)",
+    ),
+    Row("", "knn_pixels.py $tiny --work-dir x", "omit --launcher and --work-dir"),
+    Row(
+        "", "extract_features.py $ckpt $images $out/b --batch-size 0", "a batch size of at least 1"
+    ),
+    Row(
+        "",
+        "extract_features.py $ckpt $images $out/b --every 99 --size 32 --crop 32 --workers 0",
+        "invalid every=99 of ImageFolder",
+    ),
+    Row(
+        "",
+        "extract_features.py $ckpt $images $out/b --size 16 --crop 32",
+        "The crop of 32 pixels must be at least 1 and at most the size of 16",
+    ),
+    Row(
+        "",
+        "extract_features.py $ckpt $images $out/b --crop 30 --size 30 --workers 0",
+        "no multiple of the network's patch of 8",
+    ),
+    Row("", "extract_features.py $ckpt $images $out/b --dtype bf16", "invalid choice: 'bf16'"),
+    Row("", "extract_features.py $ckpt $images $out/b --fraction nan", "invalid fraction=nan"),
+    Row(
+        "",
+        "extract_features.py $ckpt $images $out/b --size 99999999 --crop 32 --workers 0",
+        "out of memory",
+    ),
+    Row("", "extract_features.py $images $ckpt $out/b", "is a folder without config.json"),
+    Row("", "extract_features.py $tiny $images $out/b", "Name the checkpoint, such as"),
+    Row("silent", "extract_features.py $root/nan.pth $images $out/b", "are not finite"),
+    Row(
+        "security",
+        "extract_features.py $root/evil.pth $images $out/b",
+        "asks to run code: posix.system",
+    ),
+    Row(
+        "",
+        "extract_features.py $root/empty.pth $images $out/b",
+        "is not a weight file of torch or safetensors: it is empty",
+    ),
+    Row("ugly", "extract_features.py $root/no_weights.pth $images $out/b", "has no named tensors"),
+    Row(
+        "", "extract_features.py $ckpt $root/unlabelled $out/b", "expected folder/class_name/image"
+    ),
+    Row(
+        "",
+        "extract_features.py $ckpt $images $images --size 32 --crop 32 --workers 0",
+        "holds files that are no feature bank",
+    ),
+    Row(
+        "",
+        "extract_features.py $ckpt $images $bank --size 40 --crop 32 --workers 0",
+        "size is 32 there, 40 now",
+    ),
+    Row(
+        "",
+        "extract_features.py $ckpt $images /proc/bank --size 32 --crop 32 --workers 0",
+        "No such file or directory: /proc/bank",
+    ),
+    Row(
+        "ugly",
+        "extract_features.py $ckpt $root/broken $out/b --size 32 --crop 32 --workers 0",
+        "broken/cat/0.png is damaged, or no image",
+    ),
+    Row(
+        "silent",
+        "extract_features.py $ckpt $root/links $out/b --size 32 --crop 32 --workers 0",
+        "gone.png",
+        code=0,
+    ),
+    Row(
+        "", "logistic_regression.py $bank $queries --c 0", "invalid C=(0.0,) of logistic regression"
+    ),
+    Row(
+        "",
+        "logistic_regression.py $bank $queries --c inf",
+        "invalid C=(inf,) of logistic regression",
+    ),
+    Row(
+        "",
+        "logistic_regression.py $bank $queries --folds 1",
+        "invalid folds=1 of logistic regression",
+    ),
+    Row("", "logistic_regression.py $bank $queries --fraction -0.0", "invalid fraction=-0.0"),
+    Row(
+        "",
+        "logistic_regression.py $bank $queries --fraction 0.5 --fraction-seed -3",
+        "invalid seed=-3",
+    ),
+]
+FOLDERS = [
+    Row(
+        "ugly",
+        f"{EXTRACT} $root/strange $out/b {EXTRACTION}",
+        "\\udcff.png is damaged, or no image",
+    ),
+    Row("ugly", f"{EXTRACT} $root/zero $out/b {EXTRACTION}", "zero/cat/1.png is empty"),
+    Row("ugly", f"{EXTRACT} $root/loop $out/b {EXTRACTION}", "self.png", code=0),
+]
+FINISHED = [
+    Row("silent", "train.py $tiny --resume $ckpt --cfg-options log_level=WARNING", NOTHING, code=0),
+    Row("", f"{RESUME.replace('=3', '=1')} log_level=WARNING", NOTHING, code=0),
+]
+ATTENTION = [
+    Row("", "attention_jaccard.py $ckpt", "one of the arguments --voc --drawn is required"),
+    Row("", "attention_jaccard.py $ckpt --drawn 0", "num_images must be at least 1, got 0"),
+    Row("", "attention_jaccard.py $ckpt --drawn few", "invalid int value: 'few'"),
+    Row(
+        "",
+        "attention_jaccard.py $ckpt --voc $images",
+        "ImageSets/Segmentation/val.txt does not exist",
+    ),
+    Row(
+        "",
+        "attention_jaccard.py $ckpt --voc $images --limit 0",
+        "--limit must be at least 1, not 0",
+    ),
+    Row("", "attention_jaccard.py $ckpt --drawn 2 --fraction 0", "invalid fraction=0.0"),
+    Row("", "attention_jaccard.py $ckpt --drawn 2 --size 0", "less than a patch of 8"),
+    Row("silent", "attention_jaccard.py $root/nan.pth --drawn 2", "are not finite"),
+    Row(
+        "security",
+        "attention_jaccard.py $root/evil.pth --drawn 2",
+        "asks to run code: posix.system",
+    ),
+    Row(
+        "", "visualize_attention.py $ckpt $root/alpha.png", "give --out DIR for one file per image"
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt none.png --out $out",
+        "The input 'none.png' does not exist",
+    ),
+    Row("", "visualize_attention.py $root/alpha.png $ckpt --out $out", "is not a weight file"),
+    Row(
+        "ugly",
+        "visualize_attention.py $ckpt $root/empty.pth --out $out",
+        "cannot be read as an image: it is empty",
+    ),
+    Row(
+        "security", "visualize_attention.py $ckpt $root/bomb/cat/0.png --out $out", "bomb/cat/0.png"
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt $root/alpha.png --out $out --size 10000000",
+        "Give a smaller size",
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt $root/alpha.png --out $out --fraction nan",
+        "invalid fraction=nan",
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt $root/alpha.png --out $out --heads 7",
+        "There is no head 7: the network has 2 heads",
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt $root/alpha.png --out $out --heads -1",
+        "There is no head -1",
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt $root/alpha.png --out $out --format gif",
+        "an animation needs several",
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt $images/cat --out $out --format gif --fps nan",
+        "--fps must be within 0.01 and 1000, not nan",
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt $root/mixed/cat --out $out --format gif",
+        "All frames of an animation must have the same size",
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt $root/alpha.png --out $root/text.pth",
+        "text.pth: take another path, or remove it",
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt $root/alpha.png --figure $root/alpha.png",
+        "would overwrite an input",
+    ),
+    Row(
+        "",
+        "visualize_attention.py $ckpt $root/alpha.png --figure $out/f.xyz",
+        "its suffix must be one of",
+    ),
+    Row(
+        "silent",
+        "visualize_attention.py $root/nan.pth $root/alpha.png --out $out",
+        "are not finite",
+    ),
+    Row(
+        "security",
+        "visualize_attention.py $root/evil.pth $root/alpha.png --out $out",
+        "asks to run code: posix.system",
+    ),
+]
+CONVERTERS = [
+    Row(
+        "",
+        "model_converters/convert.py $ckpt $out/x.pth",
+        "the following arguments are required: --to",
+    ),
+    Row(
+        "",
+        "model_converters/convert.py $ckpt $out/x.txt --to mmdino",
+        "expected a file ending in .pth or .safetensors",
+    ),
+    Row("", "model_converters/convert.py $ckpt $ckpt --to mmdino", "is the source too"),
+    Row("", "model_converters/convert.py $ckpt $out/x.pth --to huggingface", "expected a folder"),
+    Row(
+        "",
+        "model_converters/convert.py $ckpt $out/x.pth --to mmdino --prefix nope.",
+        "begins with 'nope.'",
+    ),
+    Row("", "model_converters/convert.py $ckpt $out/x.pth --to timm --full", "Leave out --full"),
+    Row(
+        "",
+        "model_converters/convert.py $ckpt $out/x.pth --to mmdino --num-heads 3",
+        "num_heads=3 was given",
+    ),
+    Row(
+        "silent",
+        "model_converters/convert.py $root/nan.pth $out/x.pth --to mmdino",
+        "are not finite",
+    ),
+    Row(
+        "silent",
+        "model_converters/convert.py $root/nan.pth $out/x.pth --to authors --full",
+        "are not finite",
+    ),
+    Row(
+        "security",
+        "model_converters/convert.py $root/evil.pth $out/x.pth --to mmdino",
+        "asks to run code: posix.system",
+    ),
+    Row(
+        "",
+        "model_converters/convert.py $root/gray.png $out/x.pth --to mmdino",
+        "Name the checkpoint",
+    ),
+    Row("", "model_converters/convert.py $out/x.pth $ckpt --to mmdino", "does not exist"),
+    Row(
+        "",
+        "model_converters/convert.py $ckpt $root/text.pth/x.pth --to mmdino",
+        "text.pth: take another path, or remove it",
+    ),
+    Row(
+        "ugly",
+        "model_converters/convert.py $root/no_weights.pth $out/x.pth --to mmdino",
+        "has no named tensors",
+    ),
+    Row("silent", "model_converters/extract.py $root/nan.pth $out/x.pth", "are not finite"),
+    Row(
+        "",
+        "model_converters/extract.py $root/truncated.pth $out/x.pth",
+        "is corrupted or truncated",
+    ),
+    Row(
+        "",
+        "model_converters/extract.py $ckpt $out/x.onnx",
+        "expected a file ending in .pth or .safetensors",
+    ),
+    Row("", "model_converters/export_onnx.py $ckpt $out/x.pth", "expected a file ending in .onnx"),
+    Row(
+        "",
+        "model_converters/export_onnx.py $ckpt $out/x.onnx --size 30",
+        "expected multiples of the patch size (8, 8)",
+    ),
+    Row("", "model_converters/export_onnx.py $ckpt $out/x.onnx --size 0", "invalid --size [0]"),
+    Row(
+        "",
+        "model_converters/export_onnx.py $ckpt $out/x.onnx --size 32 --tolerance nan",
+        "invalid --tolerance nan",
+    ),
+    Row(
+        "silent",
+        "model_converters/export_onnx.py $root/nan.pth $out/x.onnx --size 32",
+        "are not finite",
+    ),
+]
+BENCHMARKS = [
+    Row("", "launch_ranks.py", "the following arguments are required: training_script"),
+    Row("", "benchmarks/step.py --rounds 0", "'0' given, but a whole number of 1 or more expected"),
+    Row("", "benchmarks/step.py --device tpu", "invalid --device tpu"),
+    Row("", "benchmarks/step.py --threads 0 --smoke", "invalid --threads 0"),
+    Row("", "benchmarks/step.py --arch resnet50", "unknown --arch 'resnet50'"),
+    Row("", "benchmarks/step.py --json $images", "is a folder, or would lie in a file"),
+    Row(
+        "",
+        "benchmarks/step.py --figure $out/f.gif",
+        "a file ending in .jpg, .pdf, .png, .svg expected",
+    ),
+    Row("", "benchmarks/loss.py --prototypes 1.5", "'1.5' given, but a whole number"),
+    Row("", "benchmarks/ema.py --device cpu:x", "invalid --device cpu:x"),
+    Row("", "benchmarks/knn.py --k 0", "'0' given, but a whole number of 1 or more expected"),
+    Row("", "benchmarks/views.py --count 0", "invalid --count 0"),
+    Row(
+        "", "benchmarks/views.py --images $root/no_images", "has no image with one of the suffixes"
+    ),
+    Row(
+        "",
+        "benchmarks/views.py --images $root/broken/cat",
+        "cannot be read, such as $root/broken/cat/0.png",
+    ),
+    Row("", "benchmarks/pipeline.py --images none", "The folder 'none' does not exist"),
+    Row(
+        "",
+        "benchmarks/pipeline.py --images $root/broken/cat",
+        "cannot be read, such as $root/broken/cat/0.png",
+    ),
+    Row("", "benchmarks/pipeline.py --seconds nan", "--seconds nan: expected"),
+    Row("", "benchmarks/pipeline.py --seconds inf", "--seconds inf: expected"),
+    Row("", "benchmarks/end_to_end.py --seconds inf", "--seconds inf: expected"),
+    Row("", "benchmarks/end_to_end.py --batch 1 2 --workers 1 2 --figure $out/f.png", "not both"),
+]
+TABLES = {
+    name: rows
+    for name, rows in globals().items()
+    if isinstance(rows, list) and rows and isinstance(rows[0], Row)
+}
+ROWS = [row for rows in TABLES.values() for row in rows]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder with configs, images, a trained checkpoint, banks, and damaged ones of each."""
+    root = tmp_path_factory.mktemp("world")
+    tiny_tools.write_configs(root)
+    tiny_tools.write_images(root)
+    run = root / "run"
+    tiny_tools.main_of("train.py")([str(root / "tiny.py"), "--work-dir", str(run)])
+    checkpoint = run / "epoch_2.pth"
+    tiny_tools.write_checkpoints(root, checkpoint)
+    for images, bank in (("images", "bank"), ("others", "queries")):
+        arguments = [str(path) for path in (checkpoint, root / images, root / bank)]
+        tiny_tools.main_of("extract_features.py")([*arguments, *EXTRACTION.split()])
+    tiny_tools.write_banks(root)
+    return root
+
+
+def places(root, out):
+    """Names that rows use, with the paths that they stand for."""
+    files = {name: root / f"{name}.py" for name in ("tiny", "folder", "linear", "finetune")}
+    folders = {name: root / name for name in ("images", "bank", "queries")}
+    return {
+        **files,
+        **folders,
+        "root": root,
+        "out": out,
+        "ckpt": root / "run" / "epoch_2.pth",
+        "config": out / "config.py",
+        "configs": tiny_tools.CONFIGS,
+    }
+
+
+@pytest.fixture
+def end(world, tmp_path, monkeypatch, capsys):
+    """Runs a row; returns its exit code, its line, and all that it wrote."""
+    known = places(world, tmp_path)
+    # What the configs that runs write down look like takes most of a row's time.
+    monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **_: (text, True))
+
+    def run(row):
+        # The one of the run before, whose stream is closed, would be the current one.
+        MMLogger.get_instance(str(time.time_ns()))
+        if row.config:
+            (tmp_path / "config.py").write_text(Template(row.config).substitute(known))
+        tool, *arguments = shlex.split(Template(row.command).substitute(known))
+        if tool in RUNS and "--work-dir" not in arguments:
+            arguments += ["--work-dir", str(tmp_path / "work")]
+        monkeypatch.chdir(tmp_path)
+        code, output, errors = tiny_tools.end(tool, arguments, monkeypatch, capsys)
+        unlock_folder(tmp_path / "work")
+        lines = [line for line in errors.splitlines() if line.strip()]
+        return code, lines[-1] if lines else "", output + errors
+
+    return run, known
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_wrong_input_ends_in_one_line(row, end):
+    run, known = end
+    named = Template(row.named).substitute(known)
+    code, line, written = run(row)
+    assert code == row.code, written
+    assert named in (line if code else written)
+    if code:
+        assert "error: " in line
+    assert "Traceback" not in written
+
+
+def test_there_are_enough_rows_and_no_two_are_alike():
+    assert len({(row.command, row.config) for row in ROWS}) == len(ROWS) >= 170
+
+
+def test_every_tool_has_rows():
+    tools = {path.relative_to(tiny_tools.TOOLS) for path in tiny_tools.TOOLS.rglob("*.py")}
+    runnable = {str(tool) for tool in tools if "run_tool(main)" in _text(tool)}
+    assert runnable <= {row.command.split()[0] for row in ROWS}
+
+
+def _text(tool):
+    return (tiny_tools.TOOLS / tool).read_text()
+
+
+TRAIN = Row("", "train.py $tiny", "")
+
+
+def test_ctrl_c_is_one_word(end, monkeypatch):
+    def interrupt(runner):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runner, "train", interrupt)
+    code, line, _ = end[0](TRAIN)
+    assert (code, line) == (130, "interrupted")
+
+
+def test_a_full_disk_is_named_with_the_file(end, monkeypatch, tmp_path):
+    def fill(content, path, *options, **more):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(torch, "save", fill)
+    code, line, _ = end[0](TRAIN)
+    assert code == 2
+    assert "No space left on device" in line
+    assert "epoch_1.pth" in line
+    assert not list(Path(tmp_path).rglob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("train_cfg.val_interval=99", "val_interval=99 is beyond the run of 2"),
+        ("train_cfg.val_begin=99", "val_begin=99 is beyond the run of 2"),
+        ("default_hooks.checkpoint=None", "no checkpoint is written"),
+    ],
+)
+def test_what_a_run_does_not_come_to_is_said_once(end, option, said):
+    code, _, written = end[0](options("", f"{option} log_level=WARNING", said))
+    assert code == 0, written
+    assert written.count(said) == 1
