@@ -170,6 +170,12 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         """Lets mmengine choose and write the best checkpoint, and removes the previous one last."""
         if not self.save_best or self.file_backend is None:
             return
+        unknown = [name for name in self.key_indicators if name not in (*metrics, "auto")]
+        if unknown:
+            raise ValueError(
+                f"CheckpointHook got save_best={unknown[0]!r}, which the validation does not give. "
+                f"It gives {', '.join(metrics)}."
+            )
         backend = self.file_backend
         self.file_backend = LaterRemoval(backend, partial(self._note_outdated, runner))
         try:

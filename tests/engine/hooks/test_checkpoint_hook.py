@@ -91,6 +91,12 @@ def test_the_previous_best_checkpoint_goes_last(tmp_path, monkeypatch):
     assert names(tmp_path) == ["best_a_b_epoch_3.pth", *(f"epoch_{n}.pth" for n in (1, 2, 3))]
 
 
+def test_a_metric_that_is_not_measured_is_refused(tmp_path):
+    hook = {"save_best": "knn/topp1", "rule": "greater"}
+    with pytest.raises(ValueError, match=r"save_best='knn/topp1', which .* It gives knn/top1, "):
+        build(tmp_path, validation=True, hook=hook).train()
+
+
 def test_a_validation_by_itself_writes_nothing(tmp_path):
     build(tmp_path, validation=True, hook={"save_best": "knn/top1", "rule": "greater"}).val()
     assert names(tmp_path) == []
