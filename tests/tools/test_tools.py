@@ -92,9 +92,15 @@ def test_resuming_in_an_empty_folder_is_refused(tmp_path, small):
         train(tmp_path, *small, flags=["--resume"])
 
 
-@pytest.mark.parametrize("named", ["", "no_such.pth"])
-def test_resuming_from_nothing_is_refused(tmp_path, small, named):
-    with pytest.raises(FileNotFoundError, match=f"The checkpoint '{named}' "):
+@pytest.mark.parametrize(
+    ("named", "error", "message"),
+    [
+        ("", ValueError, "must be a path or an http"),
+        ("no_such.pth", FileNotFoundError, "The checkpoint 'no_such.pth' does not exist"),
+    ],
+)
+def test_resuming_from_nothing_is_refused(tmp_path, small, named, error, message):
+    with pytest.raises(error, match=message):
         train(tmp_path, *small, flags=["--resume", named])
 
 
