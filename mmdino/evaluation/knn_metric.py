@@ -63,7 +63,9 @@ class KNNMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Collects the features and labels of a batch of queries."""
-        self.results += [(sample["feature"], label_of(sample)) for sample in data_samples]
+        # A feature is a view of all tokens of its batch, which would stay in memory, and which
+        # several ranks would each write out with every feature.
+        self.results += [(sample["feature"].clone(), label_of(sample)) for sample in data_samples]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Returns percentages: ``top1`` and ``top5`` of the best k, ``k20_top1`` of each k."""

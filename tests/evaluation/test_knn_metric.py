@@ -55,6 +55,14 @@ def test_the_bank_is_let_go_after_the_evaluation(golden):
     assert held() is None, "a bank of ImageNet takes 2 GB"
 
 
+def test_features_are_kept_without_the_tokens_that_they_are_views_of():
+    metric = build()
+    tokens = torch.randn(4, 197, 12)
+    metric.process(None, list(samples(tokens[:, 0], [0, 1, 2, 3])))
+    for feature, _ in metric.results:
+        assert feature.untyped_storage().nbytes() == 12 * feature.element_size()
+
+
 @pytest.mark.parametrize("ks", [(5, 200), (5, 8)])
 def test_a_k_above_the_bank_is_lowered_with_a_warning(golden, caplog, ks):
     arrays = golden("knn")
