@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+import tiny_segmentation
 from mmengine.config import Config
 
 from mmdino.config_check import check_config
@@ -28,7 +29,10 @@ NO_RUN = {
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(OWN)))
 def test_shipped_config_has_no_mistake_and_no_doubt(path):
-    assert check_config(Config.fromfile(path)) == []
+    cfg = Config.fromfile(path)
+    if cfg.default_scope == "mmseg" and tiny_segmentation.MMCV_LITE:
+        pytest.skip("mmcv-lite has no compiled operators")
+    assert check_config(cfg) == []
 
 
 @pytest.mark.slow
