@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from string import Template
 from typing import NamedTuple
 
 import pytest
+import tiny_segmentation
 import tiny_tools
 import torch
 from mmengine.logging import MMLogger
@@ -1492,6 +1494,8 @@ def end(world, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_a_wrong_input_ends_in_one_line(row, end):
+    if tiny_segmentation.MMCV_LITE and re.search("configs/(ade20k|camvid)/", row.command):
+        pytest.skip("mmcv-lite has no compiled operators")
     run, known = end
     named = Template(row.named).substitute(known)
     code, line, written = run(row)
