@@ -36,6 +36,8 @@ def test_shipped_config_has_no_mistake_and_no_doubt(path):
 
 
 @pytest.mark.slow
+# Some of these configs have such texts.
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")
 @pytest.mark.parametrize("package", ["mmpretrain", "mmseg"])
 def test_configs_of_other_projects_pass(package):
     folder = Path(importlib.import_module(package).__file__).parent / ".mim" / "configs"

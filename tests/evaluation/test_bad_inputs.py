@@ -298,7 +298,10 @@ def test_the_metric_refuses_an_empty_loader():
         ({"labels": LABELS[:2]}, "6 features and 2 labels of the labelled images"),
         ({"test_features": FEATURES[:, :2]}, r"\(6, 2\) of the test images and a width of \(3,\)"),
         ({"features": FEATURES * NAN}, "The features are not finite, those of the labelled"),
-        ({"test_features": FEATURES / 0}, "The features are not finite, those of the test"),
+        (
+            {"test_features": np.full_like(FEATURES, INF)},
+            "The features are not finite, those of the test",
+        ),
         *(
             ({"strengths": [1, c]}, "invalid C=.* finite numbers above 0")
             for c in (0, -1, NAN, INF)
