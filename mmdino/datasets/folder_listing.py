@@ -62,7 +62,7 @@ def list_images(
     Args:
         root: Folder that names are relative to.
         extensions: Extensions of images, in lower case.
-        left_out: Gets what is left out.
+        left_out: Collects the files that are left out.
         top: Folder below ``root`` to list, relative to it.
 
     Returns:

@@ -20,6 +20,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from mmdino.utils.atomic_write import atomic_write
+from mmdino.utils.printable import printable
 from mmdino.utils.safe_pickle import checkpoint_classes_allowed
 from mmdino.weights.archive import verify_archive
 from mmdino.weights.download import downloaded
@@ -165,10 +166,10 @@ def _local_path(path: str | Path) -> Path:
 def _start(path: Path) -> bytes:
     """Returns the first bytes of a weight file, which tell its kind."""
     if not os.path.exists(path):
-        raise FileNotFoundError(f"The weight file {_shown(path)!r} does not exist.")
+        raise FileNotFoundError(f"The weight file {printable(path)!r} does not exist.")
     # Opening a named pipe would wait for another program, and a device has no end.
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError(f"{_shown(path)} is no regular file: expected a weight file.")
+        raise ValueError(f"{printable(path)} is no regular file: expected a weight file.")
     with path.open("rb") as file:
         return file.read(len(LEGACY))
 
@@ -189,7 +190,7 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix.lower() in OTHER_FILES:
         advice = "Name the checkpoint, such as work_dirs/dino_demo/epoch_12.pth."
     raise ValueError(
-        f"{_shown(path)} is not a weight file of torch or safetensors: {found}. {advice}"
+        f"{printable(path)} is not a weight file of torch or safetensors: {found}. {advice}"
     )
 
 
@@ -244,15 +245,15 @@ def _load_pickle(path: Path, map_tensors: bool = False) -> dict[str, Any]:
     try:
         with checkpoint_classes_allowed(), path.open("rb") as file:
             # torch maps files by name only, and takes only names that are text.
-            map_tensors = map_tensors and str(path) == _shown(path)
+            map_tensors = map_tensors and str(path) == printable(path)
             source = str(path) if map_tensors else file
             content = torch.load(source, map_location="cpu", weights_only=True, mmap=map_tensors)
     except READ_ERRORS as error:
         raise _corrupted(path, error) from error
     if not isinstance(content, dict):
         raise ValueError(
-            f"{_shown(path)} contains a {type(content).__name__}: expected a dict of tensors, or "
-            "of dicts of tensors."
+            f"{printable(path)} contains a {type(content).__name__}: expected a dict of tensors, "
+            "or of dicts of tensors."
         )
     return content
 
@@ -271,7 +272,7 @@ def _read_huggingface_folder(folder: Path) -> dict[str, Any]:
     weights = [folder / name for name in HUGGINGFACE_FILES if (folder / name).is_file()]
     if not config.is_file() or not weights:
         raise FileNotFoundError(
-            f"{_shown(folder)} is a folder without config.json or without "
+            f"{printable(folder)} is a folder without config.json or without "
             f"{' or '.join(HUGGINGFACE_FILES)}. Use a weight file, or a folder written by "
             "save_pretrained without shards (max_shard_size)."
         )
@@ -291,7 +292,7 @@ def _read_config(path: Path) -> str:
     except (ValueError, RecursionError) as error:
         raise _corrupted(path, error) from error
     if not known:
-        raise ValueError(f"{_shown(path)} is no config of Hugging Face: expected a JSON object.")
+        raise ValueError(f"{printable(path)} is no config of Hugging Face: expected a JSON object.")
     return text
 
 
@@ -299,21 +300,16 @@ def _refused(path: Path, error: ValueError) -> ValueError:
     """Completes a message that starts after the file's name."""
     text = _printable(str(error)).rstrip(".")
     advice = f" {COPY_AGAIN}" if text.startswith("is corrupted") else ""
-    return ValueError(f"{_shown(path)} {text}.{advice}")
+    return ValueError(f"{printable(path)} {text}.{advice}")
 
 
 def _corrupted(path: Path, error: Exception) -> ValueError:
     lines = str(error).strip().splitlines()
     reason = _printable(lines[0] if lines else type(error).__name__).rstrip(".")
-    return ValueError(f"{_shown(path)} is corrupted or truncated: {reason}. {COPY_AGAIN}")
+    return ValueError(f"{printable(path)} is corrupted or truncated: {reason}. {COPY_AGAIN}")
 
 
 def _printable(text: str) -> str:
     """Returns a message with parts of a file, which can be long and control a terminal."""
     printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:MAX_MESSAGE])
     return f"{printable} ..." if len(text) > MAX_MESSAGE else printable
-
-
-def _shown(path: Path) -> str:
-    """Returns a path that can be printed: names of files may be no text."""
-    return str(path).encode(errors="backslashreplace").decode()

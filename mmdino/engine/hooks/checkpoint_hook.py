@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -90,6 +92,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         self.file_backend: BaseStorageBackend | None = None
         self._due = False
         self._outdated: list[str] = []
+        self._written = 0.0
 
     def before_run(self, runner: Runner) -> None:
         """Locks the work dir and finds the checkpoint to resume from."""
@@ -113,6 +116,8 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         self._rebase(runner)
         if is_main_process():
             remove_partial_writes(self.out_dir)
+            # Once a run, since it looks into all checkpoints of the folder.
+            self._written = next_time(self.out_dir)
         # What the run that wrote the checkpoint was killed before removing.
         self._outdated = [Path(name).name for name in runner.message_hub.get_info(OUTDATED, [])]
         self._remove_outdated(runner)
@@ -149,6 +154,8 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
         if self.max_keep_ckpts > 0:
             self._keep(runner, step)
+        # Never back, also where the clock was set so.
+        self._written = max(time.time(), math.nextafter(self._written, math.inf))
         runner.save_checkpoint(
             self.out_dir,
             path.name,
@@ -156,7 +163,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
             save_param_scheduler=self.save_param_scheduler,
             meta={
                 **meta,
-                WRITTEN: next_time(self.out_dir),
+                WRITTEN: self._written,
                 NUM_IMAGES: len(runner.train_dataloader.dataset),
             },
             by_epoch=self.by_epoch,

@@ -57,7 +57,7 @@ def _last_good(runner: Runner) -> str:
     """Names the newest checkpoint whose weights are finite and gave a finite loss, and its use."""
     if "last_ckpt" not in runner.message_hub.runtime_info:
         return "No checkpoint has been written. Start again"
-    # The loss that is not finite came from weights of this many iterations.
+    # The weights after runner.iter iterations gave this loss: only earlier ones can be good.
     search = newest_checkpoint(runner.work_dir, before=runner.iter)
     if search.found is not None:
         return f"Last good checkpoint: {search}. Resume from it (--resume {search.found.path})"

@@ -121,7 +121,7 @@ class VisionTransformer(BaseModule):
         for name, size in {"patch_size": patch_size, "in_channels": in_channels}.items():
             require_number("VisionTransformer", name, size, least=1, whole=True)
         require_number("VisionTransformer", "num_registers", num_registers, least=0, whole=True)
-        # At 1 a path would be dropped always, and what is left divided by 0.
+        # A rate of 1 would drop every path and divide by zero.
         for name, rate in {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}.items():
             require_number("VisionTransformer", name, rate, least=0, below=1)
         require_number("VisionTransformer", "layer_scale_init_value", layer_scale_init_value)

@@ -152,7 +152,7 @@ def test_it_is_written_before_the_first_iteration_and_at_the_interval(tmp_path):
 
 
 def test_a_resumed_run_has_the_whole_curves(tmp_path):
-    """Its checkpoint lacks the validation of the first epoch, which came after it."""
+    """The checkpoint of an epoch is written before its validation, and so lacks it."""
     checkpoint = {"checkpoint": {"type": "mmdino.CheckpointHook", "interval": 1}}
     runner = build(tmp_path, figure={"num_images": 0}, default_hooks=checkpoint, **validation())
     runner.register_hook(StopAt(5))
