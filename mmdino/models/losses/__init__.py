@@ -7,6 +7,7 @@ from mmdino.models.losses.dino_loss import DINOLoss
 from mmdino.models.losses.mocov3_loss import MoCoV3Loss
 from mmdino.models.losses.simclr_loss import SimCLRLoss
 from mmdino.models.losses.simsiam_loss import SimSiamLoss
+from mmdino.models.losses.swav_loss import SwAVLoss
 
 __all__ = [
     "BYOLLoss",
@@ -16,4 +17,5 @@ __all__ = [
     "MoCoV3Loss",
     "SimCLRLoss",
     "SimSiamLoss",
+    "SwAVLoss",
 ]
