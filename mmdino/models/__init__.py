@@ -2,7 +2,7 @@
 
 from mmdino.models.backbones import Features, FrozenBackbone, ResNet, VisionTransformer
 from mmdino.models.heads import DINOHead, LinearProbeHead
-from mmdino.models.losses import CenteredLoss, DINOLoss, DINOMSELoss
+from mmdino.models.losses import CenteredLoss, DINOLoss
 from mmdino.models.necks import BatchNormNeck, TokenFeature
 from mmdino.models.preprocessors import MultiViewPreprocessor
 from mmdino.models.selfsup import DINO, SelfSupervisedModel, StudentTeacher
@@ -13,7 +13,6 @@ __all__ = [
     "CenteredLoss",
     "DINOHead",
     "DINOLoss",
-    "DINOMSELoss",
     "Features",
     "FrozenBackbone",
     "LinearProbeHead",

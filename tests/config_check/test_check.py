@@ -252,6 +252,15 @@ def test_a_beginning_as_long_as_the_run_is_told(key, epochs):
     assert doubt == f"{key}=12: all 12 epochs of a run of 12 (train_cfg.max_epochs)."
 
 
+@pytest.mark.parametrize("epochs", [12, 13])
+def test_a_queue_that_starts_after_the_run_is_told(epochs):
+    hook = {"type": "mmdino.QueueStartHook", "epochs": epochs}
+    cfg = changed(PRETRAINING, default_hooks__queue_start=hook)
+    told = only_mistake(cfg) if epochs > 12 else check_config(cfg)[0]
+    assert told.startswith("default_hooks.queue_start.epochs")
+    assert f"{epochs} epochs of a run of 12" in told
+
+
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [

@@ -22,7 +22,11 @@ from mmdino.models.backbones.features import last_output
 from mmdino.models.layers import SYNCHRONISED, synchronise_batch_norm
 from mmdino.utils.numbers import require_number
 
-HOOK_FOR_NEED = {"teacher": "mmdino.EMATeacherHook", "center": "mmdino.CenterUpdateHook"}
+HOOK_FOR_NEED = {
+    "teacher": "mmdino.EMATeacherHook",
+    "center": "mmdino.CenterUpdateHook",
+    "queue": "mmdino.QueueStartHook",
+}
 """The hook that takes care of each need, for the error message."""
 
 

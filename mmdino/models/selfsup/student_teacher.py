@@ -153,13 +153,10 @@ class StudentTeacher(SelfSupervisedModel):
 
     @property
     def needs(self) -> set[str]:
-        """A teacher of moving averages has to be moved, and so have the centres of losses."""
+        """A teacher of moving averages has to be moved, and losses say what they need."""
         needs = {"teacher"} if self.teacher_kind == "ema" else set()
         # Of the loss alone: this is asked for at every step.
-        losses = self.criterion.modules()
-        if any(getattr(module, "needs_center_update", False) for module in losses):
-            needs.add("center")
-        return needs
+        return needs.union(*(getattr(module, "needs", ()) for module in self.criterion.modules()))
 
     def networks(self) -> list[dict[str, nn.Module]]:
         """Returns the parts of the student and, where it is another network, of the teacher."""

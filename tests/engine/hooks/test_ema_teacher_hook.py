@@ -30,6 +30,12 @@ def test_teacher_is_the_momentum_average_of_the_students(tmp_path):
         torch.testing.assert_close(after["teacher"], expected, rtol=0, atol=1e-12)
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    """mmengine's loop by iterations sleeps for two seconds after each pass over the data."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+
 class Replayed(BaseModel):
     """A student of one vector that takes given values, step by step.
 

@@ -1,0 +1,67 @@
+"""Trains SwAV alone and as two ranks, replicated and sharded: train_swav_on_two_ranks.py FOLDER."""
+
+from __future__ import annotations
+
+import sys
+
+import tiny_run
+import tiny_swav
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import RUNNERS, init_default_scope
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from two_ranks import run_on_two_ranks
+
+FOLDER = sys.argv[1]
+
+
+class Recorder(Hook):
+    """Records losses, the iteration of the first, and the full state after each."""
+
+    priority = "LOWEST"
+
+    def __init__(self):
+        self.losses = []
+        self.rows = []
+        self.start = None
+
+    def before_train(self, runner):
+        self.start = runner.iter
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        state = get_model_state_dict(runner.model, options=StateDictOptions(full_state_dict=True))
+        self.losses.append(outputs["loss"].item())
+        self.rows.append({name: tensor.clone() for name, tensor in state.items()})
+
+
+def train(name, ranks, **options):
+    cfg = tiny_run.config(
+        f"{FOLDER}/{name}",
+        **tiny_swav.options(batch_size=4 // ranks, **options),
+        launcher="none" if ranks == 1 else "pytorch",
+    )
+    runner = RUNNERS.get("FlexibleRunner" if "strategy" in options else "Runner")(**cfg)
+    recorder = Recorder()
+    runner.register_hook(recorder)
+    runner.train()
+    return {"losses": recorder.losses, "rows": recorder.rows, "start": recorder.start}
+
+
+def run(rank):
+    wrapper = {"type": "MMDistributedDataParallel", "device_ids": None}
+    sharded = {"strategy": {"type": "mmdino.StudentTeacherFSDPStrategy"}}
+    seen = {
+        "replicated": train("replicated", 2, cfg={"model_wrapper_cfg": wrapper}),
+        "sharded": train("sharded", 2, **sharded),
+        "resumed": train(
+            "resumed", 2, **sharded, resume=True, load_from=f"{FOLDER}/sharded/epoch_2.pth"
+        ),
+    }
+    torch.save(seen, f"{FOLDER}/{rank}.pth")
+
+
+if __name__ == "__main__":
+    init_default_scope("mmpretrain")
+    torch.set_default_dtype(torch.float64)
+    torch.save(train("alone", 1), f"{FOLDER}/alone.pth")
+    run_on_two_ranks(FOLDER, run)
