@@ -67,6 +67,49 @@ def test_teacher_is_equal_to_the_student_and_apart_from_it(model):
     assert all(torch.equal(*pair) for pair in pairs)
 
 
+def test_predictor_of_the_head_is_the_students_alone():
+    model = trainable(build(deviating(head={"predictor": {"hidden_channels": 16}})))
+    assert model.head.predictor is not None
+    assert model.teacher["head"].predictor is None
+    student, teacher = model.head.state_dict(), model.teacher["head"].state_dict()
+    assert all(torch.equal(tensor, student[name]) for name, tensor in teacher.items())
+    pairs = list(zip(*model.teacher_pairs(), strict=True))
+    assert len(pairs) == len(list(model.teacher.parameters()))
+    assert all(torch.equal(*pair) for pair in pairs)
+    model.loss(random_views())["loss"].backward()
+    assert all(p.grad.abs().max() > 0 for p in model.head.predictor[0].parameters())
+
+
+@pytest.mark.parametrize(
+    ("loss", "needs"),
+    [
+        ({"type": "mmdino.MoCoV3Loss", "temperature": 0.1}, {"teacher"}),
+        ({"type": "mmdino.DINOMSELoss"}, {"teacher", "center"}),
+        ({"targets": "softmax"}, {"teacher"}),
+        ({"targets": "sinkhorn_knopp", "sinkhorn_per_view": True}, {"teacher"}),
+    ],
+    ids=["InfoNCE", "MSE", "softmax", "Sinkhorn-Knopp"],
+)
+def test_other_losses_and_targets_say_what_they_need(loss, needs):
+    model = trainable(build(deviating(loss=loss)))
+    assert model.needs == needs
+    model.loss(random_views(batch_size=4))["loss"].backward()
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+
+
+def test_hooks_for_what_a_loss_has_not_are_to_be_switched_off(tmp_path):
+    model = tiny_run.vit_model(loss={"type": "mmdino.MoCoV3Loss"})
+    for hook, left_out in (
+        ("CenterUpdateHook", {"TeacherTempWarmupHook": None}),
+        ("TeacherTempWarmupHook", {"CenterUpdateHook": None}),
+    ):
+        hooks = tiny_run.hooks(**left_out)
+        runner = tiny_run.build(tmp_path / hook, model=model, custom_hooks=hooks)
+        with pytest.raises(TypeError, match=f"{hook} works on .* Switch the hook off"):
+            runner.train()
+
+
 def test_teacher_has_no_stochastic_depth():
     model = build(deviating({"drop_path_rate": 0.5}))
     rates = {
@@ -126,6 +169,10 @@ def test_training_without_the_updates_is_refused(tmp_path, left_out, message):
         ),
         (deviating(num_global_views=0), "num_global_views=0"),
         (deviating(loss={"num_prototypes": 8}), "num_prototypes=8, the head out_channels=32"),
+        (
+            deviating(loss={"type": "mmdino.DINOMSELoss", "num_prototypes": 8}),
+            "num_prototypes=8, the head out_channels=32",
+        ),
         (deviating(teacher="student", teacher_cfg={"backbone": {}}), "teacher='student' and"),
         (deviating(teacher="frozen"), "teacher='frozen' needs the config of its backbone"),
         (deviating(teacher="momentum"), "teacher='momentum'; it must be one of"),
