@@ -122,7 +122,7 @@ def _predictor(channels: int, options: dict) -> nn.Module:
     """Builds the MLP of the student's predictor.
 
     Raises:
-        TypeError: If the options are not a dict of its arguments.
+        TypeError: If the options are not a dict of its arguments, or one has the wrong type.
         ValueError: If a size is not positive.
     """
     if not isinstance(options, dict) or options.keys() - PREDICTOR.keys():
@@ -133,6 +133,10 @@ def _predictor(channels: int, options: dict) -> nn.Module:
     options = PREDICTOR | options
     for name in ("hidden_channels", "num_layers"):
         require_number("DINOHead", f"predictor.{name}", options[name], least=1, whole=True)
+    if not isinstance(options["use_bn"], bool):
+        raise TypeError(
+            f"DINOHead got predictor.use_bn={options['use_bn']!r}; it must be True or False."
+        )
     return _mlp(channels, out_channels=channels, **options)
 
 

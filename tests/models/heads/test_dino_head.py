@@ -179,3 +179,10 @@ def test_predictor_is_a_dict_of_its_arguments(predictor):
 def test_sizes_of_the_predictor_are_whole_numbers(name):
     with pytest.raises(ValueError, match=rf"predictor\.{name}=0; it must be a whole number"):
         build(predictor={name: 0})
+
+
+def test_batch_norm_of_the_predictor_is_on_or_off():
+    with pytest.raises(TypeError, match=r"predictor\.use_bn='maybe'; it must be True or False"):
+        build(predictor={"use_bn": "maybe"})
+    plain = build(predictor={"use_bn": False}).predictor
+    assert [type(layer).__name__ for layer in plain] == ["Linear", "GELU", "Linear"]
