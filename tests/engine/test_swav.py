@@ -133,6 +133,16 @@ def test_two_ranks_equal_one_process(seen, way):
 
 
 @pytest.mark.slow
+def test_what_two_ranks_are_compared_by_moves(seen):
+    rows = seen["alone"]["rows"]
+    for name in ("loss_function.prototypes.weight", "loss_function.queue.features"):
+        assert (rows[-1][name] - rows[0][name]).abs().max() > 0.01, name
+    assert [row["loss_function.queue.count"].item() for row in rows[3:11]] == [
+        *(0, 4, 8, 12, 16, 20, 24, 24)
+    ]
+
+
+@pytest.mark.slow
 def test_losses_of_two_ranks_have_the_mean_of_one_process(seen):
     for way in ("replicated", "sharded"):
         halves = zip(*(seen[rank][way]["losses"] for rank in (0, 1)), strict=True)

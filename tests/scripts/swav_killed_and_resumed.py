@@ -1,4 +1,4 @@
-"""Trains SwAV, kills itself while the queue is filled, resumes: swav_killed_and_resumed.py FOLDER."""
+"""Trains SwAV, is killed while the queue is filled, resumes: swav_killed_and_resumed.py FOLDER."""
 
 from __future__ import annotations
 
