@@ -110,6 +110,7 @@ def test_two_ranks_equal_one_process(ranks, name, way):
             assert list(row) == list(expected)
             for key, tensor in expected.items():
                 torch.testing.assert_close(row[key], tensor, rtol=0, atol=1e-9, msg=key)
+    assert (whole["rows"][-1]["head.fc0.weight"] - whole["rows"][0]["head.fc0.weight"]).any()
     losses = [sum(pair) / 2 for pair in zip(*(half["losses"] for half in halves), strict=True)]
     assert losses == pytest.approx(whole["losses"][halves[0]["start"] :], abs=1e-9)
 
