@@ -10,6 +10,7 @@ FRACTION, COUNT, RATE = (0.5, "a", True), (0, -1, 1.5, "a"), (-0.1, 1.0, 2, NAN,
 HEAD = {"type": "mmdino.DINOHead", "in_channels": 8}
 PROBES = {"type": "mmdino.LinearProbeHead", "in_channels": 8, "num_classes": 2}
 LOSS = {"type": "mmdino.DINOLoss", "num_prototypes": 8}
+MSE = {"type": "mmdino.DINOMSELoss", "num_prototypes": 8}
 SIMCLR, MOCO, BARLOW = (
     {"type": f"mmdino.{name}"} for name in ("SimCLRLoss", "MoCoV3Loss", "BarlowTwinsLoss")
 )
@@ -45,6 +46,11 @@ RANGES = [
     (MODELS, LOSS, "teacher_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
     (MODELS, LOSS, "center_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (MODELS, LOSS, "chunk", COUNT, "a whole number at least 1"),
+    (MODELS, LOSS, "sinkhorn_iterations", COUNT, "a whole number at least 1"),
+    (MODELS, MSE, "num_prototypes", (1, *COUNT), "a whole number at least 2"),
+    (MODELS, MSE, "student_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, MSE, "teacher_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, MSE, "center_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (MODELS, SIMCLR, "temperature", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
     (MODELS, MOCO, "temperature", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
     (MODELS, BARLOW, "lambd", (-0.1, NAN, INF, "a", None), "a finite number at least 0"),

@@ -25,7 +25,7 @@ from torch import nn
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 BASE = {*(Path(__file__).parents[1] / "configs" / "_base_").rglob("*.py")}
-TESTED_FOLDERS = {"configs", "linear", "finetune", "ade20k", "camvid"}
+TESTED_FOLDERS = {"configs", "ablations", "linear", "finetune", "ade20k", "camvid"}
 
 
 def views(global_scale, num_local, local_scale, sizes=(224, 96)):

@@ -189,7 +189,7 @@ VALUES = [
     ("model.head", None, "a dict"),
     ("model.head.use_bn", "yes", "True or False"),
     ("model.teacher", "emma", "one of 'ema', 'student', 'frozen'; did you mean 'ema'?"),
-    ("model.loss.targets", "center", "'centered', 'sinkhorn_knopp'; did you mean 'centered'?"),
+    ("model.loss.targets", "center", "'sinkhorn_knopp', 'softmax'; did you mean 'centered'?"),
     ("val_evaluator.k", "abc", "a whole number or numbers"),
     ("model", "abc", "a dict with a type"),
     ("default_hooks", "abc", "a dict of hooks by name"),
