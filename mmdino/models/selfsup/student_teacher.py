@@ -43,8 +43,8 @@ class StudentTeacher(SelfSupervisedModel):
     Args:
         backbone: Config of a backbone, as in :class:`SelfSupervisedModel`.
         head: Config of the projection head, which runs once on the features of all views: a module
-            from features (N, D) to outputs (N, .), or a neck of mmpretrain. An EMA teacher's copy leaves out the ``predictor`` of a
-            head that has one inside.
+            from features (N, D) to outputs (N, .), or a neck of mmpretrain. A ``predictor`` inside
+            the head is the student's alone.
         loss: Config of the loss: a module that maps student outputs (V, B, .) and teacher outputs
             (G, B, .), the global views first, to a dict with ``loss`` and metrics.
         neck: Config of a neck.
