@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
+import tiny_methods
 import tiny_run
-import tiny_swav
 import torch
 from mmengine.hooks import Hook
 
@@ -28,7 +24,7 @@ class Prototypes(Hook):
 
 
 def train(work_dir, **options):
-    runner = tiny_run.build(work_dir, **tiny_swav.options(**options))
+    runner = tiny_run.build(work_dir, **tiny_methods.options("swav", **options))
     watch = Prototypes()
     runner.register_hook(watch)
     runner.train()
@@ -37,7 +33,7 @@ def train(work_dir, **options):
 
 def test_prototypes_stay_for_the_freeze_and_move_after_it(tmp_path):
     freeze = {"steps": 6, "layer": "loss_function.prototypes"}
-    _, watch = train(tmp_path, custom_hooks=tiny_swav.hooks(LastLayerFreezeHook=freeze))
+    _, watch = train(tmp_path, custom_hooks=tiny_methods.hooks("swav", LastLayerFreezeHook=freeze))
     first, *later = watch.rows
     for step, prototypes in enumerate(later, start=1):
         moved = (prototypes - first).abs().max()
@@ -49,11 +45,11 @@ def test_figures_are_logged_and_the_queue_changes_the_codes(tmp_path):
     runner, watch = train(tmp_path / "queue")
     _, without = train(
         tmp_path / "none",
-        model=tiny_swav.model(queue_length=0),
-        custom_hooks=tiny_swav.hooks(QueueStartHook=None),
+        model=tiny_methods.method("swav", loss=tiny_methods.swav_loss(queue_length=0)),
+        custom_hooks=tiny_methods.hooks("swav", QueueStartHook=None),
     )
     queue = runner.model.loss_function.queue
-    assert queue.count.item() == tiny_swav.QUEUE
+    assert queue.count.item() == tiny_methods.QUEUE
     assert watch.losses[:10] == without.losses[:10]
     assert watch.losses[10] != without.losses[10]
     scalars = runner.message_hub.log_scalars
@@ -73,68 +69,3 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, epoch):
     expected = whole.model.state_dict()
     for key, tensor in resumed.model.state_dict().items():
         assert torch.equal(tensor, expected[key]), key
-
-
-@pytest.mark.slow
-def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tmp_path):
-    """Killed while the queue is filled; float16, with skipped steps and accumulation."""
-    script = tiny_run.SCRIPTS / "swav_killed_and_resumed.py"
-    command = [sys.executable, str(script), str(tmp_path)]
-    subprocess.run(
-        command, env=tiny_run.script_env(), stdout=subprocess.DEVNULL, timeout=300, check=True
-    )
-    killed, resumed, whole = (
-        [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
-        for name in ("killed", "resumed", "uninterrupted")
-    )
-    assert killed == whole[: len(killed)]
-    assert resumed == whole[-len(resumed) :]
-    assert resumed[0][0] < len(killed) < len(whole)
-    # The second micro-batch of each of the steps.
-    assert {took_step for _, _, took_step in whole[1::2]} == {True, False}
-    end, expected = (
-        torch.load(tmp_path / f"{name}.pth", weights_only=False)
-        for name in ("resumed", "uninterrupted")
-    )
-    for key, tensor in expected["model"].items():
-        assert torch.equal(end["model"][key], tensor), key
-    torch.testing.assert_close(end["optimizer"], expected["optimizer"], rtol=0, atol=0)
-
-
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory):
-    """The rows of a process alone, of two replicas and of two ranks that share the parameters."""
-    folder = tmp_path_factory.mktemp("swav")
-    subprocess.run(
-        [sys.executable, str(tiny_run.SCRIPTS / "train_swav_on_two_ranks.py"), str(folder)],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=300,
-        check=True,
-    )
-    return {
-        name: torch.load(folder / f"{name}.pth", weights_only=False) for name in ("alone", 0, 1)
-    }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("way", ["replicated", "sharded", "resumed"])
-def test_two_ranks_equal_one_process(seen, way):
-    """Losses, all weights and the queue, after each step; a resumed run begins with the third."""
-    for rank in (0, 1):
-        rows = seen[rank][way]["rows"]
-        whole = seen["alone"]["rows"]
-        start = seen[rank][way]["start"]
-        assert (start, len(rows)) == ((8, 8) if way == "resumed" else (0, 16))
-        for row, expected in zip(rows, whole[start:], strict=True):
-            assert list(row) == list(expected)
-            for name, tensor in expected.items():
-                torch.testing.assert_close(row[name], tensor, rtol=0, atol=1e-9, msg=name)
-
-
-@pytest.mark.slow
-def test_losses_of_two_ranks_have_the_mean_of_one_process(seen):
-    for way in ("replicated", "sharded"):
-        halves = zip(*(seen[rank][way]["losses"] for rank in (0, 1)), strict=True)
-        found = [sum(half) / 2 for half in halves]
-        assert found == pytest.approx(seen["alone"]["losses"], abs=1e-9)

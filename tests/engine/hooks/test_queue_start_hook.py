@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import tiny_methods
 import tiny_run
-import tiny_swav
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
@@ -21,8 +20,8 @@ class Queue(Hook):
 
 
 def train(work_dir, epochs, **options):
-    hooks = tiny_swav.hooks(QueueStartHook={"epochs": epochs})
-    runner = tiny_run.build(work_dir, **tiny_swav.options(custom_hooks=hooks, **options))
+    hooks = tiny_methods.hooks("swav", QueueStartHook={"epochs": epochs})
+    runner = tiny_run.build(work_dir, **tiny_methods.options("swav", custom_hooks=hooks, **options))
     queue = Queue()
     runner.register_hook(queue)
     runner.train()
@@ -64,17 +63,20 @@ def test_a_length_that_batches_do_not_divide_is_refused(tmp_path, batch_size):
 
 
 def test_training_without_the_hook_is_refused(tmp_path):
-    hooks = tiny_swav.hooks(QueueStartHook=None)
-    runner = tiny_run.build(tmp_path, **tiny_swav.options(custom_hooks=hooks))
+    hooks = tiny_methods.hooks("swav", QueueStartHook=None)
+    runner = tiny_run.build(tmp_path, **tiny_methods.options("swav", custom_hooks=hooks))
     message = r"nothing updates its queue\. .*dict\(type='mmdino.QueueStartHook'\)"
     with pytest.raises(ValueError, match=message):
         runner.train()
 
 
-@pytest.mark.parametrize("model", [tiny_swav.model(queue_length=0), tiny_methods.method("simsiam")])
-def test_the_hook_without_a_queue_is_refused(tmp_path, model):
-    hooks = tiny_swav.hooks(LastLayerFreezeHook=None)
-    runner = tiny_run.build(tmp_path, **tiny_swav.options(model=model, custom_hooks=hooks))
+@pytest.mark.parametrize("name", ["swav", "simsiam"])
+def test_the_hook_without_a_queue_is_refused(tmp_path, name):
+    loss = {"loss": tiny_methods.swav_loss(queue_length=0)} if name == "swav" else {}
+    model = tiny_methods.method(name, **loss)
+    hooks = tiny_methods.hooks("swav", LastLayerFreezeHook=None)
+    options = tiny_methods.options("swav", model=model, custom_hooks=hooks)
+    runner = tiny_run.build(tmp_path, **options)
     with pytest.raises(TypeError, match=r"QueueStartHook works on a model with .*'queue_started'"):
         runner.train()
 

@@ -6,6 +6,7 @@ import copy
 import math
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import tiny_run
@@ -204,6 +205,18 @@ def test_state_dict_holds_the_queue(steps):
         assert torch.equal(other.state_dict()[name], tensor), name
 
 
+def test_a_full_queue_does_not_make_the_host_wait(monkeypatch):
+    """Tensors on torch's meta device have no values that the host could read."""
+    monkeypatch.setattr("mmdino.models.losses.swav_loss.no_autocast", lambda _: nullcontext())
+    loss = started()
+    feed(loss, [outputs(seed=seed) for seed in range(4)])
+    full, filling = loss.to("meta"), started().to("meta")
+    batch = outputs().to("meta")
+    full(batch, batch[:2])["loss"].backward()
+    with pytest.raises(RuntimeError, match="meta tensors"):
+        filling(batch, batch[:2])
+
+
 def test_without_a_queue_there_are_no_buffers():
     assert set(build().state_dict()) == {"prototypes.weight"}
     assert build().needs == set()
@@ -253,3 +266,13 @@ def test_a_queue_shorter_than_the_prototypes_is_refused():
 def test_shapes_that_do_not_fit_are_refused(student, teacher, message):
     with pytest.raises(ValueError, match=message):
         build(queue_length=12)(torch.randn(student), torch.randn(teacher))
+
+
+def test_prototypes_that_a_wrapper_shards_are_refused():
+    """Such a wrapper puts views of what it has gathered in the place of the parameters."""
+    loss = build()
+    gathered = loss.prototypes.weight * 1
+    del loss.prototypes.weight
+    loss.prototypes.weight = gathered
+    with pytest.raises(ValueError, match=r"Use strategy=dict.*StudentTeacherFSDPStrategy"):
+        loss(outputs(), outputs(2))

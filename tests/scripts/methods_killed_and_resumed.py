@@ -1,4 +1,4 @@
-"""Trains SwAV, kills itself while the queue fills, resumes: swav_killed_and_resumed.py FOLDER."""
+"""Trains methods, kills each on its way, resumes it: FOLDER METHOD [METHOD ...]."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import signal
 import sys
 from pathlib import Path
 
+import tiny_methods
 import tiny_run
-import tiny_swav
 import torch
 from train_killed_and_resumed import Log
 
-FOLDER = Path(sys.argv[1])
 KILL_AT = 14
-"""Of eight micro-batches an epoch: the checkpoint after the first twelve has a third of a queue."""
+"""Of eight micro-batches an epoch: after the first twelve SwAV's queue is a third full."""
 
 
-def train(name, kill_at=None, resume=False):
+def train(folder, method, name, kill_at=None, resume=False):
     runner = tiny_run.build(
-        FOLDER if name != "uninterrupted" else FOLDER / name,
-        **tiny_swav.options(
+        folder / name if name == "uninterrupted" else folder,
+        **tiny_methods.options(
+            method,
             batch_size=2,
             accumulative_counts=2,
             wrapper={
@@ -38,10 +38,10 @@ def train(name, kill_at=None, resume=False):
             resume=resume,
         ),
     )
-    runner.register_hook(Log(FOLDER / f"{name}.jsonl", kill_at))
+    runner.register_hook(Log(folder / f"{name}.jsonl", kill_at))
     runner.train()
     end = {"model": runner.model.state_dict(), "optimizer": runner.optim_wrapper.state_dict()}
-    torch.save(end, FOLDER / f"{name}.pth")
+    torch.save(end, folder / f"{name}.pth")
 
 
 def in_a_process(*arguments, **options):
@@ -53,9 +53,15 @@ def in_a_process(*arguments, **options):
     os._exit(0)
 
 
-killed = in_a_process("killed", kill_at=KILL_AT)
-assert killed == -signal.SIGKILL, killed
-checkpoint = torch.load(FOLDER / "iter_12.pth", weights_only=False)["state_dict"]
-assert checkpoint["loss_function.queue.count"] == 8
-assert in_a_process("resumed", resume=True) == 0
-assert in_a_process("uninterrupted") == 0
+def main(folder, *methods):
+    for method in methods:
+        place = Path(folder, method)
+        place.mkdir()
+        killed = in_a_process(place, method, "killed", kill_at=KILL_AT)
+        assert killed == -signal.SIGKILL, (method, killed)
+        assert in_a_process(place, method, "resumed", resume=True) == 0, method
+        assert in_a_process(place, method, "uninterrupted") == 0, method
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
