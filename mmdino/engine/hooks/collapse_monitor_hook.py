@@ -9,26 +9,29 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdino.engine.model_access import bare_model
 from mmdino.registry import HOOKS
 from mmdino.utils.numbers import require_number
 
-UNIFORM = (
-    "The teacher's output is uniform over prototypes (its entropy is {entropy:.3f} of at most "
-    "{bound:.3f}) and the student matches it: a collapse to the uniform distribution. Try, in this "
-    "order: a lower teacher temperature (model.loss.teacher_temp=0.02 to 0.03), a longer "
-    "learning-rate warm-up, a teacher momentum nearer to 1, fewer prototypes (out_channels)."
-)
-ONE_POINT = (
-    "The teacher assigns every view to the same prototype (its entropy is {entropy:.4f}) and the "
-    "student matches it: a collapse to one point. Check that CenterUpdateHook runs; try, in this "
-    "order: a lower center_momentum, a higher teacher temperature, a lower learning rate."
-)
+KINDS = {
+    "uniform": (
+        "The targets are uniform over prototypes (their entropy is {entropy:.3f} of at most "
+        "{bound:.3f}) and the student matches them: a collapse to the uniform distribution."
+    ),
+    "one_point": (
+        "The targets assign every view to the same prototype (their entropy is {entropy:.4f}) and "
+        "the student matches them: a collapse to one point."
+    ),
+}
+"""Kinds of collapse that the entropy of the targets shows."""
 SAME_FEATURE = (
     "All images have nearly the same feature (feature_std is {spread:.4f}, was up to "
     "{highest:.3f}, and is about 1 for features spread over the sphere): a collapse of the "
     "representation. Check that targets get no gradient where the method stops it, and that the "
     "teacher moves; try, in this order: a lower learning rate, a longer warm-up, a larger batch."
 )
+NO_ADVICE = dict.fromkeys(KINDS, "")
+"""For losses that log an entropy and know nothing to try."""
 
 
 @HOOKS.register_module()
@@ -37,7 +40,9 @@ class CollapseMonitorHook(Hook):
 
     It reads what a method logs. Where that has a teacher entropy: without sharpening it goes to its
     bound, without centring to 0, and in both the divergence between teacher and student goes to 0
-    (Caron et al. 2021, section 5.3). For other methods: the spread of the features goes to 0.
+    (Caron et al. 2021, section 5.3). For other methods: the spread of the features goes to 0. What
+    to try is the loss's ``collapse_advice``, a text for each kind of collapse that its targets can
+    come to.
 
     Args:
         interval: Iterations between two checks.
@@ -69,6 +74,7 @@ class CollapseMonitorHook(Hook):
         self.margin = margin
         self.min_spread = min_spread
         self._suspicions = 0
+        self._advice: Mapping[str, str] = NO_ADVICE
 
     def after_train_iter(
         self,
@@ -84,7 +90,8 @@ class CollapseMonitorHook(Hook):
             entropy, kl, bound = (
                 float(outputs[name]) for name in ("teacher_entropy", "kl", "entropy_bound")
             )
-            message = entropy_collapse(entropy, kl, bound, self.margin)
+            kind = entropy_collapse(entropy, kl, bound, self.margin)
+            message = f"{KINDS[kind]} {self._advice[kind]}" if kind in self._advice else None
             values = {"entropy": entropy, "bound": bound}
         elif "feature_std" in outputs:
             # The history is in the checkpoint, so that a resumed run knows the highest too.
@@ -96,11 +103,16 @@ class CollapseMonitorHook(Hook):
             return
         self._suspicions = self._suspicions + 1 if message else 0
         if message and self._suspicions == self.patience:
-            runner.logger.warning(message.format(**values))
+            runner.logger.warning(message.format(**values).rstrip())
 
     def before_train(self, runner: Runner) -> None:
-        """Starts anew: a hook may serve several runs."""
+        """Starts anew, since a hook may serve several runs, and asks the loss for its advice."""
         self._suspicions = 0
+        modules = bare_model(runner).modules()
+        advice = (
+            module.collapse_advice for module in modules if hasattr(module, "collapse_advice")
+        )
+        self._advice = next(advice, NO_ADVICE)
 
 
 def entropy_collapse(entropy: float, kl: float, bound: float, margin: float) -> str | None:
@@ -113,12 +125,12 @@ def entropy_collapse(entropy: float, kl: float, bound: float, margin: float) -> 
         margin: How near to a bound counts, as a fraction of ``bound``.
 
     Returns:
-        The message, with ``{entropy}`` and ``{bound}`` to fill in, or None if there is no collapse.
+        A key of ``KINDS``, or None if there is no collapse.
     """
     if kl > margin * bound:
         return None
     if entropy > (1 - margin) * bound:
-        return UNIFORM
+        return "uniform"
     if entropy < margin * bound:
-        return ONE_POINT
+        return "one_point"
     return None

@@ -98,6 +98,24 @@ class DINOLoss(CenteredLoss):
         return self.targets == "centered"
 
     @property
+    def collapse_advice(self) -> dict[str, str]:
+        """What to try against each kind of collapse that the targets can come to."""
+        uniform = {
+            "uniform": "Try, in this order: a lower teacher temperature "
+            "(model.loss.teacher_temp=0.02 to 0.03), a longer learning-rate warm-up, a teacher "
+            "momentum nearer to 1, fewer prototypes (out_channels)."
+        }
+        one_point = {
+            "centered": "Check that CenterUpdateHook runs; try, in this order: a lower "
+            "center_momentum, a higher teacher temperature, a lower learning rate.",
+            "softmax": "Nothing keeps these targets apart: set model.loss.targets='centered'.",
+        }
+        if self.targets not in one_point:
+            # Sinkhorn-Knopp spreads the images over all prototypes.
+            return uniform
+        return {**uniform, "one_point": one_point[self.targets]}
+
+    @property
     def compares_images(self) -> bool:
         """Whether the loss of an image depends on the others of its batch."""
         return self.targets == "sinkhorn_knopp"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -61,6 +63,12 @@ class SwAVLoss(BaseModule):
     """
 
     compares_images = True
+    collapse_advice: ClassVar[dict[str, str]] = {
+        # From the authors' README. Codes cannot come to one point: they use all prototypes evenly.
+        "uniform": "Try, in this order: a lower epsilon (model.loss.epsilon=0.03), a longer freeze "
+        "of the prototypes, local views of a larger scale, and, if it began with the queue, a "
+        "later start (QueueStartHook)."
+    }
     """The codes of an image depend on the others of its micro-batch."""
 
     def __init__(

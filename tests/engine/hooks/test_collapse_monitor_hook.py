@@ -8,26 +8,26 @@ import pytest
 import tiny_run
 from mmengine.registry import HOOKS
 
-from mmdino.engine.hooks.collapse_monitor_hook import ONE_POINT, UNIFORM, entropy_collapse
+from mmdino.engine.hooks.collapse_monitor_hook import entropy_collapse
 
 BOUND = math.log(65536)
 
 
 @pytest.mark.parametrize(
-    ("entropy", "kl", "message"),
+    ("entropy", "kl", "kind"),
     [
-        (BOUND, 0.0, UNIFORM),
-        (BOUND - 0.01, 0.02, UNIFORM),
-        (0.0, 0.0, ONE_POINT),
-        (0.05, 0.05, ONE_POINT),
+        (BOUND, 0.0, "uniform"),
+        (BOUND - 0.01, 0.02, "uniform"),
+        (0.0, 0.0, "one_point"),
+        (0.05, 0.05, "one_point"),
         (5.0, 0.0, None),
         (BOUND, 1.0, None),
         (0.0, 1.0, None),
         (5.0, 6.0, None),
     ],
 )
-def test_figures_tell_the_collapse(entropy, kl, message):
-    assert entropy_collapse(entropy, kl, BOUND, margin=0.005) == message
+def test_figures_tell_the_collapse(entropy, kl, kind):
+    assert entropy_collapse(entropy, kl, BOUND, margin=0.005) == kind
 
 
 def warnings(work_dir, monitor, loss):
@@ -50,10 +50,25 @@ ONE_POINT_LOSS = {"student_temp": 1e-5, "teacher_temp": 1e-5, "center_momentum":
 
 
 @pytest.mark.parametrize(
+    ("targets", "told"),
+    [("centered", "CenterUpdateHook runs"), ("softmax", "Nothing keeps"), ("sinkhorn_knopp", None)],
+)
+def test_advice_is_that_of_the_targets(tmp_path, targets, told):
+    """Sharp codes of Sinkhorn-Knopp that the student matches are no collapse."""
+    loss = {**ONE_POINT_LOSS, "targets": targets}
+    lines = warnings(tmp_path, {"interval": 1, "patience": 2}, loss)
+    if told is None:
+        assert not lines
+    else:
+        assert lines
+        assert told in lines[0]
+
+
+@pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (UNIFORM_LOSS, f"its entropy is {math.log(32):.3f} of at most {math.log(32):.3f}"),
-        (ONE_POINT_LOSS, "its entropy is 0.0000"),
+        (UNIFORM_LOSS, f"their entropy is {math.log(32):.3f} of at most {math.log(32):.3f}"),
+        (ONE_POINT_LOSS, "their entropy is 0.0000"),
     ],
     ids=["uniform", "one point"],
 )
