@@ -132,6 +132,10 @@ class Result:
             processor_s=[iteration * share for iteration in done],
             top1=[self.log.validation[epoch][BEST_K] for epoch in epochs],
             logged=logged,
+            entropy_bound=next(
+                (v["entropy_bound"] for v in self.log.training.values() if "entropy_bound" in v),
+                None,
+            ),
         )
 
     def curve_rows(self, metrics: Sequence[str] = ()) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ A second figure shows logged values, such as the teacher's entropy, against epoc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.visualization.training_figure import (
+    GRAY,
     MAX_VALIDATION_MARKERS,
     ROUND_STEPS,
     STYLE,
@@ -31,11 +32,12 @@ from mmdino.visualization.training_figure import (
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 """Styles of the lines: each after all colours are used up."""
+ENTROPY = "teacher_entropy"
 TIME_UNITS = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 
 # Inches.
 PANEL_WIDTH, PANEL_HEIGHT = 3.6, 3.2
-LEGEND_WIDTH = 1.9
+LEGEND_WIDTH, CHARACTER_WIDTH = 0.6, 0.07
 MAX_COLUMNS = 2
 
 
@@ -50,6 +52,7 @@ class ComparedRun:
         processor_s: (P,) Processor time at each, in seconds.
         top1: (P,) k-NN accuracy in percent.
         logged: By name, logged values (N, 2): the epoch, not whole, and the value.
+        entropy_bound: Largest entropy ln K of K prototypes, in nats; None for methods without.
 
     Raises:
         ValueError: If the three are of different lengths.
@@ -61,6 +64,7 @@ class ComparedRun:
     processor_s: ArrayLike = ()
     top1: ArrayLike = ()
     logged: Mapping[str, ArrayLike] = field(default_factory=dict)
+    entropy_bound: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("images", "processor_s", "top1"):
@@ -94,8 +98,9 @@ def draw_comparison(runs: Sequence[ComparedRun]) -> Figure:
     last = max(run.processor_s.max() for run in shown)
     seconds, unit = next(((s, name) for s, name in TIME_UNITS if last >= 2 * s), TIME_UNITS[-1])
     with matplotlib.rc_context(STYLE):
-        figure, axes = _panels(2)
-        styles = _styles(shown)
+        styles = _styles(runs)
+        labels = {name: f"{name}  {_final(of_name)}" for name, of_name in _by_name(shown).items()}
+        figure, axes = _panels(2, labels.values())
         for name, of_name in _by_name(shown).items():
             by_images = [(run.images, run.top1) for run in of_name]
             by_time = [(run.processor_s / seconds, run.top1) for run in of_name]
@@ -110,7 +115,6 @@ def draw_comparison(runs: Sequence[ComparedRun]) -> Figure:
             ax.set_title(f"({letter})", loc="left")
             ax.set_xlim(left=0)
             ax.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
-        labels = {name: f"{name}  {_final(of_name)}" for name, of_name in _by_name(shown).items()}
         best_first = sorted(labels, key=lambda name: -_last_top1(_by_name(shown)[name]).mean())
         _legend(figure, styles, {name: labels[name] for name in best_first})
     return figure
@@ -134,14 +138,16 @@ def draw_logged(runs: Sequence[ComparedRun], metrics: Sequence[str]) -> Figure:
         if not any(np.size(run.logged.get(metric, ())) for run in shown):
             raise ValueError(f"There is nothing to draw: no run has logged {metric!r}.")
     with matplotlib.rc_context(STYLE):
-        figure, axes = _panels(len(metrics))
-        styles = _styles(shown)
+        styles = _styles(runs)
+        figure, axes = _panels(len(metrics), _by_name(shown))
         for number, (ax, metric) in enumerate(zip(axes, metrics, strict=True)):
             for name, of_name in _by_name(shown).items():
                 curves = [np.asarray(r.logged.get(metric, np.empty((0, 2)))) for r in of_name]
                 curves = [_smooth(*curve.T) for curve in curves if curve.size]
                 if curves:
                     _draw_seeds(ax, curves, **styles[name])
+            if metric == ENTROPY:
+                _draw_bounds(ax, shown)
             ax.set_title(f"({'abcdefghijklmnopqrstuvwxyz'[number % 26]}) {metric}", loc="left")
             ax.set_xlim(left=0)
             ax.set_xlabel("epoch")
@@ -156,10 +162,12 @@ def write_figure(figure: Figure, path: Path) -> None:
         figure.savefig(partial, format=path.suffix[1:])
 
 
-def _panels(number: int) -> tuple[Figure, list[Axes]]:
+def _panels(number: int, labels: Iterable[str]) -> tuple[Figure, list[Axes]]:
+    """Returns a figure of some panels, with room for a legend of these labels beside them."""
     columns = min(number, MAX_COLUMNS)
     rows = -(-number // columns)
-    size = (columns * PANEL_WIDTH + LEGEND_WIDTH, rows * PANEL_HEIGHT)
+    legend = LEGEND_WIDTH + CHARACTER_WIDTH * max(map(len, labels))
+    size = (columns * PANEL_WIDTH + legend, rows * PANEL_HEIGHT)
     figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.03)
     grid = figure.add_gridspec(rows, columns)
@@ -195,6 +203,21 @@ def _draw_seeds(
     marker = "o" if length <= MAX_VALIDATION_MARKERS // 2 else None
     style = {"color": color, "linestyle": linestyle, "marker": marker, "markersize": 2.5}
     ax.plot(x, y, zorder=3, **style)
+
+
+def _draw_bounds(ax: Axes, runs: Sequence[ComparedRun]) -> None:
+    """Draws the largest entropies, which a collapse to the uniform distribution reaches."""
+    for bound in sorted({run.entropy_bound for run in runs if run.entropy_bound is not None}):
+        ax.axhline(bound, color=GRAY, linestyle="--", linewidth=1)
+        ax.annotate(
+            f"ln K = {bound:.2f}",
+            (0.99, bound),
+            xycoords=ax.get_yaxis_transform(),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="right",
+            color=GRAY,
+        )
 
 
 def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
