@@ -133,6 +133,8 @@ def plan(args: argparse.Namespace) -> tuple[list[tuple[Run, Record]], list[str]]
             cannot be compared, or the folder has runs of another plan.
     """
     out = Path(args.out)
+    if not args.out:
+        raise ValueError("--out is empty: name a folder, or leave it out.")
     require_number("compare", "jobs", args.jobs, least=1, whole=True)
     for strength in args.linear_c or ():
         require_number("compare", "linear-c", strength, above=0)

@@ -1,6 +1,6 @@
 """Stands in for tools/train.py: takes its arguments, logs as it does, ends as its config says.
 
-The config is a word: "works" ends after two iterations, "fails" with a line and exit code 1, and
+Its config is named by a word, of a file or not: "works" ends after two iterations, "fails" with a line and exit code 1, and
 "waits" goes on until it is ended.
 """
 
@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-config, folder = sys.argv[1], Path(sys.argv[3])
+config, folder = Path(sys.argv[1]).stem, Path(sys.argv[3])
 log = folder / "20260101_000000" / "vis_data" / "scalars.json"
 log.parent.mkdir(parents=True, exist_ok=True)
 (folder / "pid").write_text(str(os.getpid()))

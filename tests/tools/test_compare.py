@@ -1,9 +1,8 @@
-"""The comparison as a user runs it: real runs, tables and figures, what fails and what is killed."""
+"""The comparison as a user runs it: real runs, killed once, with their tables and figures."""
 
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 import signal
@@ -13,14 +12,21 @@ from pathlib import Path
 from string import Template
 
 import pytest
+import tiny_comparison
 import tiny_mmpretrain
 import tiny_tools
 import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
 from PIL import Image
 from tiny_run import script_env
 
+from mmdino.comparison.progress import Progress
 from mmdino.utils.folder_lock import unlock_folder
 
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="a process ends with its parent on Linux only"
+)
 MAE = Template("""
 _base_ = ["$root/tiny.py"]
 model = dict(_delete_=True, **$mae)
@@ -40,6 +46,8 @@ from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
 class KillParentOnce(Hook):
+    """Kills the comparison before the second epoch, once."""
+
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         killed = Path(runner.work_dir) / "killed"
         if runner.iter == 2 and not killed.exists():
@@ -60,20 +68,48 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("compare")
     tiny_tools.write_configs(root)
     (root / "mae.py").write_text(MAE.substitute(root=root, mae=tiny_mmpretrain.mae()))
+    (root / "kill_parent.py").write_text(KILLING)
+    (root / "killed").mkdir()
+    (root / "killed" / "tiny.py").write_text(KILLED.substitute(root=root))
     return root
 
 
+@pytest.fixture(scope="module")
+def environment(root):
+    """Environment of a comparison, whose runs find the hook that kills it."""
+    env = script_env()
+    return {**env, "PYTHONPATH": f"{env['PYTHONPATH']}{os.pathsep}{root}"}
+
+
+@pytest.fixture(scope="module")
+def compared(root, environment, tmp_path_factory):
+    """The folder and the output of a comparison of DINO and MAE that was killed and resumed."""
+    out = tmp_path_factory.mktemp("out") / "compare"
+    command = [sys.executable, tiny_tools.TOOLS / "compare.py"]
+    command += [root / "killed" / "tiny.py", root / "mae.py", "--out", out]
+    command += ["--linear-c", "1", "--curves", "teacher_entropy", "kl"]
+    killed, ended = (
+        subprocess.run(command, capture_output=True, text=True, env=environment) for _ in range(2)
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return out, ended.stdout
+
+
 @pytest.fixture
-def compare(root, monkeypatch, capfd):
-    """Runs the tool in this process; returns its exit code and what it wrote."""
-    # What the configs that runs write down look like takes time.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", script_env()["PYTHONPATH"])
+def compare(root, monkeypatch, capsys):
+    """Runs the tool in this process; returns its exit code, and standard output and error.
+
+    What it trains is pretended: a config of the name fails.py fails.
+    """
+    monkeypatch.syspath_prepend(root)
+    main = tiny_tools.main_of("compare.py")
+    monkeypatch.setitem(main.__globals__, "TRAIN", tiny_comparison.SCRIPT)
 
     def run(out, *arguments):
-        code, _, _ = tiny_tools.end("compare.py", [*arguments, "--out", out], monkeypatch, capfd)
+        ended = tiny_tools.end("compare.py", [*arguments, "--out", out], monkeypatch, capsys)
         unlock_folder(out)
-        return code
+        return ended
 
     return run
 
@@ -81,17 +117,6 @@ def compare(root, monkeypatch, capfd):
 def rows_of(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-@pytest.fixture(scope="module")
-def compared(root, tmp_path_factory):
-    """The folder and the output of a finished comparison of DINO and MAE."""
-    out = tmp_path_factory.mktemp("out") / "compare"
-    command = [sys.executable, tiny_tools.TOOLS / "compare.py", root / "tiny.py", root / "mae.py"]
-    command += ["--linear-c", "1", "--curves", "teacher_entropy", "kl", "--out", out]
-    ended = subprocess.run(command, capture_output=True, text=True, env=script_env())
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return out, ended.stdout
 
 
 def test_the_table_is_printed_and_kept(compared):
@@ -103,15 +128,16 @@ def test_the_table_is_printed_and_kept(compared):
     assert "linear" in printed
     assert f"torch {torch.__version__}" in page
     assert "python tools/compare.py" in page
+    assert "[0 of 2 runs done] tiny, seed 0: resumes from iteration 2 of 4 iterations" in printed
     assert "[2 of 2 runs done] mae, seed 0: trained in" in printed
 
 
 def test_rows_have_all_measures(compared):
     rows = rows_of(compared[0] / "comparison.csv")
-    assert [row["run"] for row in rows] == ["tiny", "mae"]
+    assert [(row["run"], row["starts"]) for row in rows] == [("tiny", "2"), ("mae", "1")]
     for row in rows:
         assert (row["state"], row["epochs"], row["images"]) == ("trained", "2", "16")
-        assert (row["optimizer_steps"], row["starts"], row["linear_c"]) == ("4", "1", "1.0")
+        assert (row["optimizer_steps"], row["linear_c"]) == ("4", "1.0")
         for name in ("knn_top1", "knn_k4_top1", "linear_top1"):
             assert 0 <= float(row[name]) <= 100
         for name in ("elapsed_s", "processor_s", "images_per_s", "parameters"):
@@ -126,7 +152,7 @@ def test_curves_are_those_of_the_log(compared):
     }
     entropies = [row for row in rows if row["metric"] == "teacher_entropy"]
     assert [row["epoch"] for row in entropies] == ["0.5", "1.0", "1.5", "2.0"]
-    last = [row for row in rows if row["metric"] == "knn/top1"][0]
+    last = next(row for row in rows if row["metric"] == "knn/top1")
     assert (last["epoch"], last["images"]) == ("2.0", "16")
 
 
@@ -136,70 +162,59 @@ def test_there_are_two_pictures(compared):
             assert image.width > 500
 
 
-def test_more_runs_join_and_a_failed_one_leaves_the_others(
-    root, compared, compare, tmp_path, capfd
-):
-    """What is trained stays; the new run fails, and the rest of the table is there."""
+def test_a_resumed_run_ends_as_one_that_was_not_killed(root, compared, tmp_path):
+    cfg = Config.fromfile(root / "tiny.py")
+    cfg.work_dir = str(tmp_path)
+    Runner.from_cfg(cfg).train()
+    plain, resumed = (
+        torch.load(Path(folder, "epoch_2.pth"), weights_only=False)["state_dict"]
+        for folder in (tmp_path, compared[0] / "tiny" / "seed_0")
+    )
+    assert all(torch.equal(value, resumed[name]) for name, value in plain.items())
+
+
+def test_more_runs_join_and_a_failed_one_leaves_the_others(root, compared, compare, tmp_path):
     out = tmp_path / "compare"
     shutil.copytree(compared[0], out)
-    variant = ["--run", "broken", root / "tiny.py", "optim_wrapper.optimizer.lr=1e30"]
-    code = compare(out, root / "tiny.py", root / "mae.py", *variant, "--linear-c", "1")
+    (tmp_path / "fails.py").write_text(f"_base_ = ['{root}/tiny.py']")
+    both = [root / "killed" / "tiny.py", root / "mae.py"]
+    code, printed, _ = compare(out, *both, tmp_path / "fails.py", "--linear-c", "1")
     assert code == 1
+    assert "[2 of 3 runs done] fails, seed 0: starts" in printed
+    log = out / "fails" / "seed_0" / "train.log"
+    assert f"fails, seed 0: failed: exit code 1, see {log}\nerror: the loss is not" in printed
     rows = {row["run"]: row for row in rows_of(out / "comparison.csv")}
-    assert [rows[name]["starts"] for name in ("tiny", "mae", "broken")] == ["1", "1", "1"]
-    assert rows["broken"]["state"] == "failed"
-    error = json.loads((out / "broken" / "seed_0" / "result.json").read_text())["error"]
-    assert "train.log\n" in error
-    assert "loss" in error
-    assert "| broken | 1 failed | -" in (out / "comparison.md").read_text()
+    assert [rows[name]["starts"] for name in ("tiny", "mae", "fails")] == ["2", "1", "1"]
+    assert rows["fails"]["state"] == "failed"
+    page = (out / "comparison.md").read_text()
+    assert "| fails | 1 failed | -" in page
+    assert f"- fails, seed 0 failed: exit code 1, see {log}" in page
 
 
 def test_a_value_that_was_not_logged_is_named_and_the_tables_are_there(
-    root, compared, monkeypatch, tmp_path, capsys
+    root, compared, compare, tmp_path
 ):
     out = tmp_path / "compare"
     shutil.copytree(compared[0], out)
-    arguments = [root / "tiny.py", "--no-linear", "--curves", "entropi", "--out", out]
-    code, printed, errors = tiny_tools.end("compare.py", arguments, monkeypatch, capsys)
-    unlock_folder(out)
+    code, printed, errors = compare(out, root / "mae.py", "--no-linear", "--curves", "entropi")
     assert code == 2
     assert "--curves entropi: no run has logged it. Logged are" in errors
-    assert "\ntiny " in printed
+    assert "\nmae " in printed
     assert len(rows_of(out / "comparison.csv")) == 1
 
 
-def test_another_plan_for_the_same_folder_is_refused(root, compared, monkeypatch, tmp_path, capsys):
+def test_another_plan_for_the_same_folder_is_refused(root, compared, compare):
     before = (compared[0] / "comparison.csv").read_bytes()
-    arguments = [root / "tiny.py", "--epochs", "3", "--out", compared[0]]
-    code, _, errors = tiny_tools.end("compare.py", arguments, monkeypatch, capsys)
-    unlock_folder(compared[0])
+    code, _, errors = compare(compared[0], root / "mae.py", "--epochs", "3")
     assert code == 2
     assert "train_cfg.max_epochs is 2 in the folder, 3 in this command" in errors
     assert (compared[0] / "comparison.csv").read_bytes() == before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a process ends with its parent on Linux only")
-def test_a_killed_comparison_resumes_and_ends_as_one_that_was_not(
-    root, compared, compare, monkeypatch, tmp_path
-):
-    (tmp_path / "kill_parent.py").write_text(KILLING)
-    (tmp_path / "tiny.py").write_text(KILLED.substitute(root=root))
-    env = script_env()
-    env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
-    out = tmp_path / "compare"
-    arguments = [tmp_path / "tiny.py", "--no-linear", "--out", out]
-    command = [sys.executable, tiny_tools.TOOLS / "compare.py", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert ended.returncode == -signal.SIGKILL
-    record = json.loads((out / "tiny" / "seed_0" / "result.json").read_text())
-    assert record["state"] == "training"
-    ended = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "tiny, seed 0: resumes from iteration 2 of 4 iterations" in ended.stdout
-    (row,) = rows_of(out / "comparison.csv")
-    assert (row["state"], row["starts"]) == ("trained", "2")
-    plain, resumed = (
-        torch.load(Path(folder, "tiny/seed_0/epoch_2.pth"), weights_only=False)["state_dict"]
-        for folder in (compared[0], out)
-    )
-    assert all(torch.equal(value, resumed[name]) for name, value in plain.items())
+def test_ctrl_c_is_one_word(root, compare, monkeypatch, tmp_path):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "started", interrupt)
+    code, _, errors = compare(tmp_path / "compare", root / "mae.py")
+    assert (code, errors.splitlines()[-1]) == (130, "interrupted")
