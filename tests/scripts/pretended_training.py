@@ -1,7 +1,7 @@
 """Stands in for tools/train.py: takes its arguments, logs as it does, ends as its config says.
 
-Its config is named by a word, of a file or not: "works" ends after two iterations, "fails" with a line and exit code 1, and
-"waits" goes on until it is ended.
+The config is a word, or a file of that name: "works" ends after two iterations, "fails" with a line
+and exit code 1, and "waits" goes on until it is ended.
 """
 
 import json

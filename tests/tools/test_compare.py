@@ -46,8 +46,6 @@ from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
 class KillParentOnce(Hook):
-    """Kills the comparison before the second epoch, once."""
-
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         killed = Path(runner.work_dir) / "killed"
         if runner.iter == 2 and not killed.exists():
