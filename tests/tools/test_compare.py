@@ -22,6 +22,7 @@ from PIL import Image
 from tiny_run import script_env
 
 from mmdino.comparison.progress import Progress
+from mmdino.utils.command_line import drop_hooks
 from mmdino.utils.folder_lock import unlock_folder
 
 pytestmark = pytest.mark.skipif(
@@ -162,6 +163,7 @@ def test_there_are_two_pictures(compared):
 
 def test_a_resumed_run_ends_as_one_that_was_not_killed(root, compared, tmp_path):
     cfg = Config.fromfile(root / "tiny.py")
+    drop_hooks(cfg)
     cfg.work_dir = str(tmp_path)
     Runner.from_cfg(cfg).train()
     plain, resumed = (
