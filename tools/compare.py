@@ -29,6 +29,7 @@ from mmdino.comparison.results import Result, read_results, summaries
 from mmdino.comparison.table import EXPLANATION, as_text, markdown_page, table, write_csv
 from mmdino.comparison.training import train_all
 from mmdino.comparison.trial import epochs_in_time
+from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.command_line import require_writable
 from mmdino.utils.folder_lock import lock_folder
 from mmdino.utils.numbers import require_number
@@ -170,7 +171,13 @@ def measure_all(
         if record.state != "trained" or is_measured:
             continue
         progress.say(f"{run}: {'linear probe' if linear else 'counting parameters'}")
-        record.measured = measure(run, linear, strengths)
+        record.error = ""
+        try:
+            record.measured = measure(run, linear, strengths)
+        # The others are measured, and the next start tries again.
+        except (ValueError, FileNotFoundError) as error:
+            record.error = f"cannot be measured: {error}"
+            progress.say(f"{run}: {record.error}")
         save_record(run, record)
 
 
@@ -199,13 +206,14 @@ def report(
         write_figure(draw_logged(curves, logged), out / figures[-1])
     rows = table(summaries(results))
     failures = [
-        f"{result.run} failed: {result.record.error.partition(chr(10))[0]}"
+        f"{result.run} failed: {result.record.error.splitlines()[0]}"
         for result in results
         if result.record.error
     ]
     machines = list(dict.fromkeys(r.record.machine for r in results if r.record.machine))
     page = markdown_page(rows, command, [*notes, *failures], machines, figures)
-    (out / "comparison.md").write_text(page, encoding="utf-8")
+    with atomic_write(out / "comparison.md") as partial_page:
+        partial_page.write_text(page, encoding="utf-8")
     print("", as_text(rows), "", EXPLANATION, *machines, *failures, sep="\n")
     names = ["comparison.md", "comparison.csv", "curves.csv", *figures]
     print(f"Written to {out}: {', '.join(names)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 from pathlib import Path
@@ -10,11 +9,14 @@ from pathlib import Path
 import torch
 
 
-@functools.cache
-def describe_machine() -> str:
-    """Returns processor, cores, accelerator, torch and the threads that its processes may use."""
+def describe_machine(threads: int | None = None) -> str:
+    """Returns processor, cores, accelerator, torch and the threads of a process in words.
+
+    Args:
+        threads: OMP_NUM_THREADS of the process; None for that of the environment.
+    """
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    threads = os.environ.get("OMP_NUM_THREADS")
+    threads = threads or os.environ.get("OMP_NUM_THREADS")
     return ", ".join(
         [
             _processor(),

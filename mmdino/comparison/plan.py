@@ -189,9 +189,9 @@ def load_method(
     try:
         cfg = load_config(args, NEEDS)
         _check_validation(cfg, config)
+        iterations, images = epoch_size(cfg)
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"{name}: {error}") from error
-    iterations, images = epoch_size(cfg)
     return Method(name, config, tuple(options), cfg, cfg.train_cfg.max_epochs, iterations, images)
 
 
@@ -270,7 +270,7 @@ def epochs_of_images(method: Method, images: int) -> tuple[int, str]:
 
 
 def make_runs(methods: Sequence[Method], seeds: Sequence[int], folder: Path) -> list[Run]:
-    """Returns the runs of all methods and seeds, seed by seed, so that a first table comes early.
+    """Returns the runs of all methods and seeds: every method has one before any has two.
 
     Raises:
         ValueError: If a seed is negative or occurs twice.
@@ -355,7 +355,6 @@ def _short(value: Any) -> str:
 
 def _validation(method: Method) -> dict[str, Any]:
     cfg = method.cfg.to_dict()
-    # mmengine takes a list of one evaluator for the evaluator.
     found = {}
     for path in COMPARED:
         value: Any = cfg

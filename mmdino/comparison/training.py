@@ -114,7 +114,7 @@ def _start(run: Run, record: Record, tool: Path, threads: int | None, progress: 
     if checkpoint is not None:
         command.append("--resume")
     record.command, record.state, record.error = command, "training", ""
-    record.machine = describe_machine()
+    record.machine = describe_machine(threads)
     record.attempts.append({})
     first = 0 if checkpoint is None else checkpoint.iteration
     job = Job(run, record, TrainingProcess(command, run.folder / LOG, threads), first)

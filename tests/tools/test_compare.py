@@ -211,6 +211,25 @@ def test_another_plan_for_the_same_folder_is_refused(root, compared, compare):
     assert (compared[0] / "comparison.csv").read_bytes() == before
 
 
+def test_a_run_that_cannot_be_measured_leaves_its_other_measures(
+    root, compared, compare, monkeypatch, tmp_path
+):
+    def refuse(*arguments):
+        raise ValueError("its features are not finite")
+
+    out = tmp_path / "compare"
+    shutil.copytree(compared[0], out)
+    with monkeypatch.context() as patch:
+        patch.setitem(tiny_tools.main_of("compare.py").__globals__, "measure", refuse)
+        code, printed, _ = compare(out, root / "mae.py", "--linear-c", "2")
+    assert code == 1
+    assert "mae, seed 0 failed: cannot be measured: its features are not finite" in printed
+    assert "\nmae " in printed
+    code, _, _ = compare(out, root / "mae.py", "--linear-c", "2")
+    (row,) = rows_of(out / "comparison.csv")
+    assert (code, row["linear_c"], row["error"]) == (0, "2.0", "")
+
+
 def test_ctrl_c_is_one_word(root, compare, monkeypatch, tmp_path):
     def interrupt(*arguments):
         raise KeyboardInterrupt
