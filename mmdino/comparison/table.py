@@ -53,10 +53,9 @@ def _row(summary: Summary, accuracies: Sequence[str]) -> list[str]:
         f"{summary.epochs:,}",
         f"{summary.images:,}",
         f"{summary.steps:,}",
-        *(_mean(values.get(c), "{:,.0f}") for c in ("images_per_s",)),
+        _mean(values.get("images_per_s")),
         *(clock(values[c].mean) if c in values else "-" for c in ("elapsed_s", "processor_s")),
-        *(_mean(values.get(c), "{:,.0f}") for c in ("memory_mib", "cuda_memory_mib")),
-        _mean(values.get("parameters"), "{:,.0f}"),
+        *(_mean(values.get(c)) for c in ("memory_mib", "cuda_memory_mib", "parameters")),
     ]
 
 
@@ -67,8 +66,8 @@ def _accuracy(value: Spread | None) -> str:
     return f"{value.mean:.2f}{deviation}"
 
 
-def _mean(value: Spread | None, form: str) -> str:
-    return "-" if value is None else form.format(value.mean)
+def _mean(value: Spread | None) -> str:
+    return "-" if value is None else f"{value.mean:,.0f}"
 
 
 def as_text(rows: Sequence[Sequence[str]]) -> str:
