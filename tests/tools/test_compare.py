@@ -237,3 +237,21 @@ def test_ctrl_c_is_one_word(root, compare, monkeypatch, tmp_path):
     monkeypatch.setattr(Progress, "started", interrupt)
     code, _, errors = compare(tmp_path / "compare", root / "mae.py")
     assert (code, errors.splitlines()[-1]) == (130, "interrupted")
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_beside_one_that_does_not(root, environment, tmp_path):
+    """Both train at the same time, for as many images; the one whose loss is infinite fails."""
+    out = tmp_path / "compare"
+    command = [sys.executable, tiny_tools.TOOLS / "compare.py", root / "tiny.py", "--out", out]
+    command += ["--run", "diverges", root / "tiny.py", "optim_wrapper.optimizer.lr=1e30"]
+    command += ["--images", "26", "--jobs", "2", "--no-linear"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 1, ended.stderr
+    chosen = "26 images are 3.25 epochs of 8; it trains 3, which are 24 images."
+    assert f"tiny: {chosen}" in ended.stdout
+    assert "diverges, seed 0: failed: exit code 2, see" in ended.stdout
+    assert "error: " in ended.stdout
+    trained, failed = rows_of(out / "comparison.csv")
+    assert (trained["state"], trained["images"], failed["state"]) == ("trained", "24", "failed")
+    assert f"- diverges: {chosen}" in (out / "comparison.md").read_text()
