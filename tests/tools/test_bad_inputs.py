@@ -1428,6 +1428,53 @@ BENCHMARKS = [
     Row("", "benchmarks/end_to_end.py --seconds inf", "--seconds inf: expected"),
     Row("", "benchmarks/end_to_end.py --batch 1 2 --workers 1 2 --figure $out/f.png", "not both"),
 ]
+COMPARISONS = [
+    Row("", "compare.py", "There is nothing to compare: name configs, or add --run NAME CONFIG"),
+    Row("", "compare.py none.py", "none: The config 'none.py' does not exist"),
+    Row("", "compare.py $tiny --run", "argument --run: expected at least one argument"),
+    Row("", "compare.py --run a", "--run a: expected --run NAME CONFIG [KEY=VALUE ...]"),
+    Row("", "compare.py $tiny $tiny", "Two runs have the name 'tiny'"),
+    Row("", "compare.py $tiny --run tiny $tiny", "Two runs have the name 'tiny'"),
+    Row("", "compare.py --run ../a $tiny", "The run's name '../a' cannot be used"),
+    Row("", "compare.py --run a $tiny lr", "the options of a: lr: expected KEY=VALUE"),
+    Row("", "compare.py --run a $tiny lr=1", "a: --cfg-options lr would change nothing"),
+    Row("", "compare.py $tiny --cfg-options model.hed=1", "DINO has no 'hed'; did you mean head?"),
+    Row("", "compare.py $tiny --images 8 --epochs 1", "given by --images and --epochs: choose one"),
+    Row("", "compare.py $tiny --images 7", "--images 7 is less than an epoch of 8 images"),
+    Row("", "compare.py $tiny --images 0", "images=0; it must be a whole number at least 1"),
+    Row("", "compare.py $tiny --epochs two", "argument --epochs: invalid int value: 'two'"),
+    Row("", "compare.py $tiny --minutes nan", "minutes=nan; it must be a finite number above 0"),
+    Row("", "compare.py $tiny --seeds one", "argument --seeds: invalid int value: 'one'"),
+    Row("", "compare.py $tiny --seeds -1", "seeds=-1; it must be a whole number at least 0"),
+    Row("", "compare.py $tiny --seeds 1 1", "--seeds has 1 more than once"),
+    Row("", "compare.py $tiny --jobs 0", "jobs=0; it must be a whole number at least 1"),
+    Row("", "compare.py $tiny --linear-c 0", "linear-c=0.0; it must be a finite number above 0"),
+    Row("", "compare.py $tiny --out $tiny", "cannot be made: '$tiny' is a file"),
+    Row("", "compare.py $tiny --out ''", "--out is empty: name a folder"),
+    Row("", "compare.py $folder --out $images", "lies in the data, '$images'"),
+    Row("", "compare.py $linear", "$linear has no k-NN validation"),
+    Row(
+        "",
+        "compare.py $tiny $config",
+        "has no k-NN validation",
+        '_base_ = ["$root/tiny.py"]\nval_cfg = val_dataloader = val_evaluator = None\n',
+    ),
+    Row(
+        "",
+        "compare.py $tiny $folder",
+        "not validated in the same way, so their k-NN accuracies cannot be compared",
+    ),
+    Row(
+        "",
+        "compare.py $tiny --run b $tiny val_evaluator.k=3",
+        "cannot be compared: val_evaluator.k is 4 in tiny, 3 in b",
+    ),
+    Row(
+        "",
+        "compare.py $tiny --epochs 2 --cfg-options param_scheduler.0.warmup=3",
+        "tiny: The config has 1 mistake: param_scheduler.0.warmup: 3 epochs of a run of 2",
+    ),
+]
 TABLES = {
     name: rows
     for name, rows in globals().items()

@@ -1,0 +1,1 @@
+"""Comparison of methods: one plan of runs, their training, what is measured, and the tables."""
