@@ -1,12 +1,11 @@
 # MoCo v3 with ViT-S/16, 300 epochs, batch 4096 on 8 GPUs: 512 images each.
-# Published: linear 73.2 (CONFIG.md of the authors, on 32 GPUs). Source: its command: AdamW, rate 1.5e-4
-# for a batch of 256, weight decay 0.1, warm-up of 40 epochs, temperature 0.2, momentum 0.99, crops from
-# 0.08, mixed precision; three layers in the projector (moco/builder.py). The authors decay biases and
-# norms too (moco/optimizer.py, second-hand); here they are not decayed.
-# The patch projection stays as it was drawn, the positions are sines and cosines. The authors' ViT-S
-# has 12 heads, DINO's and DeiT's has 6: the two are not the same network.
-# The negatives are all 4096 images; the networks run on 256 of the 512 at a time. Multi-crop is not
-# possible: the positions are for 224 pixels.
+# Published: linear 73.2 (CONFIG.md of the authors, on 32 GPUs). Source: its command and main_moco.py:
+# AdamW, rate 1.5e-4 for a batch of 256, weight decay 0.1 of all parameters, warm-up of 40 epochs,
+# temperature 0.2, momentum 0.99, crops from 0.08, mixed precision; three layers in the projector and a
+# last norm in the predictor (moco/builder.py).
+# The patch projection stays as it was drawn, and the positions are sines and cosines. The authors'
+# ViT-S has 12 heads, DINO's and DeiT's has 6: the two are not the same network.
+# The negatives are all 4096 images; the networks run on 256 of the 512 at a time.
 _base_ = [
     "../_base_/models/mocov3.py",
     "../_base_/views/byol.py",
@@ -27,11 +26,16 @@ model = dict(
     ),
     neck=None,
     head=dict(in_channels=384, num_layers=3),
+    predictor=dict(with_last_bn=True),
     loss=dict(temperature=0.2),
 )
 train_dataloader = dict(batch_size=512)
 optim_wrapper = dict(
-    optimizer=dict(lr=1.5e-4, weight_decay=0.1), clip_grad=None, precision="auto"
+    # mmengine's: biases and norms are decayed too.
+    constructor="DefaultOptimWrapperConstructor",
+    optimizer=dict(lr=1.5e-4, weight_decay=0.1),
+    clip_grad=None,
+    precision="auto",
 )
 param_scheduler = [dict(_base_.lr_schedule, warmup=40, end_lr=0.0)]
 default_hooks = dict(ema_teacher=dict(momentum=0.99))

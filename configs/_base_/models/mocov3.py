@@ -1,6 +1,6 @@
-# MoCo v3's model with ResNet-50. Sizes: moco/builder.py of the authors: a projector of 4096 and 256, a
-# predictor of the same sizes, both without biases and with batch norm after each layer, the last
-# without scale and shift. (mmpretrain's config has no norm at the end of the predictor.)
+# MoCo v3's model with ResNet-50. Sizes: moco/builder.py of the authors: a projector of 4096 and 256
+# without biases, batch norm after each layer, the last without scale and shift; a predictor of the
+# same sizes without the last norm, which ViT has.
 _base_ = ["../backbones/resnet50.py"]
 
 mlp = dict(
@@ -19,7 +19,7 @@ model = dict(
     backbone=dict(**_base_.resnet50, zero_init_residual=True),
     neck=dict(type="GlobalAveragePooling"),
     head=mlp,
-    predictor=dict(mlp, in_channels=256),
+    predictor=dict(mlp, in_channels=256, with_last_bn=False),
     loss=dict(type="mmdino.MoCoV3Loss", temperature=1.0),
     data_preprocessor=dict(type="mmdino.MultiViewPreprocessor"),
 )
