@@ -7,8 +7,8 @@ _base_ = [
 ]
 
 # A network this small on so few images needs a fast teacher, a sharp target and few prototypes. For
-# your own images, start from dino_folder.py instead. Length, rate, network and images are those of all
-# demos: _base_/runs/demo.py.
+# your own images, start from dino_folder.py instead. Length, rate, network and images are those of
+# all demos: _base_/runs/demo.py.
 momentum = 0.95
 num_prototypes = 256
 

@@ -1,8 +1,8 @@
 # MoCo v3 with ViT-S/16, 300 epochs, batch 4096 on 8 GPUs: 512 images each.
-# Published: linear 73.2 (CONFIG.md of the authors, on 32 GPUs). Source: its command and main_moco.py:
-# AdamW, rate 1.5e-4 for a batch of 256, weight decay 0.1 of all parameters, warm-up of 40 epochs,
-# temperature 0.2, momentum 0.99, crops from 0.08, mixed precision; three layers in the projector and a
-# last norm in the predictor (moco/builder.py).
+# Published: linear 73.2 (CONFIG.md of the authors, on 32 GPUs). Source: its command and
+# main_moco.py: AdamW, rate 1.5e-4 for a batch of 256, weight decay 0.1 of all parameters, warm-up
+# of 40 epochs, temperature 0.2, momentum 0.99, crops from 0.08, mixed precision; three layers in
+# the projector and a last norm in the predictor (moco/builder.py).
 # The patch projection stays as it was drawn, and the positions are sines and cosines. The authors'
 # ViT-S has 12 heads, DINO's and DeiT's has 6: the two are not the same network.
 # The negatives are all 4096 images; the networks run on 256 of the 512 at a time.

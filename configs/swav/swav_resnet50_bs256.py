@@ -1,7 +1,7 @@
 # SwAV with ResNet-50 at a small batch: 400 epochs, 8 GPUs x 32 images, with a queue.
-# Published: linear 74.3 after 400 epochs, 72.7 after 200 (README of the authors). Source: the README's
-# command for 8 GPUs: rate 0.6, no warm-up, a cosine to 0.0006, prototypes frozen for 5005 steps, a
-# queue of 3840 images from epoch 15.
+# Published: linear 74.3 after 400 epochs, 72.7 after 200 (README of the authors). Source: the
+# README's command for 8 GPUs: rate 0.6, no warm-up, a cosine to 0.0006, prototypes frozen for 5005
+# steps, a queue of 3840 images from epoch 15.
 _base_ = ["swav_resnet50.py"]
 
 model = dict(micro_batch=None, loss=dict(queue_length=3840))

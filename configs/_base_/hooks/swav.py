@@ -1,4 +1,5 @@
-# What SwAV adds: prototypes that stay as they were drawn for an epoch of ImageNet at a batch of 4096.
+# What SwAV adds: prototypes that stay as they were drawn for an epoch of ImageNet at a batch of
+# 4096.
 _base_ = ["../default_runtime.py"]
 
 default_hooks = dict(

@@ -1,6 +1,6 @@
 # Barlow Twins' model with ResNet-50. Sizes: main.py of the authors: a projector of three layers of
-# 8192 without biases, batch norm and ReLU between. The norm of the outputs, without scale and shift,
-# is in the loss.
+# 8192 without biases, batch norm and ReLU between. The norm of the outputs, without scale and
+# shift, is in the loss.
 _base_ = ["../backbones/resnet50.py"]
 
 mlp = dict(

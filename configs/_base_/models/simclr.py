@@ -1,6 +1,6 @@
 # SimCLR's model with ResNet-50. Sizes: Chen et al. 2020, section 2.2, and model_util.py of the
-# authors: a projector of 2048 and 128 with batch norm after both layers. (The authors' last norm has
-# no shift.)
+# authors: a projector of 2048 and 128 with batch norm after both layers. (The authors' last norm
+# has no shift.)
 _base_ = ["../backbones/resnet50.py"]
 
 mlp = dict(

@@ -1,6 +1,6 @@
-# SimSiam's model with ResNet-50. Sizes: simsiam/builder.py of the authors (Chen and He 2021, section
-# 3): a projector of three layers of 2048 with batch norm after each, the last without scale and
-# shift; a predictor with a bottleneck of 512 and batch norm inside only.
+# SimSiam's model with ResNet-50. Sizes: simsiam/builder.py of the authors (Chen and He 2021,
+# section 3): a projector of three layers of 2048 with batch norm after each, the last without scale
+# and shift; a predictor with a bottleneck of 512 and batch norm inside only.
 _base_ = ["../backbones/resnet50.py"]
 
 mlp = dict(

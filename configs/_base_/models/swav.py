@@ -1,5 +1,6 @@
-# SwAV's model with ResNet-50. Sizes: src/resnet50.py and scripts/*.sh of the authors: a projector of
-# 2048 and 128 with biases, batch norm and ReLU between, and 3000 prototypes, which are in the loss.
+# SwAV's model with ResNet-50. Sizes: src/resnet50.py and scripts/*.sh of the authors: a projector
+# of 2048 and 128 with biases, batch norm and ReLU between, and 3000 prototypes, which are in the
+# loss.
 _base_ = ["../backbones/resnet50.py"]
 
 mlp = dict(

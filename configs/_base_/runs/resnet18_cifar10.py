@@ -1,6 +1,6 @@
-# What the runs of ResNet-18 on CIFAR-10 have in common, whatever the method: network, images, views,
-# batch, length and optimiser. The optimiser is that of lightly's benchmark (SGD, 0.06 for a batch of
-# 128, weight decay 5e-4, 200 epochs); views and batch are those of runs/vitt4_cifar10.py.
+# What the runs of ResNet-18 on CIFAR-10 have in common, whatever the method: network, images,
+# views, batch, length and optimiser. The optimiser is that of lightly's benchmark (SGD, 0.06 for a
+# batch of 128, weight decay 5e-4, 200 epochs); views and batch are those of runs/vitt4_cifar10.py.
 _base_ = [
     "../backbones/resnet18_cifar10.py",
     "../views/cifar10.py",

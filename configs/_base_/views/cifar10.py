@@ -1,5 +1,5 @@
-# CIFAR-10 with the views that all methods have here, so that they can be compared. Without the local
-# views, on the command line:
+# CIFAR-10 with the views that all methods have here, so that they can be compared. Without the
+# local views, on the command line:
 #   --cfg-options train_dataloader.dataset.pipeline.1.views.2._delete_=True
 _base_ = ["../datasets/cifar10.py"]
 

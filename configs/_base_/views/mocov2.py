@@ -1,4 +1,5 @@
-# ImageNet with two views of one kind, MoCo v2's, which SimSiam has (main_simsiam.py of the authors).
+# ImageNet with two views of one kind, MoCo v2's, which SimSiam has (main_simsiam.py of the
+# authors).
 _base_ = ["../datasets/imagenet.py"]
 
 colors = dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur_prob=0.5)

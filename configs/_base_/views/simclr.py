@@ -1,5 +1,5 @@
-# ImageNet with two views of one kind, SimCLR's with colour strength 1 (Chen et al. 2020, appendix A;
-# data_util.py of the authors).
+# ImageNet with two views of one kind, SimCLR's with colour strength 1 (Chen et al. 2020, appendix
+# A; data_util.py of the authors).
 _base_ = ["../datasets/imagenet.py"]
 
 colors = dict(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur_prob=0.5)

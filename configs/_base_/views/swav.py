@@ -1,5 +1,6 @@
 # ImageNet with SwAV's 2 views of 224 and 6 of 96 pixels in SimCLR's colours (scripts/*.sh and
-# src/multicropdataset.py of the authors). two_crop_pipeline is that of their run without local views.
+# src/multicropdataset.py of the authors). two_crop_pipeline is that of their run without local
+# views.
 _base_ = ["../datasets/imagenet.py"]
 
 colors = dict(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur_prob=0.5)
