@@ -8,7 +8,7 @@ from typing import Any
 
 from mmdino.config_check.problems import Problems, join
 
-HOOKS = ("LastLayerFreezeHook", "TeacherTempWarmupHook")
+HOOKS = ("LastLayerFreezeHook", "QueueStartHook", "TeacherTempWarmupHook")
 """Hooks whose ``epochs`` are those of a beginning."""
 ENDLESS = "InfiniteSampler"
 """mmengine's sampler for loops that count iterations."""

@@ -11,6 +11,7 @@ from mmdino.engine.hooks.feature_drop_hook import FeatureDropHook
 from mmdino.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmdino.engine.hooks.iteration_seed_hook import IterationSeedHook
 from mmdino.engine.hooks.last_layer_freeze_hook import LastLayerFreezeHook
+from mmdino.engine.hooks.queue_start_hook import QueueStartHook
 from mmdino.engine.hooks.teacher_temp_warmup_hook import TeacherTempWarmupHook
 from mmdino.engine.hooks.throughput_hook import ThroughputHook
 from mmdino.engine.hooks.training_figure_hook import TrainingFigureHook
@@ -28,6 +29,7 @@ __all__ = [
     "FiniteLossHook",
     "IterationSeedHook",
     "LastLayerFreezeHook",
+    "QueueStartHook",
     "TeacherTempWarmupHook",
     "ThroughputHook",
     "TrainingFigureHook",

@@ -9,25 +9,29 @@ from mmengine.runner import Runner
 from torch.optim import SGD, Optimizer
 
 from mmdino.engine.model_access import bare_model
-from mmdino.engine.progress import current_epoch
+from mmdino.engine.progress import current_epoch, current_step, num_steps
 from mmdino.registry import HOOKS
 from mmdino.utils.numbers import require_number
 
 
 @HOOKS.register_module()
 class LastLayerFreezeHook(Hook):
-    """Freezes a layer, the head's last, in the first epochs.
+    """Freezes a layer, the head's last, in the first epochs or optimiser steps.
 
     As in the authors' implementation, its gradients are dropped between clipping and the step. Its
     parameters stay trainable throughout, as distributed wrappers want them.
 
     Args:
-        epochs: Number of epochs; 1 in the paper. More helps if the loss does not decrease.
-        layer: Name of the layer within the model.
+        epochs: Number of epochs; 1 in DINO's paper, and where neither number is given. More helps
+            if the loss does not decrease.
+        steps: Number of optimiser steps, in place of ``epochs``; 5005 in SwAV's recipe for batches
+            of 256, which is an epoch of ImageNet.
+        layer: Name of the layer within the model, "loss_function.prototypes" for SwAV.
 
     Raises:
-        ValueError: If the number is negative, or from the run if the optimiser is SGD with momentum
-            and ``fused=True``, which cannot start the momentum of a parameter late.
+        ValueError: If both numbers are given or one is negative; from the run if ``steps`` is more
+            than it has, or if the optimiser is SGD with momentum and ``fused=True``, which cannot
+            start the momentum of a parameter late.
         TypeError: From the run, if the model has no such layer.
 
     Example:
@@ -35,18 +39,39 @@ class LastLayerFreezeHook(Hook):
         ...     last_layer_freeze=dict(type="mmdino.LastLayerFreezeHook", epochs=1))
     """
 
-    def __init__(self, epochs: int = 1, layer: str = "head.last_layer") -> None:
-        require_number("LastLayerFreezeHook", "epochs", epochs, least=0, whole=True)
+    def __init__(
+        self,
+        epochs: int | None = None,
+        steps: int | None = None,
+        layer: str = "head.last_layer",
+    ) -> None:
+        if epochs is not None and steps is not None:
+            raise ValueError(
+                f"LastLayerFreezeHook got epochs={epochs} and steps={steps}; it takes one of the "
+                "two. Set the other to None."
+            )
+        if steps is None:
+            epochs = 1 if epochs is None else epochs
+            require_number("LastLayerFreezeHook", "epochs", epochs, least=0, whole=True)
+        else:
+            require_number("LastLayerFreezeHook", "steps", steps, least=0, whole=True)
         self.epochs = epochs
+        self.steps = steps
         self.layer = layer
 
     def before_train(self, runner: Runner) -> None:
         """Hooks into the optimiser."""
-        if self.epochs and cannot_start_late(runner.optim_wrapper.optimizer):
+        unit, length = ("epoch", self.epochs) if self.steps is None else ("step", self.steps)
+        if length and cannot_start_late(runner.optim_wrapper.optimizer):
             raise ValueError(
-                f"LastLayerFreezeHook freezes the last layer for {self.epochs} epoch(s), after "
-                "which SGD with fused=True cannot start its momentum. Leave fused out of "
-                "optim_wrapper.optimizer, or set the hook's epochs=0."
+                f"LastLayerFreezeHook freezes the last layer for {length} {unit}(s), after which "
+                "SGD with fused=True cannot start its momentum. Leave fused out of "
+                f"optim_wrapper.optimizer, or set the hook's {unit}s=0."
+            )
+        if self.steps is not None and self.steps > num_steps(runner):
+            raise ValueError(
+                f"LastLayerFreezeHook freezes {self.layer} for steps={self.steps}, but the run has "
+                f"{num_steps(runner)} optimiser step(s). Lower steps, or train longer."
             )
         model = bare_model(runner)
         try:
@@ -59,11 +84,16 @@ class LastLayerFreezeHook(Hook):
             ) from error
 
         def drop_gradients(optimizer: Optimizer, *_: Any) -> None:
-            if current_epoch(runner) < self.epochs:
+            if self._is_frozen(runner):
                 for parameter in parameters:
                     parameter.grad = None
 
         runner.optim_wrapper.optimizer.register_step_pre_hook(drop_gradients)
+
+    def _is_frozen(self, runner: Runner) -> bool:
+        if self.steps is None:
+            return current_epoch(runner) < self.epochs
+        return current_step(runner) < self.steps
 
 
 def cannot_start_late(optimizer: Optimizer) -> bool:

@@ -10,6 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from mmdino.engine.model_access import bare_model
 from mmdino.engine.optimizers import StepOptimWrapper
+from mmdino.engine.progress import accumulative_counts
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import LOOPS
 from mmdino.weights.pretrained import pretrained_cfg
@@ -53,6 +54,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         model = bare_model(self.runner)
         if hasattr(model, "require_needs_met"):
             model.require_needs_met()
+        self._say_what_is_compared()
         if self.runner.val_loop is not None and self._validates_at_start():
             self.runner.val_loop.run()
         while self._epoch < self._max_epochs and not self.stop_training:
@@ -127,6 +129,21 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                     "waits for the end of a step: default_hooks.checkpoint.type="
                     "mmdino.CheckpointHook."
                 )
+
+    def _say_what_is_compared(self) -> None:
+        """Says once that a loss that compares images sees a micro-batch, not the step's batch."""
+        counts = accumulative_counts(self.runner.optim_wrapper)
+        model = bare_model(self.runner)
+        comparing = [m for m in model.modules() if getattr(m, "compares_images", False)]
+        if counts > 1 and comparing:
+            self.runner.logger.warning(
+                f"{type(comparing[0]).__name__} compares the images of a batch, and with "
+                f"optim_wrapper.accumulative_counts={counts} it sees those of a micro-batch "
+                f"({self.dataloader.batch_size} on each rank), not of the optimiser step. For the "
+                f"loss of the whole batch set accumulative_counts=1, "
+                f"train_dataloader.batch_size={self.dataloader.batch_size * counts} and "
+                f"model.micro_batch={self.dataloader.batch_size}."
+            )
 
     def _share_seed(self) -> None:
         """Sets the sampler to the run's seed, which a checkpoint may have changed since."""

@@ -1,15 +1,19 @@
-"""Two parameter groups, and a learning rate that follows accumulation."""
+"""Few parameter groups, and a learning rate that follows accumulation."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
+from torch.optim import Optimizer
 
 from mmdino.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmdino.utils.numbers import require_number
 
 FUSED = (torch.optim.Adam, torch.optim.AdamW)
 """Optimisers built with their fused kernel on ``FUSED_DEVICES``, in versions that have one.
@@ -18,11 +22,12 @@ Not SGD: its fused kernel cannot start the momentum of one parameter later than 
 which is what happens to the last layer when its freeze ends.
 """
 FUSED_DEVICES = ("cpu", "cuda")
+PARAMWISE = ("one_dim_lr_mult", "constant_lr")
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class DecayGroupsConstructor:
-    """Builds the optimiser with two groups: parameters with and without weight decay.
+    """Builds the optimiser with few groups: parameters with and without weight decay.
 
     Biases and one-dimensional parameters are not decayed. mmengine's own constructor makes a group
     for each parameter, which keeps multi-tensor optimisers from updating many at once.
@@ -37,10 +42,13 @@ class DecayGroupsConstructor:
 
     Args:
         optim_wrapper_cfg: Config of the wrapper with its ``optimizer``.
-        paramwise_cfg: Not supported; must be empty.
+        paramwise_cfg: Optional: ``one_dim_lr_mult``, a factor of the rate of biases and
+            one-dimensional parameters (0.024 in Barlow Twins); ``constant_lr``, names of modules
+            whose rate no schedule changes (``["predictor"]`` in SimSiam).
 
     Raises:
-        ValueError: If ``paramwise_cfg`` is given or no optimiser is configured.
+        ValueError: If ``paramwise_cfg`` has another key or no optimiser is configured; from the
+            call, if a name in ``constant_lr`` is no module with trainable parameters.
 
     Example:
         >>> optim_wrapper = dict(
@@ -51,12 +59,19 @@ class DecayGroupsConstructor:
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
-        if paramwise_cfg:
+        paramwise_cfg = dict(paramwise_cfg or {})
+        if unknown := set(paramwise_cfg) - set(PARAMWISE):
             raise ValueError(
-                f"DecayGroupsConstructor got paramwise_cfg={paramwise_cfg}. It goes by the "
-                "shape of a parameter only; for other rules use mmengine's constructor: leave out "
-                "optim_wrapper.constructor."
+                f"DecayGroupsConstructor got paramwise_cfg={paramwise_cfg}; it knows "
+                f"{', '.join(PARAMWISE)}, not {', '.join(sorted(unknown))}. For other rules use "
+                "mmengine's constructor: leave out optim_wrapper.constructor."
             )
+        self.one_dim_lr_mult = paramwise_cfg.get("one_dim_lr_mult", 1.0)
+        require_number(
+            "DecayGroupsConstructor", "paramwise_cfg.one_dim_lr_mult", self.one_dim_lr_mult, least=0
+        )
+        constant = paramwise_cfg.get("constant_lr", ())
+        self.constant_lr = (constant,) if isinstance(constant, str) else tuple(constant)
         if "optimizer" not in optim_wrapper_cfg:
             raise ValueError(
                 "optim_wrapper has no 'optimizer'; give one, such as dict(type='AdamW', lr=0.0005)."
@@ -66,16 +81,22 @@ class DecayGroupsConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Builds the wrapper for the trainable parameters of ``model``."""
-        optimizer_cfg = dict(self.optimizer_cfg, params=parameter_groups(model))
+        groups = parameter_groups(model, self.constant_lr)
+        optimizer_cfg = dict(self.optimizer_cfg, params=groups)
         accumulative_counts = self.wrapper_cfg.get("accumulative_counts", 1)
         if "lr" in optimizer_cfg:
             optimizer_cfg["lr"] *= accumulative_counts
+        if self.one_dim_lr_mult != 1:
+            for group in groups:
+                if not group["decayed"]:
+                    group["lr_mult"] = self.one_dim_lr_mult
+                    group["lr"] = self.one_dim_lr_mult * optimizer_cfg["lr"]
         if _has_fused_kernel(optimizer_cfg):
             optimizer_cfg["fused"] = True
-        return OPTIM_WRAPPERS.build(
-            dict(self.wrapper_cfg),
-            default_args={"optimizer": OPTIMIZERS.build(optimizer_cfg)},
-        )
+        optimizer = OPTIMIZERS.build(optimizer_cfg)
+        if self.constant_lr:
+            optimizer.register_step_pre_hook(hold_constant_rates)
+        return OPTIM_WRAPPERS.build(dict(self.wrapper_cfg), default_args={"optimizer": optimizer})
 
 
 def _has_fused_kernel(cfg: dict) -> bool:
@@ -89,19 +110,53 @@ def _has_fused_kernel(cfg: dict) -> bool:
     return all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in parameters)
 
 
-def parameter_groups(model: nn.Module) -> list[dict]:
+def parameter_groups(model: nn.Module, constant_lr: Sequence[str] = ()) -> list[dict]:
     """Splits the trainable parameters into those with and those without weight decay.
 
+    Args:
+        model: The model.
+        constant_lr: Names of modules whose rate stays as it is; they get groups of their own.
+
     Returns:
-        Two groups for an optimiser. The key ``decayed`` tells the weight-decay schedule which of
-        them it moves, also where the decay starts at 0; ``lars_exclude`` tells mmpretrain's LARS
-        that the rate of the others does not adapt either.
+        Groups for an optimiser, the decayed ones that follow the schedule first. The key
+        ``decayed`` tells the weight-decay schedule which of them it moves, also where the decay
+        starts at 0; ``lars_exclude`` tells mmpretrain's LARS that the rate of the others does not
+        adapt either; ``constant_lr`` tells :func:`hold_constant_rates` whose rate it holds.
+
+    Raises:
+        ValueError: If a name is no module with trainable parameters.
     """
-    groups: dict[bool, list] = {True: [], False: []}
+    unmatched = set(constant_lr)
+    groups: dict[tuple[bool, bool], list] = {(False, True): [], (False, False): []}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups[parameter.ndim > 1 and not name.endswith(".bias")].append(parameter)
+        if not parameter.requires_grad:
+            continue
+        owners = {module for module in constant_lr if name.startswith(f"{module}.")}
+        unmatched -= owners
+        decayed = parameter.ndim > 1 and not name.endswith(".bias")
+        groups.setdefault((bool(owners), decayed), []).append(parameter)
+    if unmatched:
+        modules = ", ".join(dict(model.named_children()))
+        raise ValueError(
+            f"optim_wrapper.paramwise_cfg.constant_lr names {', '.join(sorted(unmatched))}, which "
+            f"has no trainable parameters in a {type(model).__name__}. Its modules are {modules}."
+        )
+    plain = {"decayed": False, "weight_decay": 0.0, "lars_exclude": True}
     return [
-        {"params": groups[True], "decayed": True},
-        {"params": groups[False], "decayed": False, "weight_decay": 0.0, "lars_exclude": True},
+        {
+            "params": parameters,
+            **({"decayed": True} if decayed else plain),
+            **({"constant_lr": True} if constant else {}),
+        }
+        for (constant, decayed), parameters in groups.items()
     ]
+
+
+def hold_constant_rates(optimizer: Optimizer, *_: Any) -> None:
+    """Undoes, before a step, what schedules did to rates that are to stay constant.
+
+    mmengine's schedulers and ours note the rate of the config as ``initial_lr``.
+    """
+    for group in optimizer.param_groups:
+        if group.get("constant_lr"):
+            group["lr"] = group.get("initial_lr", group["lr"])

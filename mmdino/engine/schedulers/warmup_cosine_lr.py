@@ -9,6 +9,8 @@ from mmdino.registry import PARAM_SCHEDULERS
 from mmdino.schedules import warmup_cosine
 from mmdino.utils.numbers import require_number
 
+PAPER_END_LR = 1e-6
+
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosineLR(StepScheduler):
@@ -16,11 +18,13 @@ class WarmupCosineLR(StepScheduler):
 
     Args:
         warmup: Length of the warm-up, in epochs with ``by_epoch=True``, else in iterations.
-        end_lr: Rate at the end.
+        end_lr: Rate at the end; 1e-6, the paper's, if ``end_ratio`` is not given either. For
+            parameters whose rate has a factor it has that factor too.
+        end_ratio: Rate at the end as a fraction of the peak, in place of ``end_lr``.
         **kwargs: Arguments of :class:`StepScheduler`.
 
     Raises:
-        ValueError: If the warm-up or the rate is negative.
+        ValueError: If the warm-up or a rate is negative, or both kinds of end are given.
 
     Example:
         >>> dict(type="mmdino.WarmupCosineLR", warmup=10, end_lr=1e-6,
@@ -29,15 +33,35 @@ class WarmupCosineLR(StepScheduler):
 
     lengths = ("warmup",)
 
-    def __init__(self, *args: Any, warmup: int = 10, end_lr: float = 1e-6, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        warmup: int = 10,
+        end_lr: float | None = None,
+        end_ratio: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         require_number("WarmupCosineLR", "warmup", warmup, least=0, whole=True)
+        if end_lr is not None and end_ratio is not None:
+            raise ValueError(
+                f"WarmupCosineLR got end_lr={end_lr} and end_ratio={end_ratio}. Give one of them; "
+                "to replace the one that a base config gives, set that one to None."
+            )
+        if end_ratio is not None:
+            require_number("WarmupCosineLR", "end_ratio", end_ratio, least=0)
+        end_lr = PAPER_END_LR if end_lr is None else end_lr
         require_number("WarmupCosineLR", "end_lr", end_lr, least=0)
         self.warmup = warmup
         self.end_lr = end_lr
+        self.end_ratio = end_ratio
         super().__init__(*args, param_name="lr", **kwargs)
 
     def value(self, step: int, base: float, group: dict) -> float:
         """Returns the rate of a step; ``base`` is the peak."""
         num_steps = self.num_steps
         warmup_steps = min(self.steps(self.warmup), num_steps) if self.warmup else 0
-        return warmup_cosine(step, num_steps, warmup_steps, base, self.end_lr)
+        if self.end_ratio is None:
+            end = self.end_lr * group.get("lr_mult", 1.0)
+        else:
+            end = self.end_ratio * base
+        return warmup_cosine(step, num_steps, warmup_steps, base, end)

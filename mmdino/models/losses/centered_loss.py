@@ -58,6 +58,11 @@ class CenteredLoss(BaseModule):
         """Whether the targets use the centre, so that it has to be moved."""
         return True
 
+    @property
+    def needs(self) -> set[str]:
+        """What has to be updated between steps."""
+        return {"center"} if self.needs_center_update else set()
+
     @torch.no_grad()
     def observe(self, logits: Tensor) -> None:
         """Adds teacher logits (..., K) to the mean that the centre will move towards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -78,6 +79,40 @@ def cross_view_loss(student_log_probs: Tensor, targets: Tensor, pairs: Pairs) ->
 def entropy(log_probs: Tensor) -> Tensor:
     """Mean entropy in nats of distributions given by their logarithms (..., K)."""
     return -(log_probs.exp() * log_probs).sum(-1).mean()
+
+
+def prototype_metrics(
+    loss: Tensor, teacher_entropy: Tensor, argmax: Tensor, num_prototypes: int
+) -> dict[str, Tensor]:
+    """What a cross-entropy over prototypes returns: the loss, and metrics that show a collapse.
+
+    Args:
+        loss: Mean cross-entropy () over pairs of views, in nats.
+        teacher_entropy: Mean entropy () of the targets, in nats.
+        argmax: Prototype of each target (G, B).
+        num_prototypes: Number K of prototypes.
+
+    Returns:
+        ``loss``; ``ce_over_lnk``, the loss over ln K, which is 1 when the output ignores the image;
+        ``teacher_entropy`` and its ``entropy_bound`` ln K in nats; ``kl``, KL(teacher||student) in
+        nats; ``used_prototypes``, the number of different prototypes that are the argmax of some
+        target, over the largest number possible.
+    """
+    value = loss.detach()
+    bound = math.log(num_prototypes)
+    possible = min(argmax.numel(), num_prototypes)
+    # Not by unique(), whose size the host would have to wait for.
+    seen = value.new_zeros(num_prototypes).index_fill_(0, argmax.flatten(), 1)
+    return {
+        "loss": loss,
+        "ce_over_lnk": value / bound,
+        "teacher_entropy": teacher_entropy,
+        "entropy_bound": torch.full_like(value, bound),
+        # Each target view is in the same number of pairs, so the mean over pairs of its entropy is
+        # the mean over views, and the difference is exactly the mean divergence.
+        "kl": value - teacher_entropy,
+        "used_prototypes": seen.sum() / possible,
+    }
 
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mmdino.models.layers import LazyLogits, at_least_float32, no_autocast
 from mmdino.models.losses.centered_loss import CenteredLoss
-from mmdino.models.losses.cross_view import cross_view_loss, entropy, view_pairs
+from mmdino.models.losses.cross_view import (
+    cross_view_loss,
+    entropy,
+    prototype_metrics,
+    view_pairs,
+)
 from mmdino.models.losses.prototype_cross_entropy import LogTargets, prototype_cross_entropy
 from mmdino.models.losses.targets import centered, sinkhorn_knopp
 from mmdino.registry import MODELS
@@ -92,10 +95,7 @@ class DINOLoss(CenteredLoss):
             teacher_logits: (G, B, K), the global views only.
 
         Returns:
-            ``loss`` in nats; ``ce_over_lnk``, the loss over ln K, which is 1 when the output
-            ignores the image; ``teacher_entropy`` and its ``entropy_bound`` ln K in nats; ``kl``,
-            KL(teacher||student) in nats; ``used_prototypes``, the number of different prototypes
-            that are the argmax of some teacher view, over the largest number possible.
+            ``loss`` in nats and the metrics of :func:`prototype_metrics`.
 
         Raises:
             ValueError: If there are fewer than two views, or shapes disagree.
@@ -119,7 +119,7 @@ class DINOLoss(CenteredLoss):
                 teacher_entropy, argmax = entropy(log_targets), log_targets.argmax(-1)
             if self.training and self.needs_center_update:
                 self.observe(teacher_logits)
-        return self._metrics(loss, teacher_entropy, argmax)
+        return prototype_metrics(loss, teacher_entropy, argmax, self.num_prototypes)
 
     def _log_targets(self, teacher_logits: Tensor) -> LogTargets:
         if self.targets == "sinkhorn_knopp":
@@ -128,23 +128,6 @@ class DINOLoss(CenteredLoss):
         return lambda images: centered(
             at_least_float32(teacher_logits[:, images]), self.center, self.current_teacher_temp
         )
-
-    def _metrics(self, loss: Tensor, teacher_entropy: Tensor, argmax: Tensor) -> dict[str, Tensor]:
-        value = loss.detach()
-        bound = math.log(self.num_prototypes)
-        possible = min(argmax.numel(), self.num_prototypes)
-        # Not by unique(), whose size the host would have to wait for.
-        seen = value.new_zeros(self.num_prototypes).index_fill_(0, argmax.flatten(), 1)
-        return {
-            "loss": loss,
-            "ce_over_lnk": value / bound,
-            "teacher_entropy": teacher_entropy,
-            "entropy_bound": torch.full_like(value, bound),
-            # Each teacher view is in the same number of pairs, so the mean over pairs of its
-            # entropy is the mean over views, and the difference is exactly the mean divergence.
-            "kl": value - teacher_entropy,
-            "used_prototypes": seen.sum() / possible,
-        }
 
     def _check_shapes(self, student_logits: Tensor | LazyLogits, teacher_logits: Tensor) -> None:
         if len(student_logits.shape) != 3 or teacher_logits.dim() != 3:

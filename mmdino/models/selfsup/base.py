@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from typing import Any, Literal
 
@@ -15,12 +16,17 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from mmdino.models.backbones.features import last_output
 from mmdino.models.layers import SYNCHRONISED, synchronise_batch_norm
 from mmdino.utils.numbers import require_number
 
-HOOK_FOR_NEED = {"teacher": "mmdino.EMATeacherHook", "center": "mmdino.CenterUpdateHook"}
+HOOK_FOR_NEED = {
+    "teacher": "mmdino.EMATeacherHook",
+    "center": "mmdino.CenterUpdateHook",
+    "queue": "mmdino.QueueStartHook",
+}
 """The hook that takes care of each need, for the error message."""
 
 
@@ -234,15 +240,82 @@ def feature(images: Tensor, backbone: nn.Module, neck: nn.Module | None = None) 
 
 
 def view_features(
-    views: Iterable[Tensor], backbone: nn.Module, neck: nn.Module | None = None
+    views: Sequence[Tensor],
+    backbone: nn.Module,
+    neck: nn.Module | None = None,
+    separate: bool = False,
+    micro_batch: int | None = None,
 ) -> Tensor:
-    """Maps V views, each (B, C, H, W), to features (V * B, D), one backbone call a size."""
-    return torch.cat(
-        [
-            feature(torch.cat(list(same_size)), backbone, neck)
-            for _, same_size in groupby(views, key=lambda view: view.shape[-2:])
-        ]
+    """Maps V views, each (B, C, H, W), to features (V * B, D).
+
+    Args:
+        views: The views.
+        backbone: The backbone.
+        neck: The neck.
+        separate: Whether each view is a backbone call of its own; else consecutive views of one
+            size share a call.
+        micro_batch: Number of images in a call, as in :func:`recomputed_feature`; None for all.
+    """
+    if separate:
+        groups = [[view] for view in views]
+    else:
+        groups = [list(same_size) for _, same_size in groupby(views, lambda view: view.shape[-2:])]
+    return torch.cat([_group_feature(group, backbone, neck, micro_batch) for group in groups])
+
+
+def _group_feature(
+    views: list[Tensor], backbone: nn.Module, neck: nn.Module | None, micro_batch: int | None
+) -> Tensor:
+    """Features (n * B, D) of n views of one size."""
+    if micro_batch is None:
+        return feature(torch.cat(views), backbone, neck)
+    chunks = zip(*(view.split(micro_batch) for view in views), strict=True)
+    features = [
+        recomputed_feature(torch.cat(chunk), backbone, neck).unflatten(0, (len(views), -1))
+        for chunk in chunks
+    ]
+    return torch.cat(features, dim=1).flatten(0, 1)
+
+
+def recomputed_feature(
+    images: Tensor, backbone: nn.Module, neck: nn.Module | None = None
+) -> Tensor:
+    """:func:`feature` that keeps no activations: the backward pass computes them again.
+
+    The second forward pass sees the same random numbers and moves no running statistics.
+    """
+    if not torch.is_grad_enabled():
+        return feature(images, backbone, neck)
+    networks = [network for network in (backbone, neck) if network is not None]
+    return checkpoint(
+        feature,
+        images,
+        backbone,
+        neck,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), running_statistics_kept(networks)),
     )
+
+
+@contextmanager
+def running_statistics_kept(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """A context in which forward passes do not move the running statistics of batch norms."""
+    norms = [
+        module
+        for network in networks
+        for module in network.modules()
+        if isinstance(module, _BatchNorm) and module.training and module.track_running_stats
+    ]
+    # Not by track_running_stats, without which autograd saves other tensors than before.
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
 
 
 @torch.no_grad()
@@ -255,21 +328,38 @@ def feature_spread(features: Tensor) -> Tensor:
     return directions.std(0, correction=0).mean() * features.shape[1] ** 0.5
 
 
-def check_feature(features: Tensor, head: nn.Module) -> None:
-    """Checks that features fit a head that says what it takes.
+def input_width(module: nn.Module) -> int | None:
+    """Returns the width of the vectors that a head takes, None where it does not tell.
+
+    mmpretrain's necks do not, but their first linear layer does.
+    """
+    width = getattr(module, "in_channels", None)
+    if width is None:
+        linear = (layer for layer in module.modules() if isinstance(layer, nn.Linear))
+        width = next((layer.in_features for layer in linear), None)
+    return width
+
+
+def check_feature(features: Tensor, width: int | None, name: str = "head") -> None:
+    """Checks that features fit the module that comes next.
+
+    Args:
+        features: What it gets.
+        width: The width that it takes, None where that is not known.
+        name: What it is in the model's config.
 
     Raises:
-        ValueError: If they are no vectors (B, D), or D is not the head's ``in_channels``.
+        ValueError: If they are no vectors (B, D), or D is not the width.
     """
-    width = getattr(head, "in_channels", None)
-    wrong_width = width is not None and features.shape[-1] != width
-    if features.dim() != 2 or wrong_width:
-        raise ValueError(
-            f"The backbone gives features of shape {tuple(features.shape[1:])}"
-            + (f", but the head has in_channels={width}" if width is not None else "")
-            + ". Set in_channels to the width of the feature; a map needs a neck, such as "
-            "dict(type='GlobalAveragePooling')."
-        )
+    if features.dim() == 2 and width in (None, features.shape[-1]):
+        return
+    source = "The head" if name == "predictor" else "The backbone"
+    raise ValueError(
+        f"{source} gives features of shape {tuple(features.shape[1:])}"
+        + (f", but the {name} has in_channels={width}" if width is not None else "")
+        + f". Set in_channels of the {name} to the width of the feature; a map needs a neck, such "
+        "as dict(type='GlobalAveragePooling')."
+    )
 
 
 def check_patches(backbone: nn.Module, height: int, width: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,9 +17,11 @@ from mmdino.models.selfsup.base import (
     check_feature,
     feature,
     feature_spread,
+    input_width,
     view_features,
 )
 from mmdino.registry import MODELS
+from mmdino.utils.numbers import require_number
 
 TEACHERS = ("ema", "student", "frozen")
 
@@ -48,6 +51,14 @@ class StudentTeacher(SelfSupervisedModel):
         teacher: Which teacher.
         teacher_cfg: For ``"frozen"``: configs of its ``backbone``, ``neck`` and ``head``.
         num_global_views: Number G of views, the first ones, that the teacher sees.
+        separate_views: Whether each view passes the networks alone, so that batch norms see one
+            view at a time (BYOL, SimSiam, MoCo v3, Barlow Twins); else views of one size share a
+            backbone call, and the head sees all views (DINO, SwAV, SimCLR).
+        micro_batch: Number of images that the backbones see at a time. Their activations are
+            computed again in the backward pass, and the loss sees the whole batch: less memory at
+            the price of a forward pass. Other than with ``accumulative_counts``, a loss that
+            compares images compares all of the batch. Batch norms of the backbone see a
+            micro-batch. None for the whole batch at once.
         sync_bn: Whether batch norms are synchronised across ranks.
         compile: Arguments of ``torch.compile`` for the backbones, ``{}`` for its defaults; None
             leaves them as they are. Names in the state dict stay; results differ by rounding, and
@@ -81,6 +92,8 @@ class StudentTeacher(SelfSupervisedModel):
         teacher: Literal["ema", "student", "frozen"] = "ema",
         teacher_cfg: dict | None = None,
         num_global_views: int = 2,
+        separate_views: bool = False,
+        micro_batch: int | None = None,
         sync_bn: bool = True,
         compile: dict | None = None,
         data_preprocessor: dict | None = None,
@@ -96,6 +109,11 @@ class StudentTeacher(SelfSupervisedModel):
                 "teacher='frozen' needs the config of its backbone (and of its neck and head, if "
                 "it has any), and no other teacher takes one."
             )
+        if micro_batch is not None:
+            advice = "It is a number of images; None takes all at once."
+            require_number(
+                type(self).__name__, "micro_batch", micro_batch, least=1, whole=True, advice=advice
+            )
         student = copy.deepcopy({"backbone": backbone, "neck": neck, "head": head})
         super().__init__(
             **student,
@@ -104,11 +122,13 @@ class StudentTeacher(SelfSupervisedModel):
             init_cfg=init_cfg,
         )
         self.teacher_kind = teacher
+        self.separate_views = separate_views
+        self.micro_batch = micro_batch
         setattr(self, self.loss_name, self._build_loss(dict(loss)))
         self.predictor = None if predictor is None else MMPRETRAIN_MODELS.build(predictor)
         self.teacher = None
         if teacher == "ema":
-            self.teacher = build_networks(student)
+            self.teacher = build_networks(without_predictor(student))
         elif teacher == "frozen":
             self.teacher = build_networks(copy.deepcopy(teacher_cfg))
         # Noted here, since a wrapper that shards the parts hides their classes.
@@ -116,6 +136,7 @@ class StudentTeacher(SelfSupervisedModel):
         if self.teacher is not None and "head" in self.teacher:
             parts["teacher_head"] = self.teacher["head"]
         self._takes_tuple = {name: is_mmpretrain_neck(part) for name, part in parts.items()}
+        self._widths = {name: input_width(part) for name, part in parts.items() if part is not None}
         if sync_bn:
             self.synchronise_batch_norms()
         self._prepare_teacher()
@@ -132,13 +153,10 @@ class StudentTeacher(SelfSupervisedModel):
 
     @property
     def needs(self) -> set[str]:
-        """A teacher of moving averages has to be moved, and so have the centres of losses."""
+        """A teacher of moving averages has to be moved, and losses say what they need."""
         needs = {"teacher"} if self.teacher_kind == "ema" else set()
         # Of the loss alone: this is asked for at every step.
-        losses = self.criterion.modules()
-        if any(getattr(module, "needs_center_update", False) for module in losses):
-            needs.add("center")
-        return needs
+        return needs.union(*(getattr(module, "needs", ()) for module in self.criterion.modules()))
 
     def networks(self) -> list[dict[str, nn.Module]]:
         """Returns the parts of the student and, where it is another network, of the teacher."""
@@ -157,7 +175,8 @@ class StudentTeacher(SelfSupervisedModel):
             return
         if self.teacher_kind == "ema":
             for name, module in self.teacher.items():
-                module.load_state_dict(getattr(self, name).state_dict())
+                student = getattr(self, name).state_dict()
+                module.load_state_dict({key: student[key] for key in module.state_dict()})
             for module in self.teacher.modules():
                 if hasattr(module, "drop_prob"):
                     module.drop_prob = 0.0
@@ -175,15 +194,13 @@ class StudentTeacher(SelfSupervisedModel):
     def teacher_pairs(self) -> tuple[list[Tensor], list[Tensor]]:
         """Returns the parameters of an EMA teacher and, in the same order, the student's."""
         assert self.teacher_kind == "ema", "only a teacher of moving averages has a twin"
-        pairs = [
-            (teacher, student)
-            for name, module in self.teacher.items()
-            for teacher, student in zip(
-                module.parameters(), getattr(self, name).parameters(), strict=True
-            )
-        ]
-        teacher, student = zip(*pairs, strict=True)
-        return list(teacher), list(student)
+        teacher, student = [], []
+        for part, module in self.teacher.items():
+            twins = dict(getattr(self, part).named_parameters())
+            for name, parameter in module.named_parameters():
+                teacher.append(parameter)
+                student.append(twins[name])
+        return teacher, student
 
     def loss(
         self, inputs: list[Tensor], data_samples: list[Any] | None = None
@@ -204,8 +221,8 @@ class StudentTeacher(SelfSupervisedModel):
         self.check_views(inputs)
         batch_size = len(inputs[0])
         targets = None if self.teacher is None else self._teacher_outputs(inputs)
-        features = view_features(inputs, self.backbone, self.neck)
-        check_feature(features, self.head)
+        features = self._features(inputs, self.backbone, self.neck)
+        check_feature(features, self._widths["head"])
         metrics = self._compare(features, targets, (len(inputs), batch_size))
         return {**metrics, "feature_std": feature_spread(features[:batch_size])}
 
@@ -213,11 +230,18 @@ class StudentTeacher(SelfSupervisedModel):
     def _teacher_outputs(self, views: list[Tensor]) -> Tensor:
         """Outputs (G, B, .) of a teacher that is another network."""
         global_views = views[: self.num_global_views]
-        outputs = view_features(global_views, self.teacher["backbone"], self.teacher_neck)
+        views = (len(global_views), len(global_views[0]))
+        outputs = self._features(global_views, self.teacher["backbone"], self.teacher_neck)
         if "head" in self.teacher:
-            check_feature(outputs, self.teacher["head"])
-            outputs = self._project("teacher_head", self.teacher["head"], outputs)
-        return outputs.unflatten(0, (len(global_views), -1))
+            check_feature(outputs, self._widths["teacher_head"], "teacher's head")
+            outputs = self._project("teacher_head", self.teacher["head"], outputs, views)
+        return outputs.unflatten(0, views)
+
+    def _features(
+        self, views: Sequence[Tensor], backbone: nn.Module, neck: nn.Module | None
+    ) -> Tensor:
+        """Features (V * B, D) of V views."""
+        return view_features(views, backbone, neck, self.separate_views, self.micro_batch)
 
     def _compare(
         self, features: Tensor, targets: Tensor | None, views: tuple[int, int]
@@ -229,19 +253,25 @@ class StudentTeacher(SelfSupervisedModel):
             return criterion(outputs.unflatten(0, views), targets)
 
         lazy = getattr(criterion, "accepts_lazy_logits", False)
-        lazy = lazy and getattr(self.head, "gives_lazy_logits", False)
+        lazy = lazy and getattr(self.head, "gives_lazy_logits", False) and not self.separate_views
         if lazy and targets is not None and self.predictor is None:
             return self.head(features, use)
-        outputs = self._project("head", self.head, features)
+        outputs = self._project("head", self.head, features, views)
         if targets is None:
             targets = outputs.unflatten(0, views)[: self.num_global_views]
         if self.predictor is not None:
-            outputs = self._project("predictor", self.predictor, outputs)
+            check_feature(outputs, self._widths["predictor"], "predictor")
+            outputs = self._project("predictor", self.predictor, outputs, views)
         return use(outputs)
 
-    def _project(self, name: str, module: nn.Module, x: Tensor) -> Tensor:
-        """Runs a head or a predictor on features (N, D)."""
-        return module((x,))[-1] if self._takes_tuple[name] else module(x)
+    def _project(self, name: str, module: nn.Module, x: Tensor, views: tuple[int, int]) -> Tensor:
+        """Runs a head or a predictor on features (V * B, D) of V views of B images."""
+        takes_tuple = self._takes_tuple[name]
+        if not self.separate_views:
+            return module((x,))[-1] if takes_tuple else module(x)
+        return torch.cat(
+            [module((view,))[-1] if takes_tuple else module(view) for view in x.split(views[1])]
+        )
 
     def extract_feat(
         self, inputs: Tensor, network: Literal["teacher", "student"] | None = None
@@ -267,6 +297,15 @@ class StudentTeacher(SelfSupervisedModel):
     def teacher_neck(self) -> nn.Module | None:
         """The neck of a teacher that is another network, None where there is none."""
         return self.teacher["neck"] if "neck" in self.teacher else None
+
+
+def without_predictor(network: dict[str, dict | None]) -> dict[str, dict | None]:
+    """Returns the configs of a teacher's parts, given the student's.
+
+    A head with a ``predictor`` inside has it for the student only.
+    """
+    head = {name: value for name, value in network["head"].items() if name != "predictor"}
+    return {**network, "head": head}
 
 
 def is_mmpretrain_neck(module: nn.Module | None) -> bool:

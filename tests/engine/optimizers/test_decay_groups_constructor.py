@@ -1,11 +1,14 @@
-"""Two groups of parameters, and a learning rate that follows accumulation."""
+"""Few groups of parameters, and a learning rate that follows accumulation."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
+
+from mmdino.schedules import warmup_cosine
 
 OPTIMIZER = {"type": "AdamW", "lr": 0.001, "weight_decay": 0.04}
 
@@ -63,9 +66,57 @@ def test_lars_adapts_the_rate_of_decayed_parameters_only(model):
     torch.testing.assert_close(bias.detach(), start[1] - 0.3 * 2.0)
 
 
+SCHEDULES = [
+    {"type": "mmdino.WarmupCosineLR", "warmup": 2, "end_ratio": 0.1, "by_epoch": False, "end": 6},
+    {"type": "CosineAnnealingLR", "T_max": 6, "eta_min_ratio": 0.1, "by_epoch": False},
+    {"type": "LinearLR", "start_factor": 0.5, "by_epoch": False, "end": 6},
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["type"])
+def test_rates_of_named_modules_stay_constant_under_any_schedule(model, schedule):
+    cfg = {"type": "SGD", "lr": 0.1, "weight_decay": 1e-4}
+    wrapper = build(model, optimizer=cfg, paramwise_cfg={"constant_lr": ["norm"]})
+    groups = wrapper.optimizer.param_groups
+    assert [group["decayed"] for group in groups] == [True, False, False]
+    assert groups[-1]["params"] == [*model["norm"].parameters()]
+    scheduler = PARAM_SCHEDULERS.build(schedule, default_args={"optimizer": wrapper})
+    rates = []
+    for _ in range(6):
+        before = model["norm"].bias.detach().clone()
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        wrapper.step()
+        torch.testing.assert_close(model["norm"].bias.detach(), before - 0.1, rtol=0, atol=1e-7)
+        rates.append(groups[0]["lr"])
+        scheduler.step()
+    assert len(set(rates)) > 1
+
+
+@pytest.mark.parametrize("end", [{"end_ratio": 0.1}, {"end_lr": 0.01}], ids=["ratio", "rate"])
+def test_rate_of_biases_and_norms_has_a_factor_at_every_step(model, end):
+    wrapper = build(
+        model, accumulative_counts=2, paramwise_cfg={"one_dim_lr_mult": 0.024, "constant_lr": []}
+    )
+    cfg = {"type": "mmdino.WarmupCosineLR", "warmup": 2, "by_epoch": False, "end": 12, **end}
+    scheduler = PARAM_SCHEDULERS.build(cfg, default_args={"optimizer": wrapper})
+    decayed, others = wrapper.optimizer.param_groups
+    assert decayed["initial_lr"] == 0.002
+    for _ in range(12):
+        assert others["lr"] == pytest.approx(0.024 * decayed["lr"], abs=1e-12)
+        scheduler.step()
+    assert decayed["lr"] == warmup_cosine(5, 6, 1, 0.002, end.get("end_lr", 0.0002))
+
+
 def test_bad_configs_are_refused(model):
-    with pytest.raises(ValueError, match=r"paramwise_cfg=\{'bias_lr_mult': 2\}"):
+    message = r"paramwise_cfg=\{'bias_lr_mult': 2\}; it knows one_dim_lr_mult, constant_lr"
+    with pytest.raises(ValueError, match=message):
         build(model, paramwise_cfg={"bias_lr_mult": 2})
+    with pytest.raises(ValueError, match=r"one_dim_lr_mult=-1"):
+        build(model, paramwise_cfg={"one_dim_lr_mult": -1})
+    message = r"constant_lr names frozen, predictor, which has no trainable .* linear, norm, frozen"
+    with pytest.raises(ValueError, match=message):
+        build(model, paramwise_cfg={"constant_lr": ["linear", "predictor", "frozen"]})
     config = {
         "type": "mmdino.StepOptimWrapper",
         "constructor": "mmdino.DecayGroupsConstructor",

@@ -22,7 +22,12 @@ def test_rates_of_a_run_are_the_schedules_and_are_printed(tmp_path):
     assert [float(rate) for rate in printed] == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize("options", [{"warmup": -1}, {"end_lr": -1e-6}])
+@pytest.mark.parametrize("options", [{"warmup": -1}, {"end_lr": -1e-6}, {"end_ratio": -1}])
 def test_negative_arguments_are_refused(options):
     with pytest.raises(ValueError, match="at least 0"):
         PARAM_SCHEDULERS.build({"type": "mmdino.WarmupCosineLR", **options})
+
+
+def test_two_kinds_of_end_are_refused():
+    with pytest.raises(ValueError, match=r"end_lr=0.1 and end_ratio=0.5\. Give one of them"):
+        PARAM_SCHEDULERS.build({"type": "mmdino.WarmupCosineLR", "end_lr": 0.1, "end_ratio": 0.5})

@@ -63,6 +63,77 @@ def test_loss_and_gradients_are_those_of_the_parts_put_together_by_hand(name, si
     assert 0 < metrics["feature_std"] < 2
 
 
+def gradients(model, views):
+    """Loss, gradients and buffers after a micro-batch."""
+    loss = model.loss(views)["loss"]
+    loss.backward()
+    grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return loss.detach(), grads, dict(model.named_buffers())
+
+
+def assert_equal(found, expected):
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["byol", "simsiam", "barlow_twins"])
+@pytest.mark.parametrize("micro_batch", [1, 3, 4, 9])
+def test_micro_batches_give_the_gradient_of_the_whole_batch(name, micro_batch):
+    views = random_views()
+    expected = gradients(build(name), views)
+    found = gradients(build(name, micro_batch=micro_batch), views)
+    assert_equal(found, expected)
+
+
+def test_recomputed_activations_see_the_same_draws_and_move_statistics_once():
+    backbone = tiny_run.resnet_model()["backbone"]
+    options = {
+        "backbone": {**backbone, "type": "mmdino.ResNet", "zero_init_residual": False},
+        "neck": {"type": "GlobalAveragePooling"},
+        "head": tiny_methods.projector(64),
+    }
+    views = random_views()
+    expected = gradients(build("simsiam", **options), views)
+    # One micro-batch holds all images, so that batch norms see the same.
+    found = gradients(build("simsiam", micro_batch=4, **options), views)
+    assert_equal(found, expected)
+    dropping = {**tiny_run.vit_model()["backbone"], "drop_path_rate": 0.5}
+    ends = []
+    for micro_batch in (None, 4):
+        model = build("byol", backbone=dropping, micro_batch=micro_batch)
+        torch.manual_seed(5)
+        ends.append(gradients(model, views))
+    assert_equal(*ends)
+
+
+@pytest.mark.parametrize("name", ["byol", "simsiam"])
+def test_separate_views_have_batch_norms_that_see_one_view(name):
+    model, twin = build(name, separate_views=True), build(name)
+    views = random_views()
+    loss = model.loss(views)["loss"]
+    with torch.no_grad():
+        alone = [outputs([twin.backbone, twin.head], [view])[0] for view in views]
+        targets = alone[:2]
+        if name == "byol":
+            teacher = [twin.teacher["backbone"], twin.teacher["head"]]
+            targets = [outputs(teacher, [view])[0] for view in views[:2]]
+        student = torch.stack([twin.predictor((projection,))[0] for projection in alone])
+    expected = twin.criterion(student, torch.stack(targets))["loss"]
+    torch.testing.assert_close(loss.detach(), expected, rtol=0, atol=1e-12)
+    assert loss != twin.loss(views)["loss"]
+
+
+def test_modules_that_do_not_fit_are_named():
+    wide = tiny_methods.projector(24)
+    with pytest.raises(ValueError, match=r"The backbone gives .*\(12,\), but the head has .*=24"):
+        build("simsiam", head=wide).loss(random_views())
+    with pytest.raises(ValueError, match=r"\(12,\), but the teacher's head has in_channels=24"):
+        build("byol", head=wide).loss(random_views())
+    with pytest.raises(ValueError, match=r"The head gives .*\(8,\), but the predictor has .*=24"):
+        build("byol", predictor=wide).loss(random_views())
+    with pytest.raises(ValueError, match=r"micro_batch=0"):
+        build("byol", micro_batch=0)
+
+
 def test_needs_follow_the_teacher_and_the_loss():
     assert build("byol").needs == {"teacher"}
     assert build("simsiam").needs == set()
