@@ -2,4 +2,4 @@
 # worse (k-NN 59.8, linear 64.8 with 10 of them, second-hand).
 _base_ = ["byol_vits16.py"]
 
-train_dataloader = dict(dataset=dict(pipeline=_base_.multi_crop_pipeline))
+train_dataloader = dict(dataset=dict(pipeline=_base_._multi_crop_pipeline))

@@ -2,4 +2,4 @@
 # recipe.
 _base_ = ["simclr_resnet50.py"]
 
-train_dataloader = dict(dataset=dict(pipeline=_base_.multi_crop_pipeline))
+train_dataloader = dict(dataset=dict(pipeline=_base_._multi_crop_pipeline))

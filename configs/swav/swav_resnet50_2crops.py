@@ -3,5 +3,5 @@
 # whose crops begin at 0.08.
 _base_ = ["swav_resnet50.py"]
 
-train_dataloader = dict(dataset=dict(pipeline=_base_.two_crop_pipeline))
+train_dataloader = dict(dataset=dict(pipeline=_base_._two_crop_pipeline))
 train_cfg = dict(max_epochs=400)

@@ -19,7 +19,7 @@ train_pipeline = [
     dict(type="mmdino.MultiCropTransform", color="fused", views=global_views),
     dict(type="mmdino.PackViews"),
 ]
-multi_crop_pipeline = [
+_multi_crop_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(type="mmdino.MultiCropTransform", color="fused", views=multi_crop_views),
     dict(type="mmdino.PackViews"),

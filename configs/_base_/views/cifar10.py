@@ -17,7 +17,7 @@ train_pipeline = [
     dict(type="mmdino.MultiCropTransform", views=[*global_views, *local_views]),
     dict(type="mmdino.PackViews"),
 ]
-two_crop_pipeline = [
+_two_crop_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(type="mmdino.MultiCropTransform", views=global_views),
     dict(type="mmdino.PackViews"),

@@ -16,7 +16,7 @@ train_pipeline = [
     dict(type="mmdino.MultiCropTransform", views=global_views),
     dict(type="mmdino.PackViews"),
 ]
-multi_crop_pipeline = [
+_multi_crop_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(type="mmdino.MultiCropTransform", views=multi_crop_views),
     dict(type="mmdino.PackViews"),

@@ -1,5 +1,5 @@
 # ImageNet with SwAV's 2 views of 224 and 6 of 96 pixels in SimCLR's colours (scripts/*.sh and
-# src/multicropdataset.py of the authors). two_crop_pipeline is that of their run without local
+# src/multicropdataset.py of the authors). _two_crop_pipeline is that of their run without local
 # views.
 _base_ = ["../datasets/imagenet.py"]
 
@@ -16,7 +16,7 @@ train_pipeline = [
     dict(type="mmdino.MultiCropTransform", views=multi_crop_views),
     dict(type="mmdino.PackViews"),
 ]
-two_crop_pipeline = [
+_two_crop_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(type="mmdino.MultiCropTransform", views=two_crop_views),
     dict(type="mmdino.PackViews"),
