@@ -10,6 +10,9 @@ FRACTION, COUNT, RATE = (0.5, "a", True), (0, -1, 1.5, "a"), (-0.1, 1.0, 2, NAN,
 HEAD = {"type": "mmdino.DINOHead", "in_channels": 8}
 PROBES = {"type": "mmdino.LinearProbeHead", "in_channels": 8, "num_classes": 2}
 LOSS = {"type": "mmdino.DINOLoss", "num_prototypes": 8}
+SIMCLR, MOCO, BARLOW = (
+    {"type": f"mmdino.{name}"} for name in ("SimCLRLoss", "MoCoV3Loss", "BarlowTwinsLoss")
+)
 ARCH = {"embed_dims": 8, "num_layers": 1, "num_heads": 2, "feedforward_channels": 8}
 VIT = {"type": "mmdino.VisionTransformer", "arch": ARCH, "img_size": 8, "patch_size": 4}
 NORM = {"type": "mmdino.BatchNormNeck"}
@@ -40,6 +43,9 @@ RANGES = [
     (MODELS, LOSS, "teacher_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
     (MODELS, LOSS, "center_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (MODELS, LOSS, "chunk", COUNT, "a whole number at least 1"),
+    (MODELS, SIMCLR, "temperature", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, MOCO, "temperature", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, BARLOW, "lambd", (-0.1, NAN, INF, "a", None), "a finite number at least 0"),
     (MODELS, VIT, "drop_path_rate", RATE, "a finite number at least 0 and below 1"),
     (MODELS, VIT, "drop_rate", RATE, "a finite number at least 0 and below 1"),
     (MODELS, VIT, "patch_size", COUNT, "a whole number at least 1"),

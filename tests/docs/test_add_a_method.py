@@ -28,13 +28,13 @@ def files_of_the_page():
 
 def test_example_is_short_and_trains(tmp_path):
     files = files_of_the_page()
-    assert set(files) == {"byol.py", "byol_shapes.py"}
+    assert set(files) == {"vicreg.py", "vicreg_shapes.py"}
     assert sum(len(text.splitlines()) for text in files.values()) <= 60
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     result = subprocess.run(
-        [sys.executable, str(ROOT / "tools/train.py"), "byol_shapes.py", "--cfg-options", *SMALL],
+        [sys.executable, str(ROOT / "tools/train.py"), "vicreg_shapes.py", "--cfg-options", *SMALL],
         cwd=tmp_path,
         env=tiny_run.script_env(PYTHONPATH=f"{ROOT}:{tmp_path}"),
         capture_output=True,
@@ -42,7 +42,7 @@ def test_example_is_short_and_trains(tmp_path):
     )
     output = result.stdout + result.stderr
     assert result.returncode == 0, output
-    work_dir = tmp_path / "work_dirs/byol_shapes"
+    work_dir = tmp_path / "work_dirs/vicreg_shapes"
     assert (work_dir / "epoch_2.pth").is_file()
     assert (work_dir / "training.png").is_file()
     assert "knn/top1" in output

@@ -1,6 +1,12 @@
 """Layers and arithmetic that the networks share."""
 
 from mmdino.models.layers.attention import fastest_attention
+from mmdino.models.layers.collectives import (
+    gather,
+    gather_with_grad,
+    own_rows,
+    sum_over_ranks,
+)
 from mmdino.models.layers.position_encoding import (
     NO_POSITIONS,
     RelativePositions,
@@ -37,11 +43,15 @@ __all__ = [
     "WeightNormLinear",
     "at_least_float32",
     "fastest_attention",
+    "gather",
+    "gather_with_grad",
     "interpolate_pos_embed",
     "no_autocast",
     "normalised_rows",
+    "own_rows",
     "product_dtype",
     "row_blocks",
     "row_lengths",
+    "sum_over_ranks",
     "synchronise_batch_norm",
 ]

@@ -8,23 +8,8 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdino.models.layers.collectives import sum_over_ranks
 from mmdino.models.layers.precision import at_least_float32, no_autocast
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """All-reduce whose gradient is the all-reduced gradient."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
-        total = x.clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
-        total = grad.clone()
-        torch.distributed.all_reduce(total)
-        return total
 
 
 class CPUSyncBatchNorm(_BatchNorm):
@@ -49,11 +34,11 @@ class CPUSyncBatchNorm(_BatchNorm):
 
     def _normalise(self, x: Tensor) -> Tensor:
         dims = [0, *range(2, x.dim())]
-        count = _SumOverRanks.apply(x.new_tensor(float(x.numel() // x.size(1))))
+        count = sum_over_ranks(x.new_tensor(float(x.numel() // x.size(1))))
         shape = [1, -1, *[1] * (x.dim() - 2)]
-        mean = _SumOverRanks.apply(x.sum(dims)) / count
+        mean = sum_over_ranks(x.sum(dims)) / count
         centered = x - mean.view(shape)
-        variance = _SumOverRanks.apply(centered.square().sum(dims)) / count
+        variance = sum_over_ranks(centered.square().sum(dims)) / count
         if self.track_running_stats:
             self._track(mean.detach(), variance.detach(), count)
         normalised = centered * torch.rsqrt(variance + self.eps).view(shape)

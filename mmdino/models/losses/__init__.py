@@ -1,7 +1,21 @@
 """Losses."""
 
+from mmdino.models.losses.barlow_twins_loss import BarlowTwinsLoss
+from mmdino.models.losses.byol_loss import BYOLLoss
 from mmdino.models.losses.centered_loss import CenteredLoss
 from mmdino.models.losses.dino_loss import DINOLoss
+from mmdino.models.losses.mocov3_loss import MoCoV3Loss
+from mmdino.models.losses.simclr_loss import SimCLRLoss
+from mmdino.models.losses.simsiam_loss import SimSiamLoss
 from mmdino.models.losses.swav_loss import SwAVLoss
 
-__all__ = ["CenteredLoss", "DINOLoss", "SwAVLoss"]
+__all__ = [
+    "BYOLLoss",
+    "BarlowTwinsLoss",
+    "CenteredLoss",
+    "DINOLoss",
+    "MoCoV3Loss",
+    "SimCLRLoss",
+    "SimSiamLoss",
+    "SwAVLoss",
+]

@@ -1,12 +1,16 @@
-"""Pairs of views, and the cross-entropy over them as plain functions."""
+"""Pairs of views, their checks, and cross-entropy and cosine over them as plain functions."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from mmdino.models.layers import at_least_float32, no_autocast
 
 Pairs = Sequence[tuple[int, int]]
 """Pairs of a target view, of the teacher, and a source view, of the student."""
@@ -28,6 +32,62 @@ def view_pairs(num_views: int, num_targets: int) -> list[tuple[int, int]]:
         for source in range(num_views)
         if target != source
     ]
+
+
+def unordered(pairs: Pairs) -> Counter[tuple[int, int]]:
+    """Counts how often two views are a pair, in either order, for losses that are symmetric."""
+    return Counter((min(pair), max(pair)) for pair in pairs)
+
+
+def check_views(owner: str, student: Tensor, teacher: Tensor) -> None:
+    """Checks that a loss can compare outputs.
+
+    Args:
+        owner: Name of the loss.
+        student: Outputs of the student (V, B, D).
+        teacher: Outputs of the teacher (G, B, D).
+
+    Raises:
+        ValueError: If they have not three dimensions, there are fewer than two views, more of the
+            teacher than of the student, or numbers of images or widths differ.
+    """
+    shapes = f"{tuple(student.shape)} and {tuple(teacher.shape)}"
+    if student.dim() != 3 or teacher.dim() != 3:
+        raise ValueError(
+            f"{owner} takes student outputs (views, batch, width) and teacher outputs (global "
+            f"views, batch, width), but got shapes {shapes}."
+        )
+    if len(student) < 2 or not 1 <= len(teacher) <= len(student):
+        raise ValueError(
+            f"{owner} got {len(student)} student and {len(teacher)} teacher views; it needs at "
+            "least two views, the first of which the teacher sees too. Add view groups to "
+            "MultiCropTransform."
+        )
+    if student.shape[1] != teacher.shape[1]:
+        raise ValueError(f"{owner} got different numbers of images, in shapes {shapes}.")
+    if student.shape[2] != teacher.shape[2]:
+        raise ValueError(
+            f"{owner} got student outputs of width {student.shape[2]} and teacher outputs of width "
+            f"{teacher.shape[2]}: a head that does not fit. Set the out_channels of the predictor "
+            "to those of the head."
+        )
+
+
+def check_images(owner: str, num_images: int) -> None:
+    """Checks that a loss that compares images has two.
+
+    Args:
+        owner: Name of the loss.
+        num_images: Number of images of all ranks.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    if num_images < 2:
+        raise ValueError(
+            f"{owner} compares the images of a batch, but the batch of all ranks has "
+            f"{num_images}. Set train_dataloader.batch_size to 2 at least."
+        )
 
 
 def targets_by_source(pairs: Pairs) -> dict[int, tuple[int, ...]]:
@@ -73,6 +133,25 @@ def cross_view_loss(student_log_probs: Tensor, targets: Tensor, pairs: Pairs) ->
     for source, target, _ in summed_targets(targets, pairs):
         total = total - (target * student_log_probs[source]).sum()
     return total / (len(pairs) * student_log_probs.shape[1])
+
+
+def mean_cosine(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean cosine over :func:`view_pairs` and images, in float32 at least.
+
+    Args:
+        student: Outputs of the student (V, B, D).
+        teacher: Outputs of the teacher (G, B, D), the targets.
+
+    Returns:
+        The mean, with gradients to both.
+    """
+    with no_autocast(student):
+        sources, targets = (
+            functional.normalize(at_least_float32(outputs), dim=-1)
+            for outputs in (student, teacher)
+        )
+        # Like the cross-entropy, a cosine of unit vectors is a product of source and target.
+        return -cross_view_loss(sources, targets, view_pairs(len(student), len(teacher)))
 
 
 @torch.no_grad()

@@ -6,13 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from mmdino.models.layers import CPUSyncBatchNorm, sync_batch_norm, synchronise_batch_norm
+from mmdino.models.layers import (
+    CPUSyncBatchNorm,
+    collectives,
+    sync_batch_norm,
+    synchronise_batch_norm,
+)
 
 
 @pytest.fixture
 def _two_ranks(monkeypatch):
     """Pretends that the batches of two ranks, which are equal, are summed."""
-    monkeypatch.setattr(sync_batch_norm, "get_world_size", lambda: 2)
+    for module in (sync_batch_norm, collectives):
+        monkeypatch.setattr(module, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(2))
 
 
