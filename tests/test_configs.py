@@ -505,7 +505,7 @@ METHOD_RECIPES = {
         views=SWAV_CROPS,
     ),
 }
-OWN = ("_cifar10", "_demo", "_multicrop")
+OWN = ("_cifar10", "_demo", "_multicrop", "_cifar10_2crops")
 """Ends of names of configs that no source describes."""
 
 
@@ -582,17 +582,19 @@ def test_swav_freezes_its_prototypes_for_an_epoch():
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in FAMILY if path.stem.endswith("_multicrop")],
+    [path for path in FAMILY if path.stem.endswith(("_multicrop", "_cifar10_2crops"))],
     ids=lambda path: path.stem,
 )
-def test_multi_crop_changes_nothing_but_the_views(path):
-    cfg = Config.fromfile(path)
-    plain = Config.fromfile(path.with_stem(path.stem.removesuffix("_multicrop")))
-    assert sum(num for num, *_ in views_of(cfg.train_dataloader.dataset.pipeline)) == 8
-    assert sum(num for num, *_ in views_of(plain.train_dataloader.dataset.pipeline)) == 2
-    for each in (cfg, plain):
-        del each.train_dataloader.dataset["pipeline"]
-    assert cfg.to_dict() == plain.to_dict()
+def test_local_views_change_nothing_else(path):
+    stem, _, variant = path.stem.rpartition("_")
+    num_views = {}
+    configs = {name: Config.fromfile(path.with_stem(name)) for name in (path.stem, stem)}
+    for name, cfg in configs.items():
+        dataset = cfg.train_dataloader.dataset
+        num_views[name] = sum(num for num, *_ in views_of(dataset.pop("pipeline")))
+    expected = {"multicrop": (8, 2), "2crops": (2, 6)}[variant]
+    assert (num_views[path.stem], num_views[stem]) == expected
+    assert configs[path.stem].to_dict() == configs[stem].to_dict()
 
 
 @pytest.mark.parametrize("setting", ["resnet18_cifar10", "vitt4_cifar10", "demo"])

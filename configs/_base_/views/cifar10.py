@@ -1,6 +1,5 @@
 # CIFAR-10 with the views that all methods have here, so that they can be compared. Without the
-# local views, on the command line:
-#   --cfg-options train_dataloader.dataset.pipeline.1.views.2._delete_=True
+# local views a config is as configs/byol/byol_resnet18_cifar10_2crops.py, two lines.
 _base_ = ["../datasets/cifar10.py"]
 
 batch_size = 64  # small batches give a small set more steps
