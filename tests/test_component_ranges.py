@@ -10,9 +10,11 @@ FRACTION, COUNT, RATE = (0.5, "a", True), (0, -1, 1.5, "a"), (-0.1, 1.0, 2, NAN,
 HEAD = {"type": "mmdino.DINOHead", "in_channels": 8}
 PROBES = {"type": "mmdino.LinearProbeHead", "in_channels": 8, "num_classes": 2}
 LOSS = {"type": "mmdino.DINOLoss", "num_prototypes": 8}
+MSE = {"type": "mmdino.DINOMSELoss", "num_prototypes": 8}
 SIMCLR, MOCO, BARLOW = (
     {"type": f"mmdino.{name}"} for name in ("SimCLRLoss", "MoCoV3Loss", "BarlowTwinsLoss")
 )
+SWAV = {"type": "mmdino.SwAVLoss", "num_prototypes": 8, "in_channels": 8}
 ARCH = {"embed_dims": 8, "num_layers": 1, "num_heads": 2, "feedforward_channels": 8}
 VIT = {"type": "mmdino.VisionTransformer", "arch": ARCH, "img_size": 8, "patch_size": 4}
 NORM = {"type": "mmdino.BatchNormNeck"}
@@ -20,11 +22,12 @@ PREPROCESSOR = {"type": "mmdino.MultiViewPreprocessor", "mean": [0.0], "std": [1
 SEG_MAP = {"type": "mmdino.CheckSegMap", "num_classes": 2}
 IGNORE = {"type": "mmdino.IgnoreSegIds", "ids": [1]}
 LR, DECAY = {"type": "mmdino.WarmupCosineLR"}, {"type": "mmdino.CosineWeightDecay"}
-EMA, FREEZE, WARMUP, MONITOR, SPEED = (
+EMA, FREEZE, QUEUE, WARMUP, MONITOR, SPEED = (
     {"type": f"mmdino.{name}"}
     for name in (
         "EMATeacherHook",
         "LastLayerFreezeHook",
+        "QueueStartHook",
         "TeacherTempWarmupHook",
         "CollapseMonitorHook",
         "ThroughputHook",
@@ -43,9 +46,21 @@ RANGES = [
     (MODELS, LOSS, "teacher_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
     (MODELS, LOSS, "center_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (MODELS, LOSS, "chunk", COUNT, "a whole number at least 1"),
+    (MODELS, LOSS, "sinkhorn_iterations", COUNT, "a whole number at least 1"),
+    (MODELS, MSE, "num_prototypes", (1, *COUNT), "a whole number at least 2"),
+    (MODELS, MSE, "student_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, MSE, "teacher_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, MSE, "center_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (MODELS, SIMCLR, "temperature", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
     (MODELS, MOCO, "temperature", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
     (MODELS, BARLOW, "lambd", (-0.1, NAN, INF, "a", None), "a finite number at least 0"),
+    (MODELS, SWAV, "num_prototypes", (1, *COUNT), "a whole number at least 2"),
+    (MODELS, SWAV, "in_channels", COUNT, "a whole number at least 1"),
+    (MODELS, SWAV, "temperature", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, SWAV, "epsilon", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, SWAV, "sinkhorn_iterations", COUNT, "a whole number at least 1"),
+    (MODELS, SWAV, "queue_length", (-1, *FRACTION), "a whole number at least 0"),
+    (MODELS, SWAV, "num_global_views", COUNT, "a whole number at least 1"),
     (MODELS, VIT, "drop_path_rate", RATE, "a finite number at least 0 and below 1"),
     (MODELS, VIT, "drop_rate", RATE, "a finite number at least 0 and below 1"),
     (MODELS, VIT, "patch_size", COUNT, "a whole number at least 1"),
@@ -63,6 +78,8 @@ RANGES = [
     (HOOKS, EMA, "momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (HOOKS, EMA, "end_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (HOOKS, FREEZE, "epochs", (-1, *FRACTION), "a whole number at least 0"),
+    (HOOKS, FREEZE, "steps", (-1, *FRACTION), "a whole number at least 0"),
+    (HOOKS, QUEUE, "epochs", (-1, *FRACTION), "a whole number at least 0"),
     (HOOKS, WARMUP, "epochs", (-1, *FRACTION), "a whole number at least 0"),
     (HOOKS, WARMUP, "start", (0, -1, NAN, INF, "a"), "a finite number above 0"),
     (HOOKS, MONITOR, "interval", COUNT, "a whole number at least 1"),

@@ -1,40 +1,18 @@
-"""Methods that are not DINO, as configs of StudentTeacher with losses of a few lines."""
+"""Runs of the methods that are not DINO, small enough for a test."""
 
 from __future__ import annotations
 
 import tiny_run
 import torch
 from torch import nn
-from torch.nn import functional
 
-from mmdino.models.losses.cross_view import view_pairs
-
-
-class CosineLoss(nn.Module):
-    """Mean over pairs of views of -cos(prediction, target), no gradient through the target."""
-
-    def forward(self, student, teacher):
-        pairs = view_pairs(len(student), len(teacher))
-        similar = [
-            functional.cosine_similarity(student[source], teacher[target].detach(), dim=-1).mean()
-            for target, source in pairs
-        ]
-        return {"loss": -torch.stack(similar).mean()}
-
-
-class DecorrelationLoss(nn.Module):
-    """Mean over pairs of the squared distance of the cross-correlation from the identity."""
-
-    def forward(self, student, teacher):
-        losses = []
-        for target, source in view_pairs(len(student), len(teacher)):
-            first, second = (
-                (x - x.mean(0)) / (x.std(0) + 1e-3) for x in (student[source], teacher[target])
-            )
-            correlation = first.T @ second / len(first)
-            identity = torch.eye(len(correlation), dtype=correlation.dtype)
-            losses.append((correlation - identity).square().mean())
-        return {"loss": torch.stack(losses).mean()}
+METHODS = ("byol", "simsiam", "barlow_twins", "simclr", "mocov3", "swav")
+WITH_TEACHER = ("byol", "mocov3")
+"""Methods with a teacher of moving averages."""
+IMAGES = 16
+"""Images of an epoch."""
+QUEUE = 24
+"""Places of SwAV's queue: half full after two epochs, and used from within the third."""
 
 
 class CollapsingLoss(nn.Module):
@@ -56,13 +34,22 @@ def projector(in_channels=12, out_channels=8):
     }
 
 
+def swav_loss(**options):
+    """Config of SwAV's loss."""
+    sizes = {"num_prototypes": 10, "in_channels": 8, "queue_length": QUEUE}
+    return {"type": "mmdino.SwAVLoss", **sizes, **options}
+
+
 def method(name, **options):
-    """Config of a method with a ViT of width 12: byol, simsiam, barlow_twins or collapsing."""
+    """Config of a method with a ViT of width 12: one of METHODS, or collapsing."""
     predictor = {"predictor": projector(8)}
     methods = {
-        "byol": {"teacher": "ema", "loss": {"type": CosineLoss}, **predictor},
-        "simsiam": {"teacher": "student", "loss": {"type": CosineLoss}, **predictor},
-        "barlow_twins": {"teacher": "student", "loss": {"type": DecorrelationLoss}},
+        "byol": {"teacher": "ema", "loss": {"type": "mmdino.BYOLLoss"}, **predictor},
+        "mocov3": {"teacher": "ema", "loss": {"type": "mmdino.MoCoV3Loss"}, **predictor},
+        "simsiam": {"teacher": "student", "loss": {"type": "mmdino.SimSiamLoss"}, **predictor},
+        "simclr": {"teacher": "student", "loss": {"type": "mmdino.SimCLRLoss"}},
+        "barlow_twins": {"teacher": "student", "loss": {"type": "mmdino.BarlowTwinsLoss"}},
+        "swav": {"teacher": "student", "loss": swav_loss()},
         "collapsing": {
             "teacher": "student",
             "head": {"type": nn.Identity},
@@ -81,11 +68,27 @@ def method(name, **options):
 
 
 def hooks(name, **changes):
-    """Configs of the hooks of a method: DINO's without those of the prototypes."""
-    ema = {} if name == "byol" else {"EMATeacherHook": None}
-    return tiny_run.hooks(
-        CenterUpdateHook=None,
-        LastLayerFreezeHook=None,
-        TeacherTempWarmupHook=None,
-        **{**ema, **changes},
-    )
+    """Configs of the hooks of a method: DINO's without those of the prototypes, and its own."""
+    defaults = {
+        "CenterUpdateHook": None,
+        "LastLayerFreezeHook": None,
+        "TeacherTempWarmupHook": None,
+    }
+    if name not in WITH_TEACHER:
+        defaults["EMATeacherHook"] = None
+    if name == "swav":
+        # The queue starts with the second epoch.
+        defaults["QueueStartHook"] = {"epochs": 1}
+        defaults["LastLayerFreezeHook"] = {"epochs": 1, "layer": "loss_function.prototypes"}
+    return tiny_run.hooks(**defaults | changes)
+
+
+def options(name, **changes):
+    """What a run of four epochs of four steps passes to ``tiny_run.build``."""
+    return {
+        "model": method(name),
+        "custom_hooks": hooks(name),
+        "dataset": tiny_run.RandomViews(IMAGES, torch.get_default_dtype()),
+        "epochs": 4,
+        **changes,
+    }

@@ -2,24 +2,41 @@
 
 from mmdino.models.backbones import Features, FrozenBackbone, ResNet, VisionTransformer
 from mmdino.models.heads import DINOHead, LinearProbeHead
-from mmdino.models.losses import CenteredLoss, DINOLoss
+from mmdino.models.losses import (
+    BarlowTwinsLoss,
+    BYOLLoss,
+    CenteredLoss,
+    DINOLoss,
+    DINOMSELoss,
+    MoCoV3Loss,
+    SimCLRLoss,
+    SimSiamLoss,
+    SwAVLoss,
+)
 from mmdino.models.necks import BatchNormNeck, TokenFeature
 from mmdino.models.preprocessors import MultiViewPreprocessor
 from mmdino.models.selfsup import DINO, SelfSupervisedModel, StudentTeacher
 
 __all__ = [
     "DINO",
+    "BYOLLoss",
+    "BarlowTwinsLoss",
     "BatchNormNeck",
     "CenteredLoss",
     "DINOHead",
     "DINOLoss",
+    "DINOMSELoss",
     "Features",
     "FrozenBackbone",
     "LinearProbeHead",
+    "MoCoV3Loss",
     "MultiViewPreprocessor",
     "ResNet",
     "SelfSupervisedModel",
+    "SimCLRLoss",
+    "SimSiamLoss",
     "StudentTeacher",
+    "SwAVLoss",
     "TokenFeature",
     "VisionTransformer",
 ]

@@ -189,7 +189,7 @@ VALUES = [
     ("model.head", None, "a dict"),
     ("model.head.use_bn", "yes", "True or False"),
     ("model.teacher", "emma", "one of 'ema', 'student', 'frozen'; did you mean 'ema'?"),
-    ("model.loss.targets", "center", "'centered', 'sinkhorn_knopp'; did you mean 'centered'?"),
+    ("model.loss.targets", "center", "'sinkhorn_knopp', 'softmax'; did you mean 'centered'?"),
     ("val_evaluator.k", "abc", "a whole number or numbers"),
     ("model", "abc", "a dict with a type"),
     ("default_hooks", "abc", "a dict of hooks by name"),
@@ -250,6 +250,15 @@ def test_a_beginning_longer_than_the_run_is_refused(key, epochs):
 def test_a_beginning_as_long_as_the_run_is_told(key, epochs):
     (doubt,) = check_config(changed(PRETRAINING, **{key: 12}))
     assert doubt == f"{key}=12: all 12 epochs of a run of 12 (train_cfg.max_epochs)."
+
+
+@pytest.mark.parametrize("epochs", [12, 13])
+def test_a_queue_that_starts_after_the_run_is_told(epochs):
+    hook = {"type": "mmdino.QueueStartHook", "epochs": epochs}
+    cfg = changed(PRETRAINING, default_hooks__queue_start=hook)
+    told = only_mistake(cfg) if epochs > 12 else check_config(cfg)[0]
+    assert told.startswith("default_hooks.queue_start.epochs")
+    assert f"{epochs} epochs of a run of 12" in told
 
 
 @pytest.mark.parametrize(

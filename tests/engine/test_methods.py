@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -12,32 +14,136 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 
-METHODS = ("byol", "simsiam", "barlow_twins")
+METHODS = tiny_methods.METHODS
+COMPARING = {
+    "barlow_twins": "BarlowTwinsLoss",
+    "simclr": "SimCLRLoss",
+    "mocov3": "MoCoV3Loss",
+    "swav": "SwAVLoss",
+}
+"""Losses that compare the images of a batch, by method."""
 
 
 def build(work_dir, name, *, hooks=(), **options):
-    model = tiny_methods.method(name)
+    own = tiny_methods.hooks(name)
     return tiny_run.build(
-        work_dir,
-        model=model,
-        custom_hooks=[*tiny_methods.hooks(name), *hooks],
-        **{"dataset": tiny_run.RandomViews(16), **options},
+        work_dir, **tiny_methods.options(name, custom_hooks=[*own, *hooks], **options)
+    )
+
+
+def script_runs(script, folder):
+    """Runs a script of tests/scripts for all methods."""
+    subprocess.run(
+        [sys.executable, str(tiny_run.SCRIPTS / script), str(folder), *METHODS],
+        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
+        stdout=subprocess.DEVNULL,
+        timeout=600,
+        check=True,
     )
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, name):
-    whole = build(tmp_path / "whole", name, epochs=3)
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, name, epoch):
+    whole = build(tmp_path / "whole", name)
     whole.train()
-    resumed = build(
-        tmp_path / "resumed", name, epochs=3, load_from=f"{tmp_path}/whole/epoch_1.pth", resume=True
-    )
+    checkpoint = f"{tmp_path}/whole/epoch_{epoch}.pth"
+    resumed = build(tmp_path / "resumed", name, load_from=checkpoint, resume=True)
     resumed.train()
     expected = whole.model.state_dict()
     for key, tensor in resumed.model.state_dict().items():
         assert torch.equal(tensor, expected[key]), key
-    start = torch.load(tmp_path / "whole/epoch_1.pth", weights_only=False)["state_dict"]
+    start = torch.load(checkpoint, weights_only=False)["state_dict"]
     assert any(not torch.equal(expected[key], start[key]) for key in start)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A folder for each method with the records of three runs."""
+    folder = tmp_path_factory.mktemp("killed")
+    script_runs("methods_killed_and_resumed.py", folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(killed, name):
+    """With float16, skipped steps and accumulation; killed while SwAV's queue is filled."""
+    interrupted, resumed, whole = (
+        [json.loads(line) for line in (killed / name / f"{run}.jsonl").read_text().splitlines()]
+        for run in ("killed", "resumed", "uninterrupted")
+    )
+    assert interrupted == whole[: len(interrupted)]
+    assert resumed == whole[-len(resumed) :]
+    assert resumed[0][0] < len(interrupted) < len(whole)
+    # The second micro-batch of each of the steps.
+    assert {took_step for _, _, took_step in whole[1::2]} == {True, False}
+    end, expected = (
+        torch.load(killed / name / f"{run}.pth", weights_only=False)
+        for run in ("resumed", "uninterrupted")
+    )
+    for key, tensor in expected["model"].items():
+        assert torch.equal(end["model"][key], tensor), key
+    torch.testing.assert_close(end["optimizer"], expected["optimizer"], rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What a process alone and each of two ranks, replicated and sharded, saw of each method."""
+    folder = tmp_path_factory.mktemp("ranks")
+    script_runs("methods_on_two_ranks.py", folder)
+    return {
+        name: torch.load(folder / f"{name}.pth", weights_only=False) for name in ("alone", 0, 1)
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("way", ["replicated", "sharded", "resumed"])
+def test_two_ranks_equal_one_process(ranks, name, way):
+    """All weights, statistics and SwAV's queue, after each step; a resumed run does two epochs."""
+    whole = ranks["alone"][name]
+    halves = [ranks[rank][name][way] for rank in (0, 1)]
+    for half in halves:
+        assert (half["start"], len(half["rows"])) == ((8, 8) if way == "resumed" else (0, 16))
+        for row, expected in zip(half["rows"], whole["rows"][half["start"] :], strict=True):
+            assert list(row) == list(expected)
+            for key, tensor in expected.items():
+                torch.testing.assert_close(row[key], tensor, rtol=0, atol=1e-9, msg=key)
+    assert (whole["rows"][-1]["head.fc0.weight"] - whole["rows"][0]["head.fc0.weight"]).any()
+    losses = [sum(pair) / 2 for pair in zip(*(half["losses"] for half in halves), strict=True)]
+    assert losses == pytest.approx(whole["losses"][halves[0]["start"] :], abs=1e-9)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_four_micro_batches_of_one_are_one_batch_of_four(tmp_path, name):
+    """Losses that compare images included: they see the whole batch."""
+    ends = []
+    for micro_batch in (1, None):
+        model = tiny_methods.method(name, micro_batch=micro_batch)
+        runner = build(
+            tmp_path / str(micro_batch),
+            name,
+            model=model,
+            dataset=tiny_run.RandomViews(tiny_methods.IMAGES, torch.float64),
+            # Adam would make a step of the rounding where batch norm lets no gradient through.
+            wrapper={"optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9}},
+        )
+        ends.append(tiny_run.train_double(runner))
+    for key, tensor in ends[1].items():
+        torch.testing.assert_close(ends[0][key], tensor, rtol=0, atol=1e-9, msg=key)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_log_says_where_a_loss_sees_a_micro_batch_only(tmp_path, name):
+    runner = build(tmp_path, name, batch_size=2, accumulative_counts=2, log_level="INFO", epochs=3)
+    runner.train()
+    warned = "compares the images of a batch, and with optim_wrapper.accumulative_counts=2 it sees"
+    log = tiny_run.log_text(runner)
+    assert log.count(f"{COMPARING.get(name)} {warned} those of a micro-batch (2 on each rank)") == (
+        name in COMPARING
+    )
+    assert log.count(warned) == (name in COMPARING)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -47,15 +153,15 @@ def test_validation_figures_and_speed_work_as_for_dino(tmp_path, name):
     runner = build(tmp_path, name, hooks=[figure], **options)
     runner.train()
     curves = json.loads((tmp_path / "training.json").read_text())
-    assert curves["entropy_bound"] is None
-    assert len(curves["train"]["feature_std"]) == len(curves["train"]["loss"]) == 8
-    assert curves["knn"]["iteration"] == [4, 8]
+    assert (curves["entropy_bound"] is None) == (name != "swav")
+    assert len(curves["train"]["feature_std"]) == len(curves["train"]["loss"]) == 16
+    assert curves["knn"]["iteration"] == [4, 8, 12, 16]
     assert (tmp_path / "training.png").stat().st_size > 10_000
     scalars = runner.message_hub.log_scalars
     assert 0 <= scalars["val/knn/top1"].current() <= 100
     for metric in ("feature_std", "images_per_s"):
         assert scalars[f"train/{metric}"].current() > 0
-    assert ("train/teacher_momentum" in scalars) == (name == "byol")
+    assert ("train/teacher_momentum" in scalars) == (name in tiny_methods.WITH_TEACHER)
     assert "Effective batch: 4 images" in tiny_run.log_text(runner)
 
 

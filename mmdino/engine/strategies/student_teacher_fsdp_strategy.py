@@ -76,7 +76,9 @@ class StudentTeacherFSDPStrategy(FSDPStrategy):
         # mmengine names the accelerator of the local rank, also where there is none.
         device = {"device_id": torch.device("cpu")} if get_device() == "cpu" else {}
         self.model_wrapper = {**device, **self.model_wrapper, "auto_wrap_policy": policy}
-        return super()._wrap_model(model)
+        wrapped = super()._wrap_model(model)
+        _normalise_before_forward(wrapped)
+        return wrapped
 
     def build_optim_wrapper(
         self, optim_wrapper: dict | BaseOptimWrapper, model: nn.Module | None = None
@@ -103,6 +105,27 @@ class StudentTeacherFSDPStrategy(FSDPStrategy):
         optimizer = self.optim_wrapper.optimizer
         part = FullyShardedDataParallel.optim_state_dict_to_load(self.model, optimizer, state_dict)
         self.optim_wrapper.load_state_dict(part)
+
+
+def _normalise_before_forward(wrapped: FullyShardedDataParallel) -> None:
+    """Sets prototypes of losses to unit length before each forward pass in train mode.
+
+    Within the pass they are views of gathered parameters, and a change does not reach the shards.
+    """
+    losses = [loss for loss in wrapped.modules() if hasattr(loss, "normalise_prototypes")]
+    if not losses:
+        return
+    for loss in losses:
+        loss.normalises_itself = False
+
+    def normalise(model: FullyShardedDataParallel, *_: Any) -> None:
+        if model.training:
+            # The loss is no unit of its own: its parameters are the outermost wrapper's.
+            with FullyShardedDataParallel.summon_full_params(model, recurse=False):
+                for loss in losses:
+                    loss.normalise_prototypes()
+
+    wrapped.register_forward_pre_hook(normalise)
 
 
 def _refuse_unusable(model_wrapper: dict) -> None:

@@ -13,6 +13,9 @@ from mmdino.models.layers import LazyLogits, WeightNormLinear, at_least_float32,
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
 
+PREDICTOR = {"hidden_channels": 4096, "num_layers": 2, "use_bn": True}
+"""Arguments of the predictor, as BYOL has them (Grill et al. 2020, section 3.3)."""
+
 
 @MODELS.register_module()
 class DINOHead(BaseModule):
@@ -31,13 +34,19 @@ class DINOHead(BaseModule):
         use_bn: Whether each hidden layer of the MLP has a batch norm.
         norm_last_layer: Whether the prototypes keep length 1. Letting their length train helps
             ViT-S and is unstable for ViT-B.
+        predictor: Arguments of an MLP from bottleneck to bottleneck before the normalisation, for
+            the student alone (the ablation "with a predictor", table 7; the paper does not give its
+            sizes): ``hidden_channels``, 4096 as in BYOL by default, ``num_layers``, 2, and
+            ``use_bn``, True. None: no predictor.
         init_cfg: mmengine's initialisation config.
 
     Raises:
         ValueError: If a size is not positive, or there are fewer than two prototypes.
+        TypeError: If ``predictor`` is not a dict of the arguments above.
 
     Example:
         >>> head = dict(type="mmdino.DINOHead", in_channels=384, out_channels=65536)
+        >>> with_predictor = dict(head, predictor=dict(hidden_channels=4096))
     """
 
     gives_lazy_logits = True
@@ -51,6 +60,7 @@ class DINOHead(BaseModule):
         bottleneck_channels: int = 256,
         use_bn: bool = False,
         norm_last_layer: bool = True,
+        predictor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -68,19 +78,20 @@ class DINOHead(BaseModule):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.mlp = _mlp(in_channels, hidden_channels, bottleneck_channels, num_layers, use_bn)
+        self.predictor = None if predictor is None else _predictor(bottleneck_channels, predictor)
         self.last_layer = WeightNormLinear(
             bottleneck_channels, out_channels, train_gain=not norm_last_layer
         )
-        self._init_mlp()
+        self._init_mlps()
 
     def init_weights(self) -> None:
-        """Starts the MLP's weights from a truncated normal of deviation 0.02, its biases from 0."""
+        """Starts the MLPs' weights from a truncated normal of deviation 0.02, biases from 0."""
         super().init_weights()
         if not self.init_cfg:
-            self._init_mlp()
+            self._init_mlps()
 
-    def _init_mlp(self) -> None:
-        for module in self.mlp.modules():
+    def _init_mlps(self) -> None:
+        for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
@@ -100,9 +111,29 @@ class DINOHead(BaseModule):
             Logits (B, K), or what ``use`` returns.
         """
         x = self.mlp(x)
+        if self.predictor is not None:
+            x = self.predictor(x)
         with no_autocast(x):
             x = functional.normalize(at_least_float32(x), dim=-1)
         return self.last_layer(x) if use is None else use(self.last_layer.lazy(x))
+
+
+def _predictor(channels: int, options: dict) -> nn.Module:
+    """Builds the MLP of the student's predictor.
+
+    Raises:
+        TypeError: If the options are not a dict of its arguments.
+        ValueError: If a size is not positive.
+    """
+    if not isinstance(options, dict) or options.keys() - PREDICTOR.keys():
+        raise TypeError(
+            f"DINOHead got predictor={options!r}; it must be None or a dict with some of "
+            f"{', '.join(PREDICTOR)}; {{}} takes the defaults."
+        )
+    options = PREDICTOR | options
+    for name in ("hidden_channels", "num_layers"):
+        require_number("DINOHead", f"predictor.{name}", options[name], least=1, whole=True)
+    return _mlp(channels, out_channels=channels, **options)
 
 
 def _mlp(

@@ -4,6 +4,7 @@ from mmdino.models.losses.barlow_twins_loss import BarlowTwinsLoss
 from mmdino.models.losses.byol_loss import BYOLLoss
 from mmdino.models.losses.centered_loss import CenteredLoss
 from mmdino.models.losses.dino_loss import DINOLoss
+from mmdino.models.losses.dino_mse_loss import DINOMSELoss
 from mmdino.models.losses.mocov3_loss import MoCoV3Loss
 from mmdino.models.losses.simclr_loss import SimCLRLoss
 from mmdino.models.losses.simsiam_loss import SimSiamLoss
@@ -14,6 +15,7 @@ __all__ = [
     "BarlowTwinsLoss",
     "CenteredLoss",
     "DINOLoss",
+    "DINOMSELoss",
     "MoCoV3Loss",
     "SimCLRLoss",
     "SimSiamLoss",

@@ -7,6 +7,7 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmdino.models.layers import LazyLogits
 from mmdino.utils.numbers import require_number
 
 
@@ -91,6 +92,38 @@ class CenteredLoss(BaseModule):
         """Drops the logits observed since the last update, those of a step that was skipped."""
         self._finished_sums()
         self._reset_pending()
+
+    def check_shapes(self, student_logits: Tensor | LazyLogits, teacher_logits: Tensor) -> None:
+        """Checks that logits are those of the views of one batch.
+
+        Args:
+            student_logits: (V, B, K), the global views first.
+            teacher_logits: (G, B, K), the global views only.
+
+        Raises:
+            ValueError: If there are fewer than two views, or shapes disagree.
+        """
+        owner = type(self).__name__
+        if len(student_logits.shape) != 3 or teacher_logits.dim() != 3:
+            raise ValueError(
+                f"{owner} takes student logits (views, batch, prototypes) and teacher logits "
+                f"(global views, batch, prototypes), but got shapes {tuple(student_logits.shape)} "
+                f"and {tuple(teacher_logits.shape)}."
+            )
+        num_views, num_globals = student_logits.shape[0], len(teacher_logits)
+        if num_views < 2 or not 1 <= num_globals <= num_views:
+            raise ValueError(
+                f"{owner} got {num_views} student and {num_globals} teacher views; it needs at "
+                "least two views, the first of which the teacher sees too. Add view groups to "
+                "MultiCropTransform."
+            )
+        for name, logits in (("student", student_logits), ("teacher", teacher_logits)):
+            if logits.shape[1:] != (student_logits.shape[1], self.num_prototypes):
+                raise ValueError(
+                    f"{owner} has num_prototypes={self.num_prototypes}, but the {name} logits "
+                    f"have shape {tuple(logits.shape)}. Set num_prototypes to the head's "
+                    "out_channels."
+                )
 
     def _finished_sums(self) -> list[Tensor]:
         summing, self._summing = self._summing, []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,6 +21,8 @@ from mmdino.models.losses.targets import centered, sinkhorn_knopp
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
 
+TARGETS = ("centered", "sinkhorn_knopp", "softmax")
+
 
 @MODELS.register_module()
 class DINOLoss(CenteredLoss):
@@ -33,7 +36,13 @@ class DINOLoss(CenteredLoss):
         teacher_temp: Temperature of the teacher. ``TeacherTempWarmupHook`` leads up to it.
         center_momentum: m in c <- m c + (1 - m) mean of the teacher's logits.
         targets: "centered" subtracts the centre from the teacher's logits; "sinkhorn_knopp" assigns
-            all global views of all ranks evenly to the prototypes and uses no centre.
+            the global views of all ranks evenly to the prototypes and uses no centre; "softmax"
+            only sharpens, and the output collapses to one prototype (section 5.3, "without
+            centring").
+        sinkhorn_iterations: Iterations of Sinkhorn-Knopp. One is what the paper calls
+            "softmax(batch)" (appendix B).
+        sinkhorn_per_view: Whether each global view is assigned by itself, as in SwAV. By default
+            all global views are assigned together, as in DINOv2.
         chunk: Number of images whose student logits are in memory at a time, where the head leaves
             its last layer to the loss (:class:`LazyLogits`). None computes all at once: the same
             loss with several times the memory.
@@ -42,8 +51,8 @@ class DINOLoss(CenteredLoss):
         current_teacher_temp: Temperature in force; follows from the epoch.
 
     Raises:
-        ValueError: If a temperature or the chunk is not positive, the momentum is outside [0, 1] or
-            the kind of targets is unknown.
+        ValueError: If a temperature, the chunk or the number of iterations is not positive, the
+            momentum is outside [0, 1] or the kind of targets is unknown.
 
     Example:
         >>> loss = dict(type="mmdino.DINOLoss", num_prototypes=65536, teacher_temp=0.04)
@@ -55,21 +64,24 @@ class DINOLoss(CenteredLoss):
         student_temp: float = 0.1,
         teacher_temp: float = 0.04,
         center_momentum: float = 0.9,
-        targets: Literal["centered", "sinkhorn_knopp"] = "centered",
+        targets: Literal["centered", "sinkhorn_knopp", "softmax"] = "centered",
+        sinkhorn_iterations: int = 3,
+        sinkhorn_per_view: bool = False,
         chunk: int | None = 32,
     ) -> None:
         super().__init__(num_prototypes, center_momentum)
         for name, value in (("student_temp", student_temp), ("teacher_temp", teacher_temp)):
             advice = "The paper has 0.1 for the student and 0.04 to 0.07 for the teacher."
             require_number("DINOLoss", name, value, above=0, advice=advice)
-        if targets not in ("centered", "sinkhorn_knopp"):
-            raise ValueError(
-                f"DINOLoss got targets={targets!r}; it must be 'centered' or 'sinkhorn_knopp'."
-            )
+        if targets not in TARGETS:
+            raise ValueError(f"DINOLoss got targets={targets!r}; it must be one of {TARGETS}.")
+        require_number("DINOLoss", "sinkhorn_iterations", sinkhorn_iterations, least=1, whole=True)
         if chunk is not None:
             advice = "It is a number of images; None takes all at once."
             require_number("DINOLoss", "chunk", chunk, least=1, whole=True, advice=advice)
         self.targets = targets
+        self.sinkhorn_iterations = sinkhorn_iterations
+        self.sinkhorn_per_view = sinkhorn_per_view
         self.chunk = chunk
         self.student_temp = student_temp
         self.teacher_temp = teacher_temp
@@ -84,6 +96,11 @@ class DINOLoss(CenteredLoss):
     def needs_center_update(self) -> bool:
         """Whether the targets use the centre."""
         return self.targets == "centered"
+
+    @property
+    def compares_images(self) -> bool:
+        """Whether the loss of an image depends on the others of its batch."""
+        return self.targets == "sinkhorn_knopp"
 
     def forward(
         self, student_logits: Tensor | LazyLogits, teacher_logits: Tensor
@@ -100,7 +117,7 @@ class DINOLoss(CenteredLoss):
         Raises:
             ValueError: If there are fewer than two views, or shapes disagree.
         """
-        self._check_shapes(student_logits, teacher_logits)
+        self.check_shapes(student_logits, teacher_logits)
         teacher_logits = teacher_logits.detach()
         pairs = view_pairs(student_logits.shape[0], len(teacher_logits))
         with no_autocast(teacher_logits):
@@ -122,31 +139,15 @@ class DINOLoss(CenteredLoss):
         return prototype_metrics(loss, teacher_entropy, argmax, self.num_prototypes)
 
     def _log_targets(self, teacher_logits: Tensor) -> LogTargets:
+        temperature = self.current_teacher_temp
         if self.targets == "sinkhorn_knopp":
-            codes = sinkhorn_knopp(at_least_float32(teacher_logits), self.current_teacher_temp)
+            logits = at_least_float32(teacher_logits)
+            matrices = logits if self.sinkhorn_per_view else [logits]
+            codes = torch.stack(
+                [sinkhorn_knopp(x, temperature, self.sinkhorn_iterations) for x in matrices]
+            ).view_as(logits)
             return lambda images: codes[:, images]
+        center = self.center if self.targets == "centered" else 0.0
         return lambda images: centered(
-            at_least_float32(teacher_logits[:, images]), self.center, self.current_teacher_temp
+            at_least_float32(teacher_logits[:, images]), center, temperature
         )
-
-    def _check_shapes(self, student_logits: Tensor | LazyLogits, teacher_logits: Tensor) -> None:
-        if len(student_logits.shape) != 3 or teacher_logits.dim() != 3:
-            raise ValueError(
-                "DINOLoss takes student logits (views, batch, prototypes) and teacher logits "
-                f"(global views, batch, prototypes), but got shapes {tuple(student_logits.shape)} "
-                f"and {tuple(teacher_logits.shape)}."
-            )
-        num_views, num_globals = student_logits.shape[0], len(teacher_logits)
-        if num_views < 2 or not 1 <= num_globals <= num_views:
-            raise ValueError(
-                f"DINOLoss got {num_views} student and {num_globals} teacher views; it needs at "
-                "least two views, the first of which the teacher sees too. Add view groups to "
-                "MultiCropTransform."
-            )
-        for name, logits in (("student", student_logits), ("teacher", teacher_logits)):
-            if logits.shape[1:] != (student_logits.shape[1], self.num_prototypes):
-                raise ValueError(
-                    f"DINOLoss has num_prototypes={self.num_prototypes}, but the {name} logits "
-                    f"have shape {tuple(logits.shape)}. Set num_prototypes to the head's "
-                    "out_channels."
-                )

@@ -49,8 +49,8 @@ class MoCoV3Loss(BaseModule):
             teacher: Projections of the global views (G, B, D); they get no gradient.
 
         Returns:
-            ``loss``, and ``contrast_accuracy``, the share of queries whose nearest key is that of
-            the same image.
+            ``loss``, and ``contrast_accuracy``, the fraction of queries whose nearest key is of the
+            same image.
 
         Raises:
             ValueError: If there are fewer than two views, one image only, or shapes disagree.

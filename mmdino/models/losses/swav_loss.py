@@ -48,6 +48,8 @@ class SwAVLoss(BaseModule):
     Attributes:
         prototypes: Linear layer without bias. Its rows (K, D) are set to unit length, in place,
             before each forward pass in train mode.
+        normalises_itself: Whether the forward pass does so; ``StudentTeacherFSDPStrategy`` sets it
+            to False and does it before.
         queue: :class:`FeatureQueue`, or None.
 
     Raises:
@@ -94,6 +96,7 @@ class SwAVLoss(BaseModule):
         self.temperature = temperature
         self.epsilon = epsilon
         self.sinkhorn_iterations = sinkhorn_iterations
+        self.normalises_itself = True
         self.prototypes = nn.Linear(in_channels, num_prototypes, bias=False)
         self.queue = (
             FeatureQueue(num_global_views, queue_length, in_channels) if queue_length else None
@@ -120,7 +123,7 @@ class SwAVLoss(BaseModule):
         """
         self._check_shapes(student, teacher)
         with no_autocast(student):
-            if self.training:
+            if self.training and self.normalises_itself:
                 self.normalise_prototypes()
             log_codes = self._log_codes(teacher.detach())
             scores = self.prototypes(unit_features(student))
@@ -133,8 +136,19 @@ class SwAVLoss(BaseModule):
 
     @torch.no_grad()
     def normalise_prototypes(self) -> None:
-        """Sets the prototypes to unit length, in place."""
-        self.prototypes.weight.copy_(functional.normalize(self.prototypes.weight, dim=1))
+        """Sets the prototypes to unit length, in place.
+
+        Raises:
+            ValueError: If they are a view that a sharding wrapper made for the forward pass.
+        """
+        weight = self.prototypes.weight
+        if not weight.is_leaf:
+            raise ValueError(
+                "SwAVLoss sets its prototypes to unit length before each forward pass, but the run "
+                "shards them, so that a change would be lost. Use strategy=dict(type="
+                "'mmdino.StudentTeacherFSDPStrategy'), or a run that does not shard."
+            )
+        weight.copy_(functional.normalize(weight, dim=1))
 
     @torch.no_grad()
     def _log_codes(self, outputs: Tensor) -> Tensor:

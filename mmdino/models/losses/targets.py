@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def centered(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
+def centered(logits: Tensor, center: Tensor | float, temperature: float) -> Tensor:
     """Centres and sharpens the teacher's logits (Caron et al. 2021, section 3.1).
 
     Args:
         logits: Teacher logits (..., K).
-        center: Running mean of the teacher's logits (1, K).
+        center: Running mean of the teacher's logits (1, K); 0 only sharpens.
         temperature: Teacher temperature.
 
     Returns:
@@ -33,7 +33,8 @@ def sinkhorn_knopp(logits: Tensor, temperature: float, iterations: int = 3) -> T
     Args:
         logits: Teacher logits (..., K); all leading dimensions are samples.
         temperature: Teacher temperature, epsilon in SwAV.
-        iterations: Number of iterations; the authors of SwAV and of DINOv2 use 3.
+        iterations: Number of iterations; the authors of SwAV and of DINOv2 use 3. With one, the
+            codes are a softmax over the samples, divided by the total of each sample.
 
     Returns:
         Log-probabilities (..., K); those of a sample sum up to 1.

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from mmdino.models.losses import CenteredLoss
 from mmdino.models.selfsup.student_teacher import StudentTeacher
 from mmdino.registry import MODELS
 
@@ -17,10 +18,15 @@ class DINO(StudentTeacher):
     :class:`StudentTeacher` with :class:`DINOLoss`. ``EMATeacherHook`` moves the teacher and
     ``CenterUpdateHook`` the centre of the loss; training without either is refused.
 
+    Another loss takes the place of :class:`DINOLoss` by its ``type``. Hooks for what it has not are
+    to be switched off: ``CenterUpdateHook`` without a centre, ``TeacherTempWarmupHook`` without a
+    temperature of the teacher.
+
     Args:
         backbone: As in :class:`StudentTeacher`.
         head: Config of the projection head.
-        loss: Arguments of :class:`DINOLoss`. The number of prototypes is the head's.
+        loss: Arguments of :class:`DINOLoss`, or config of another loss. The number of prototypes of
+            a :class:`CenteredLoss` is the head's.
         **kwargs: Other arguments of :class:`StudentTeacher`.
 
     Raises:
@@ -39,6 +45,9 @@ class DINO(StudentTeacher):
         super().__init__(backbone, head, {"type": "mmdino.DINOLoss", **(loss or {})}, **kwargs)
 
     def _build_loss(self, cfg: dict) -> nn.Module:
+        kind = MODELS.get(cfg["type"]) if isinstance(cfg["type"], str) else cfg["type"]
+        if not (isinstance(kind, type) and issubclass(kind, CenteredLoss)):
+            return super()._build_loss(cfg)
         prototypes = self.head.out_channels
         stated = cfg.setdefault("num_prototypes", prototypes)
         if stated != prototypes:

@@ -43,7 +43,8 @@ class StudentTeacher(SelfSupervisedModel):
     Args:
         backbone: Config of a backbone, as in :class:`SelfSupervisedModel`.
         head: Config of the projection head, which runs once on the features of all views: a module
-            from features (N, D) to outputs (N, .), or a neck of mmpretrain.
+            from features (N, D) to outputs (N, .), or a neck of mmpretrain. A ``predictor`` inside
+            the head is the student's alone.
         loss: Config of the loss: a module that maps student outputs (V, B, .) and teacher outputs
             (G, B, .), the global views first, to a dict with ``loss`` and metrics.
         neck: Config of a neck.
@@ -76,7 +77,8 @@ class StudentTeacher(SelfSupervisedModel):
         >>> byol = dict(
         ...     type="mmdino.StudentTeacher", teacher="ema",
         ...     backbone=dict(type="mmdino.VisionTransformer", arch="deit-small"),
-        ...     head=neck, predictor=dict(neck, in_channels=256), loss=dict(type="CosineLoss"))
+        ...     head=neck, predictor=dict(neck, in_channels=256), separate_views=True,
+        ...     loss=dict(type="mmdino.BYOLLoss"))
     """
 
     loss_name = "loss_function"

@@ -8,14 +8,14 @@ import torch
 from mmengine.registry import HOOKS
 
 
-def moved(work_dir, epochs, **options):
+def moved(work_dir, epochs=None, steps=None, **options):
     """Whether the last layer has moved after each but the first iteration, three an epoch."""
     model = tiny_run.vit_model()
     model["head"]["norm_last_layer"] = False
     runner = tiny_run.build(
         work_dir,
         model=model,
-        custom_hooks=tiny_run.hooks(LastLayerFreezeHook={"epochs": epochs}),
+        custom_hooks=tiny_run.hooks(LastLayerFreezeHook={"epochs": epochs, "steps": steps}),
         **{"epochs": 3, **options},
     )
     runner.model.init_weights()
@@ -25,7 +25,7 @@ def moved(work_dir, epochs, **options):
     runner.train()
     prototypes = recorder.column("prototypes")
     assert len(prototypes[0]) == sum(p.numel() for p in (layer.weight_g, layer.weight_v))
-    assert not torch.equal(recorder.rows[0]["student"], recorder.rows[1]["student"])
+    assert not torch.equal(recorder.rows[0]["student"], recorder.rows[2]["student"])
     # The learning rate of the first iteration is 0.
     return [not torch.equal(prototypes[0], after) for after in prototypes[1:]]
 
@@ -44,6 +44,31 @@ def test_epochs_are_counted_in_a_loop_by_iterations_too(tmp_path):
     assert moved(tmp_path, 1, **options) == [False] * 2 + [True] * 2
 
 
+@pytest.mark.parametrize("steps", [0, 1, 4, 9])
+def test_last_layer_stays_for_the_steps_asked_for(tmp_path, steps):
+    frozen = max(steps - 1, 0)
+    assert moved(tmp_path, steps=steps) == [False] * frozen + [True] * (8 - frozen)
+
+
+def test_steps_are_the_optimisers(tmp_path):
+    """Two micro-batches a step, the last of each epoch alone: steps end after 2, 3, 5, 6, ..."""
+    found = moved(tmp_path, steps=3, accumulative_counts=2)
+    assert found == [False] * 4 + [True] * 4
+
+
+def test_a_freeze_by_more_steps_than_the_run_has_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"steps=10, but the run has 9 optimiser step\(s\)"):
+        moved(tmp_path, steps=10)
+
+
+def test_epochs_and_steps_exclude_each_other():
+    hook = {"type": "mmdino.LastLayerFreezeHook", "epochs": 1, "steps": 5}
+    with pytest.raises(ValueError, match="epochs=1 and steps=5; it takes one of the two"):
+        HOOKS.build(hook)
+    assert HOOKS.build({**hook, "epochs": None}).steps == 5
+    assert HOOKS.build({"type": "mmdino.LastLayerFreezeHook"}).epochs == 1
+
+
 def sgd(**options):
     return {"optimizer": {"type": "SGD", "lr": 0.01, "momentum": 0.9, **options}}
 
@@ -58,6 +83,7 @@ def test_sgd_that_cannot_start_late_is_refused(tmp_path):
         moved(tmp_path, 1, wrapper=sgd(fused=True))
 
 
-def test_negative_epochs_are_refused():
-    with pytest.raises(ValueError, match="epochs=-1"):
-        HOOKS.build({"type": "mmdino.LastLayerFreezeHook", "epochs": -1})
+@pytest.mark.parametrize("unit", ["epochs", "steps"])
+def test_negative_lengths_are_refused(unit):
+    with pytest.raises(ValueError, match=f"{unit}=-1"):
+        HOOKS.build({"type": "mmdino.LastLayerFreezeHook", unit: -1})

@@ -88,3 +88,94 @@ def test_normalisation_keeps_single_precision_under_autocast(dtype):
 def test_sizes_must_be_positive(name):
     with pytest.raises(ValueError, match=f"{name}=0"):
         build(**{name: 0})
+
+
+def head_of_the_predictor_case(arrays):
+    """The student's head of the case; its MLP is left out, so that it takes the bottleneck."""
+    width, hidden = arrays["teacher_bottleneck"].shape[-1], len(arrays["fc1_weight"])
+    head = build(
+        in_channels=width,
+        num_layers=1,
+        bottleneck_channels=width,
+        out_channels=len(arrays["prototypes"]),
+        predictor={"hidden_channels": hidden},
+    ).double()
+    head.mlp = torch.nn.Identity()
+    names = {"0": "fc1", "1": "bn", "3": "fc2"}
+    head.predictor.load_state_dict(
+        {
+            f"{index}.{part}": arrays[f"{name}_{part}"]
+            for index, name in names.items()
+            for part in ("weight", "bias")
+        },
+        strict=False,
+    )
+    head.last_layer.weight_v.data.copy_(arrays["prototypes"])
+    return head, {
+        name: getattr(head.predictor[int(index)], part)
+        for index, layer in names.items()
+        for part in ("weight", "bias")
+        for name in [f"{layer}_{part}"]
+    }
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_predictor_equals_the_formula(golden, chunk):
+    """Logits, loss and all gradients, with logits computed at once and by the loss."""
+    arrays = golden("family", "dino/predictor/")
+    head, parameters = head_of_the_predictor_case(arrays)
+    loss = MODELS.build(
+        {
+            "type": "mmdino.DINOLoss",
+            "num_prototypes": head.out_channels,
+            "student_temp": float(arrays["student_temp"]),
+            "teacher_temp": float(arrays["teacher_temp"]),
+            "chunk": chunk,
+        }
+    ).double()
+    loss.center.copy_(arrays["center"])
+    bottleneck = arrays["student_bottleneck"].clone().requires_grad_()
+    views = bottleneck.shape[:2]
+
+    def use(logits):
+        return loss(logits.unflatten(0, views), arrays["teacher_logits"])["loss"]
+
+    x = bottleneck.flatten(0, 1)
+    found = head(x, use) if chunk else use(head(x))
+    found.backward()
+    torch.testing.assert_close(found, arrays["loss"], rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        bottleneck.grad, arrays["student_bottleneck_grad"], rtol=0, atol=1e-9
+    )
+    for name, parameter in parameters.items():
+        torch.testing.assert_close(parameter.grad, arrays[f"{name}_grad"], rtol=0, atol=1e-9)
+
+
+def test_without_a_predictor_the_logits_are_those_of_the_teacher(golden):
+    arrays = golden("family", "dino/predictor/")
+    head, _ = head_of_the_predictor_case(arrays)
+    head.predictor = None
+    logits = head(arrays["teacher_bottleneck"].flatten(0, 1))
+    expected = arrays["teacher_logits"].flatten(0, 1)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
+
+
+def test_predictor_adds_names_and_changes_none():
+    plain, predicting = build(), build(predictor={})
+    assert predicting.predictor[0].out_features == 4096
+    added = predicting.state_dict().keys() - plain.state_dict().keys()
+    assert added
+    assert all(name.startswith("predictor.") for name in added)
+    assert plain.state_dict().keys() <= predicting.state_dict().keys()
+
+
+@pytest.mark.parametrize("predictor", [True, ["hidden_channels"], {"width": 8}])
+def test_predictor_is_a_dict_of_its_arguments(predictor):
+    with pytest.raises(TypeError, match=r"predictor=.* some of hidden_channels, num_layers, use_b"):
+        build(predictor=predictor)
+
+
+@pytest.mark.parametrize("name", ["hidden_channels", "num_layers"])
+def test_sizes_of_the_predictor_are_whole_numbers(name):
+    with pytest.raises(ValueError, match=rf"predictor\.{name}=0; it must be a whole number"):
+        build(predictor={name: 0})

@@ -15,6 +15,11 @@ from mmdino.models.layers import LazyLogits
 from mmdino.models.losses.targets import centered, sinkhorn_knopp
 
 CASES = ("cls", "warm", "fewer_samples_than_prototypes", "more_samples", "sharp")
+FAMILY = {
+    "ce": {},
+    "sinkhorn_joint": {"targets": "sinkhorn_knopp"},
+    "sinkhorn_per_view": {"targets": "sinkhorn_knopp", "sinkhorn_per_view": True},
+}
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3])
@@ -54,34 +59,83 @@ def test_centered_is_the_softmax_of_centred_logits():
     torch.testing.assert_close(centered(logits, center, 0.05), expected)
 
 
-@pytest.mark.parametrize("chunk", [None, 1, 4])
-@pytest.mark.parametrize(("case", "targets"), [("ce", "centered"), ("joint", "sinkhorn_knopp")])
-def test_loss_of_either_target_equals_the_reference(golden, case, targets, chunk):
-    prefix = "dino/ce/" if case == "ce" else "dino/sinkhorn_joint/"
-    arrays = golden("dino_targets", prefix)
-    k = arrays["teacher"].shape[-1]
+def build_loss(arrays, **options):
+    """The loss of a case, in float64 and with the centre of the case."""
     loss = MODELS.build(
         {
             "type": "mmdino.DINOLoss",
-            "num_prototypes": k,
+            "num_prototypes": arrays["teacher"].shape[-1],
             "student_temp": float(arrays["student_temp"]),
             "teacher_temp": float(arrays["teacher_temp"]),
-            "targets": targets,
-            "chunk": chunk,
+            **options,
         }
     ).double()
-    if case == "ce":
+    if "center" in arrays:
         loss.center.copy_(arrays["center"])
-    student = arrays["student"].clone().requires_grad_()
-    eye, ones = torch.eye(k, dtype=torch.float64), torch.ones(k, 1, dtype=torch.float64)
-    logits = LazyLogits(student, eye, ones, torch.float64) if chunk else student
-    metrics = loss(logits, arrays["teacher"])
-    metrics["loss"].backward()
-    torch.testing.assert_close(metrics["loss"], arrays["loss"], rtol=0, atol=1e-9)
-    torch.testing.assert_close(student.grad, arrays["student_grad"], rtol=0, atol=1e-9)
+    return loss
+
+
+def loss_and_gradient(loss, student, teacher):
+    """The loss and its gradient with respect to the student's logits."""
+    student = student.clone().requires_grad_()
+    k = student.shape[-1]
+    eye, ones = torch.eye(k, dtype=student.dtype), torch.ones(k, 1, dtype=student.dtype)
+    lazy = LazyLogits(student, eye, ones, student.dtype)
+    value = loss(lazy if loss.accepts_lazy_logits else student, teacher)["loss"]
+    value.backward()
+    return value.detach(), student.grad
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 4])
+@pytest.mark.parametrize(("case", "targets"), [("ce", "centered"), ("joint", "sinkhorn_knopp")])
+def test_loss_of_either_target_equals_the_reference(golden, case, targets, chunk):
+    arrays = golden("dino_targets", "dino/ce/" if case == "ce" else "dino/sinkhorn_joint/")
+    loss = build_loss(arrays, targets=targets, chunk=chunk)
+    found, gradient = loss_and_gradient(loss, arrays["student"], arrays["teacher"])
+    torch.testing.assert_close(found, arrays["loss"], rtol=0, atol=1e-9)
+    torch.testing.assert_close(gradient, arrays["student_grad"], rtol=0, atol=1e-9)
     assert loss.needs_center_update == (targets == "centered")
 
 
+@pytest.mark.parametrize("chunk", [None, 1, 4])
+@pytest.mark.parametrize("case", FAMILY)
+def test_loss_of_the_ablations_equals_the_formula(golden, case, chunk):
+    arrays = golden("family", f"dino/{case}/")
+    loss = build_loss(arrays, chunk=chunk, **FAMILY[case])
+    found, gradient = loss_and_gradient(loss, arrays["student"], arrays["teacher"])
+    torch.testing.assert_close(found, arrays["loss"], rtol=0, atol=1e-9)
+    torch.testing.assert_close(gradient, arrays["student_grad"], rtol=0, atol=1e-9)
+    assert loss.compares_images == ("sinkhorn" in case)
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_softmax_is_the_centred_loss_without_a_centre(golden, chunk):
+    arrays = golden("family", "dino/ce/")
+    loss = build_loss(arrays, targets="softmax", chunk=chunk)
+    centred = build_loss({**arrays, "center": torch.zeros(1, 1)}, chunk=chunk)
+    found = loss_and_gradient(loss, arrays["student"], arrays["teacher"])
+    expected = loss_and_gradient(centred, arrays["student"], arrays["teacher"])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert abs(found[0] - arrays["loss"]) > 0.1
+    assert not loss.needs_center_update
+    assert not loss.compares_images
+
+
+def test_one_iteration_is_a_softmax_over_the_batch(golden):
+    """The two lines of the paper's appendix B."""
+    arrays = golden("family", "dino/sinkhorn_joint/")
+    scores = arrays["teacher"].flatten(0, 1) / arrays["teacher_temp"]
+    codes = scores.softmax(0)
+    codes /= codes.sum(1, keepdim=True)
+    codes = codes.view_as(arrays["teacher"])
+    predictions = (arrays["student"] / arrays["student_temp"]).log_softmax(-1)
+    pairs = [(t, s) for t in range(len(codes)) for s in range(len(predictions)) if t != s]
+    expected = -sum((codes[t] * predictions[s]).sum(-1).mean() for t, s in pairs) / len(pairs)
+    loss = build_loss(arrays, targets="sinkhorn_knopp", sinkhorn_iterations=1)
+    found, _ = loss_and_gradient(loss, arrays["student"], arrays["teacher"])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
 def test_unknown_targets_are_refused():
-    with pytest.raises(ValueError, match="targets='sinkhorn'; it must be 'centered' or"):
+    with pytest.raises(ValueError, match=r"targets='sinkhorn'; it must be one of \('centered', "):
         MODELS.build({"type": "mmdino.DINOLoss", "targets": "sinkhorn"})

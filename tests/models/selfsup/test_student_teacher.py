@@ -146,11 +146,11 @@ def test_needs_follow_the_teacher_and_the_loss():
 
 def test_a_need_of_a_method_of_ones_own_is_named():
     class Queued(StudentTeacher):
-        needs = {"queue", "teacher"}
+        needs = {"memory", "teacher"}
 
     cfg = tiny_methods.method("byol") | {"type": Queued}
     model = MODELS.build(cfg).train()
-    message = r"its teacher and its queue\. .*the one that calls mark_met\('queue'\), dict\(type="
+    message = r"its teacher and its memory\. .*the one that calls mark_met\('memory'\), dict\(type="
     with pytest.raises(ValueError, match=message):
         model(random_views(), mode="loss")
 
