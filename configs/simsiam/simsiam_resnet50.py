@@ -3,7 +3,8 @@
 # second-hand). Source: the defaults of main_simsiam.py and the README's --fix-pred-lr: SGD, weight
 # decay 1e-4, a cosine without warm-up, the predictor's rate constant, float32.
 # The rate is 0.05 for the batch of 512: the authors' code does not scale it (the paper's rule,
-# second-hand, is 0.05 for 256, which is mmpretrain's too at a batch of 256).
+# second-hand, is 0.05 for 256, which is mmpretrain's too at a batch of 256). The authors decay
+# biases and norms too; here they are not decayed.
 _base_ = [
     "../_base_/models/simsiam.py",
     "../_base_/views/mocov2.py",
