@@ -25,7 +25,9 @@ from torch import nn
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 BASE = {*(Path(__file__).parents[1] / "configs" / "_base_").rglob("*.py")}
-TESTED_FOLDERS = {"configs", "ablations", "linear", "finetune", "ade20k", "camvid"}
+METHODS = ("barlowtwins", "byol", "mocov3", "simclr", "simsiam", "swav")
+FAMILY = sorted(path for name in METHODS for path in (CONFIGS[0].parent / name).glob("*.py"))
+TESTED_FOLDERS = {"configs", "ablations", "linear", "finetune", "ade20k", "camvid", *METHODS}
 
 
 def views(global_scale, num_local, local_scale, sizes=(224, 96)):
@@ -180,6 +182,22 @@ RECIPES = {
         momentum=0.99,
         views=views((0.4, 1.0), 4, (0.1, 0.4), sizes=(24, 12)),
     ),
+    "dino_resnet18_cifar10": Recipe(
+        source="our own; optimiser, epochs and network are those of lightly's benchmark",
+        arch="resnet18",
+        patch=None,
+        prototypes=1024,
+        epochs=200,
+        gpus=1,
+        batch=64,
+        optimizer="SGD",
+        peak_lr=0.03,
+        warmup=1,
+        decay=(5e-4, 5e-4),
+        clip=None,
+        momentum=0.99,
+        views=views((0.4, 1.0), 4, (0.1, 0.4), sizes=(24, 12)),
+    ),
     "dino_demo": Recipe(
         source="our own: docs/results.md",
         arch=(64, 3, 2),
@@ -239,6 +257,7 @@ def test_recipe_is_that_of_its_source(name):
 def test_configs_for_gpus_train_in_mixed_precision():
     other = {
         "dino_demo": "float32",
+        "dino_resnet18_cifar10": "float32",
         "dino_vitt4_cifar10": "float32",
         "dino_vitl16_fsdp": "bfloat16",  # float16 does not work with shards
     }
@@ -249,11 +268,7 @@ def test_configs_for_gpus_train_in_mixed_precision():
 
 def recipe_of(cfg, gpus):
     """What a config says, with the batch and the peak learning rate of a run on so many GPUs."""
-    loader, wrapper = cfg.train_dataloader, build_optim_wrapper(nn.Linear(2, 2), cfg.optim_wrapper)
-    run = SimpleNamespace(
-        world_size=gpus, logger=Mock(), param_schedulers=None, _train_dataloader=loader
-    )
-    Runner.scale_lr(run, wrapper, cfg.auto_scale_lr)
+    loader, wrapper = cfg.train_dataloader, scaled_wrapper(cfg, gpus)
     backbone, schedules = cfg.model.backbone, {s.type: s for s in cfg.param_scheduler}
     lr = schedules["mmdino.WarmupCosineLR"]
     decay = wrapper.optimizer.param_groups[0]["weight_decay"]
@@ -280,8 +295,22 @@ def recipe_of(cfg, gpus):
     )
 
 
+def scaled_wrapper(cfg, gpus):
+    """The optimiser wrapper of a config, with the learning rate of a run on so many GPUs."""
+    model = nn.ModuleDict({"network": nn.Linear(2, 2), "predictor": nn.Linear(2, 2)})
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    run = SimpleNamespace(
+        world_size=gpus,
+        logger=Mock(),
+        param_schedulers=None,
+        _train_dataloader=cfg.train_dataloader,
+    )
+    Runner.scale_lr(run, wrapper, cfg.auto_scale_lr)
+    return wrapper
+
+
 def arch_of(backbone):
-    if backbone.type == "mmdino.ResNet":
+    if "ResNet" in backbone.type:
         return f"resnet{backbone.depth}"
     arch = backbone.arch
     return arch if isinstance(arch, str) else (arch.embed_dims, arch.num_layers, arch.num_heads)
@@ -299,3 +328,298 @@ def test_sharded_config_is_a_vit_l_and_names_its_runner():
     assert sum(p.numel() for p in backbone.parameters()) == 303_301_632
     assert RUNNERS.get(cfg.runner_type).__name__ == "FlexibleRunner"
     assert STRATEGIES.get(cfg.strategy.type) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodRecipe:
+    """What a source says of a run of a method beside DINO on ImageNet.
+
+    ``head`` and ``predictor`` are their layers, hidden and output channels; ``end`` is the last
+    learning rate over the peak, ``momentum`` the teacher's, ``views`` as in :class:`Recipe`.
+    """
+
+    source: str = field(compare=False)
+    arch: str = "resnet50"
+    head: tuple[int, int, int]
+    predictor: tuple[int, int, int] | None = None
+    loss: dict
+    separate: bool = True
+    epochs: int
+    batch: int
+    optimizer: str = "LARS"
+    peak_lr: float
+    warmup: int = 10
+    end: float = 0.0
+    decay: float
+    momentum: float | None = None
+    precision: str = "auto"
+    views: tuple
+
+
+TWO = ((1, 224, (0.08, 1.0)), (1, 224, (0.08, 1.0)))
+SWAV_CROPS = ((2, 224, (0.14, 1.0)), (6, 96, (0.05, 0.14)))
+SWAV = {"in_channels": 128, "num_prototypes": 3000, "temperature": 0.1, "epsilon": 0.05}
+SWAV |= {"sinkhorn_iterations": 3}
+METHOD_RECIPES = {
+    "byol_resnet50": MethodRecipe(
+        source="byol/configs/byol.py of the authors, 1000 epochs; byol/utils/augmentations.py",
+        head=(2, 4096, 256),
+        predictor=(2, 4096, 256),
+        loss={},
+        epochs=1000,
+        batch=4096,
+        peak_lr=3.2,
+        decay=1.5e-6,
+        momentum=0.996,
+        precision="float32",
+        views=TWO,
+    ),
+    "byol_vits16": MethodRecipe(
+        source="none published with all its numbers: DINO's optimisation, BYOL's network",
+        arch="deit-small",
+        head=(2, 4096, 256),
+        predictor=(2, 4096, 256),
+        loss={},
+        epochs=300,
+        batch=1024,
+        optimizer="AdamW",
+        peak_lr=0.002,
+        end=1e-6 / 0.002,
+        decay=0.04,
+        momentum=0.99,
+        views=TWO,
+    ),
+    "simclr_resnet50": MethodRecipe(
+        source="README of the authors, ImageNet command; run.py and model_util.py",
+        head=(2, 2048, 128),
+        loss={"temperature": 0.1},
+        separate=False,
+        epochs=100,
+        batch=4096,
+        peak_lr=4.8,
+        decay=1e-6,
+        precision="float32",
+        views=((2, 224, (0.08, 1.0)),),
+    ),
+    "simsiam_resnet50": MethodRecipe(
+        source="main_simsiam.py and simsiam/builder.py of the authors",
+        head=(3, 2048, 2048),
+        predictor=(2, 512, 2048),
+        loss={},
+        epochs=100,
+        batch=512,
+        optimizer="SGD",
+        peak_lr=0.05,
+        warmup=0,
+        decay=1e-4,
+        precision="float32",
+        views=((2, 224, (0.2, 1.0)),),
+    ),
+    "barlowtwins_resnet50": MethodRecipe(
+        source="main.py of the authors",
+        head=(3, 8192, 8192),
+        loss={"lambd": 0.0051},
+        epochs=1000,
+        batch=2048,
+        peak_lr=1.6,
+        end=0.001,
+        decay=1e-6,
+        views=TWO,
+    ),
+    "mocov3_resnet50": MethodRecipe(
+        source="CONFIG.md of the authors, ResNet-50 of 1000 epochs; main_moco.py; moco/builder.py",
+        head=(2, 4096, 256),
+        predictor=(2, 4096, 256),
+        loss={"temperature": 1.0},
+        epochs=1000,
+        batch=4096,
+        peak_lr=4.8,
+        decay=1.5e-6,
+        momentum=0.996,
+        views=((1, 224, (0.2, 1.0)), (1, 224, (0.2, 1.0))),
+    ),
+    "mocov3_vits16": MethodRecipe(
+        source="CONFIG.md of the authors, ViT-Small; main_moco.py; moco/builder.py",
+        arch="mocov3-small",
+        head=(3, 4096, 256),
+        predictor=(2, 4096, 256),
+        loss={"temperature": 0.2},
+        epochs=300,
+        batch=4096,
+        optimizer="AdamW",
+        peak_lr=0.0024,
+        warmup=40,
+        decay=0.1,
+        momentum=0.99,
+        views=TWO,
+    ),
+    "swav_resnet50": MethodRecipe(
+        source="scripts/swav_800ep_pretrain.sh of the authors",
+        head=(2, 2048, 128),
+        loss=SWAV,
+        separate=False,
+        epochs=800,
+        batch=4096,
+        peak_lr=4.8,
+        end=0.001,
+        decay=1e-6,
+        views=SWAV_CROPS,
+    ),
+    "swav_resnet50_2crops": MethodRecipe(
+        source="scripts/swav_400ep_2x224_pretrain.sh of the authors",
+        head=(2, 2048, 128),
+        loss=SWAV,
+        separate=False,
+        epochs=400,
+        batch=4096,
+        peak_lr=4.8,
+        end=0.001,
+        decay=1e-6,
+        views=((2, 224, (0.08, 1.0)),),
+    ),
+    "swav_resnet50_bs256": MethodRecipe(
+        source="README of the authors, command for 8 GPUs",
+        head=(2, 2048, 128),
+        loss={**SWAV, "queue_length": 3840},
+        separate=False,
+        epochs=400,
+        batch=256,
+        peak_lr=0.6,
+        warmup=0,
+        end=0.001,
+        decay=1e-6,
+        views=SWAV_CROPS,
+    ),
+    "swav_vits16": MethodRecipe(
+        source="none published with all its numbers: DINO's optimisation, SwAV's network",
+        arch="deit-small",
+        head=(2, 2048, 128),
+        loss=SWAV,
+        separate=False,
+        epochs=300,
+        batch=1024,
+        optimizer="AdamW",
+        peak_lr=0.002,
+        end=1e-6 / 0.002,
+        decay=0.04,
+        views=SWAV_CROPS,
+    ),
+}
+OWN = ("_cifar10", "_demo", "_multicrop", "_cifar10_2crops")
+"""Ends of names of configs that no source describes."""
+
+
+def test_every_recipe_of_a_method_has_a_source():
+    published = {path.stem for path in FAMILY if not path.stem.endswith(OWN)}
+    assert published == METHOD_RECIPES.keys()
+
+
+@pytest.mark.parametrize("name", METHOD_RECIPES)
+def test_recipe_of_a_method_is_that_of_its_source(name):
+    expected = METHOD_RECIPES[name]
+    (path,) = [path for path in FAMILY if path.stem == name]
+    found = method_recipe_of(Config.fromfile(path))
+    assert found.peak_lr == pytest.approx(expected.peak_lr, rel=1e-12)
+    assert found.end == pytest.approx(expected.end, rel=1e-12)
+    assert replace(found, peak_lr=expected.peak_lr, end=expected.end) == expected
+
+
+def method_recipe_of(cfg, gpus=8):
+    """What a config says, with the batch and the peak learning rate of a run on 8 GPUs."""
+    model, (lr, *_) = cfg.model, cfg.param_scheduler
+    wrapper = scaled_wrapper(cfg, gpus)
+    counts = cfg.optim_wrapper.get("accumulative_counts", 1)
+    peak = wrapper.optimizer.param_groups[0]["lr"]
+    ema = cfg.default_hooks.get("ema_teacher")
+    loss = {key: value for key, value in model.loss.items() if key != "type"}
+    return MethodRecipe(
+        source="",
+        arch=arch_of(model.backbone),
+        head=layers_of(model.head),
+        predictor=layers_of(model.predictor) if "predictor" in model else None,
+        loss=loss,
+        separate=model.get("separate_views", False),
+        epochs=cfg.train_cfg.max_epochs,
+        batch=gpus * cfg.train_dataloader.batch_size * counts,
+        optimizer=type(wrapper.optimizer).__name__,
+        peak_lr=peak,
+        warmup=lr.warmup,
+        end=lr.end_lr / peak if lr.end_lr is not None else lr.end_ratio,
+        decay=wrapper.optimizer.param_groups[0]["weight_decay"],
+        momentum=ema and ema.momentum,
+        precision=cfg.optim_wrapper.get("precision", "float32"),
+        views=views_of(cfg.train_dataloader.dataset.pipeline),
+    )
+
+
+@pytest.mark.parametrize("path", FAMILY, ids=lambda path: path.stem)
+def test_parts_of_a_method_fit(path):
+    model = Config.fromfile(path).model
+    widths = {"resnet18": 512, "resnet50": 2048, "deit-small": 384, "mocov3-small": 384}
+    arch = arch_of(model.backbone)
+    assert model.head.in_channels == (widths[arch] if isinstance(arch, str) else arch[0])
+    if "predictor" in model:
+        assert model.predictor.in_channels == model.predictor.out_channels
+        assert model.predictor.in_channels == model.head.out_channels
+    assert model.loss.get("in_channels", model.head.out_channels) == model.head.out_channels
+    assert (model.neck is None) is ("ResNet" not in model.backbone.type)
+
+
+def layers_of(neck):
+    return neck.get("num_layers", 2), neck.hid_channels, neck.out_channels
+
+
+def test_swav_freezes_its_prototypes_for_an_epoch():
+    steps = {"swav_resnet50": 313, "swav_resnet50_bs256": 5005, "swav_vits16": 1252}
+    for path in FAMILY:
+        if path.stem in steps:
+            cfg = Config.fromfile(path)
+            batch = 8 * cfg.train_dataloader.batch_size
+            assert cfg.default_hooks.last_layer_freeze.steps == steps[path.stem]
+            # 1,281,167 images; the authors' samplers fill up the last batch of all ranks.
+            assert abs(1_281_167 / batch - steps[path.stem]) < 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FAMILY if path.stem.endswith(("_multicrop", "_cifar10_2crops"))],
+    ids=lambda path: path.stem,
+)
+def test_local_views_change_nothing_else(path):
+    stem, _, variant = path.stem.rpartition("_")
+    num_views = {}
+    configs = {name: Config.fromfile(path.with_stem(name)) for name in (path.stem, stem)}
+    for name, cfg in configs.items():
+        dataset = cfg.train_dataloader.dataset
+        num_views[name] = sum(num for num, *_ in views_of(dataset.pop("pipeline")))
+    expected = {"multicrop": (8, 2), "2crops": (2, 6)}[variant]
+    assert (num_views[path.stem], num_views[stem]) == expected
+    assert configs[path.stem].to_dict() == configs[stem].to_dict()
+
+
+@pytest.mark.parametrize("setting", ["resnet18_cifar10", "vitt4_cifar10", "demo"])
+def test_methods_are_compared_on_equal_terms(setting):
+    paths = [path for path in (*CONFIGS, *FAMILY) if path.stem.endswith(f"_{setting}")]
+    assert len(paths) == 1 + len(METHODS)
+    terms = [terms_of(Config.fromfile(path)) for path in paths]
+    assert all(each == terms[0] for each in terms)
+
+
+def test_cifar10_has_the_same_views_for_both_networks():
+    resnet, vit = (
+        terms_of(Config.fromfile(CONFIGS[0].with_stem(f"dino_{network}_cifar10")))
+        for network in ("resnet18", "vitt4")
+    )
+    for each in (resnet, vit):
+        del each["backbone"]
+    assert resnet == vit
+
+
+def terms_of(cfg):
+    """What must be the same for methods that are compared: network, images, views, length."""
+    keys = ("train_dataloader", "val_dataloader", "val_cfg", "val_evaluator", "train_cfg")
+    return {
+        "backbone": cfg.model.backbone.to_dict(),
+        "warmup": cfg.param_scheduler[0].warmup,
+        **{key: cfg[key].to_dict() for key in keys},
+    }

@@ -77,12 +77,12 @@ def dataset_changes(name, loader, images):
 
 
 def backbone_changes(backbone):
-    if backbone.type == "mmdino.ResNet":
-        channels = 4
+    if "ResNet" in backbone.type:
+        channels, expansion = 4, 4 if backbone.depth >= 50 else 1
         return {
             "model.backbone.stem_channels": channels,
             "model.backbone.base_channels": channels,
-            "model.head.in_channels": 32 * channels,
+            "model.head.in_channels": 8 * expansion * channels,
         }
     return {
         # A name, or other sizes.

@@ -1,0 +1,14 @@
+# BYOL with ResNet-18 on CIFAR-10; batch, views and length are those of all methods.
+# Sizes and momentum are those of lightly's benchmark.
+_base_ = [
+    "../_base_/runs/resnet18_cifar10.py",
+    "../_base_/models/byol.py",
+    "../_base_/hooks/ema_teacher.py",
+]
+
+model = dict(
+    backbone=dict(_delete_=True, **_base_.resnet18),
+    head=dict(in_channels=_base_.width, hid_channels=1024, out_channels=256),
+    predictor=dict(in_channels=256, hid_channels=1024, out_channels=256),
+)
+default_hooks = dict(ema_teacher=dict(momentum=0.99))

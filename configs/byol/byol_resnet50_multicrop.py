@@ -1,0 +1,4 @@
+# BYOL with ResNet-50 and 6 local views of 96 pixels, else byol_resnet50.py. No published recipe.
+_base_ = ["byol_resnet50.py"]
+
+train_dataloader = dict(dataset=dict(pipeline=_base_._multi_crop_pipeline))

@@ -1,0 +1,17 @@
+# SwAV on the demo's drawn images: a few minutes on two CPU cores.
+_base_ = [
+    "../_base_/runs/demo.py",
+    "../_base_/models/swav.py",
+    "../_base_/hooks/swav.py",
+]
+
+model = dict(
+    backbone=dict(_delete_=True, **_base_.vit),
+    neck=None,
+    head=dict(in_channels=_base_.width, hid_channels=256, out_channels=64),
+    loss=dict(in_channels=64, num_prototypes=64, queue_length=256),
+)
+default_hooks = dict(
+    last_layer_freeze=dict(steps=62),
+    queue_start=dict(type="mmdino.QueueStartHook", epochs=1),
+)
