@@ -46,7 +46,7 @@ def test_a_time_below_an_epoch_is_refused(tmp_path):
 
 def test_a_system_without_proc_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "PROC", tmp_path / "none")
-    with pytest.raises(ValueError, match="which this system lacks. Take --images or --epochs"):
+    with pytest.raises(ValueError, match=r"which this system lacks\. Take --images or --epochs"):
         epochs_in_time(tiny_comparison.method(), 1.0, tiny_comparison.SCRIPT, tmp_path)
 
 
