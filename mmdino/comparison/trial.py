@@ -15,6 +15,7 @@ from mmdino.comparison.training import LOG, train_command
 from mmdino.utils.atomic_write import atomic_write
 
 FOLDER, FILE = "trial", "trial.json"
+PROC = Path("/proc/self")
 SKIPPED = 3
 """First iterations that are not measured: memory is allocated in them."""
 LEAST_ITERATIONS, LEAST_SECONDS = 20, 5.0
@@ -53,8 +54,13 @@ def epochs_in_time(method: Method, minutes: float, tool: Path, folder: Path) -> 
         The epochs, and a line that says how they were found.
 
     Raises:
-        ValueError: If the trial fails, or not even one epoch fits.
+        ValueError: If the system has no /proc, the trial fails, or not even one epoch fits.
     """
+    if not PROC.is_dir():
+        raise ValueError(
+            f"--minutes reads the processor time of a trial in {PROC}, which this system lacks. "
+            "Take --images or --epochs."
+        )
     cost = _cost(method, tool, folder / method.name)
     epochs = fitting_epochs(method, cost, 60 * minutes)
     if epochs < 1:

@@ -7,6 +7,7 @@ import json
 import pytest
 import tiny_comparison
 
+from mmdino.comparison import trial
 from mmdino.comparison.trial import Cost, epochs_in_time, fitting_epochs
 
 
@@ -41,6 +42,12 @@ def test_a_trial_is_done_once_and_says_what_it_chose(tmp_path, monkeypatch):
 def test_a_time_below_an_epoch_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"does not fit into 1e-06 minutes .* Raise --minutes"):
         epochs_in_time(tiny_comparison.method(), 1e-6, tiny_comparison.SCRIPT, tmp_path)
+
+
+def test_a_system_without_proc_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "PROC", tmp_path / "none")
+    with pytest.raises(ValueError, match=r"which this system lacks\. Take --images or --epochs"):
+        epochs_in_time(tiny_comparison.method(), 1.0, tiny_comparison.SCRIPT, tmp_path)
 
 
 def test_a_trial_that_fails_says_why(tmp_path):
