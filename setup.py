@@ -34,6 +34,7 @@ setup(
         "numpy",
         "packaging",  # compares versions at import
         "pillow>=10.1",  # palette masks, GIFs, 16-bit and rotated photographs
+        "rich",  # the progress bars of a comparison; mmengine needs it too
         "safetensors",  # weights in and out without pickle; a wheel without dependencies
         "torch>=2.4",  # torch.serialization.add_safe_globals, device-independent GradScaler
     ],
