@@ -12,6 +12,6 @@ model = dict(
     loss=dict(in_channels=64, num_prototypes=64, queue_length=256),
 )
 default_hooks = dict(
-    last_layer_freeze=dict(steps=62),
+    last_layer_freeze=dict(steps=None, epochs=1),
     queue_start=dict(type="mmdino.QueueStartHook", epochs=1),
 )

@@ -12,6 +12,6 @@ model = dict(
     loss=dict(in_channels=128, num_prototypes=512, queue_length=1024),
 )
 default_hooks = dict(
-    last_layer_freeze=dict(steps=156),
+    last_layer_freeze=dict(steps=None, epochs=1),
     queue_start=dict(type="mmdino.QueueStartHook", epochs=1),
 )

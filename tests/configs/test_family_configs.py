@@ -71,8 +71,12 @@ def hook_changes(cfg):
     """What brings the phases of a run into its epochs."""
     changes = {}
     if "last_layer_freeze" in cfg.default_hooks:
-        steps = FROZEN_EPOCHS * 12 // BATCH
-        changes["default_hooks.last_layer_freeze.steps"] = steps
+        by_steps = cfg.default_hooks.last_layer_freeze.steps is not None
+        changes |= (
+            {"default_hooks.last_layer_freeze.steps": FROZEN_EPOCHS * 12 // BATCH}
+            if by_steps
+            else {"default_hooks.last_layer_freeze.epochs": FROZEN_EPOCHS}
+        )
     if "queue_start" in cfg.default_hooks:
         changes["default_hooks.queue_start.epochs"] = QUEUE_START
     if cfg.param_scheduler[0].warmup:
