@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmdino.comparison.plan import Method, Run
+from mmdino.comparison.methods import Method
+from mmdino.comparison.plan import Run
 
 SCRIPT = Path(__file__).parent / "scripts" / "pretended_training.py"
 

@@ -14,15 +14,9 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from mmdino.comparison.comparable import training_data_notes
 from mmdino.comparison.measuring import measure
-from mmdino.comparison.plan import (
-    Budget,
-    Run,
-    apply_budget,
-    load_methods,
-    make_runs,
-    training_data_notes,
-)
+from mmdino.comparison.plan import Budget, Run, apply_budget, load_methods, make_runs
 from mmdino.comparison.progress import Progress
 from mmdino.comparison.record import Record, open_record, save_record
 from mmdino.comparison.results import Result, read_results, summaries

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmdino.comparison.log import SCALARS, last_iteration, last_lines, read_log
-from mmdino.comparison.plan import Method, Run, has_own_loop
+from mmdino.comparison.methods import Method, has_own_loop
+from mmdino.comparison.plan import Run
 from mmdino.comparison.process import TrainingProcess
 from mmdino.comparison.training import LOG, train_command
 from mmdino.utils.atomic_write import atomic_write

@@ -8,15 +8,8 @@ import pytest
 import tiny_comparison
 import tiny_tools
 
-from mmdino.comparison.plan import (
-    Budget,
-    apply_budget,
-    differences,
-    epochs_of_images,
-    load_methods,
-    make_runs,
-    training_data_notes,
-)
+from mmdino.comparison.comparable import differences, training_data_notes
+from mmdino.comparison.plan import Budget, apply_budget, epochs_of_images, load_methods, make_runs
 
 
 @pytest.fixture(scope="module")
