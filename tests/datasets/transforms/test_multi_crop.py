@@ -80,6 +80,12 @@ def test_views_pass_through_the_packing_of_mmpretrain():
     assert [tuple(view.shape) for view in inputs] == [(3, 32, 32)] * 2 + [(3, 16, 16)] * 3
 
 
+def test_a_group_without_views_is_left_out():
+    groups = ({"num": 2, "size": 16, "scale": (0.4, 1)}, {"num": 4, "size": 8, "scale": (0.1, 0.4)})
+    views = build(groups[0], {**groups[1], "num": 0})(draw_sample())["img"]
+    np.testing.assert_array_equal(views, build(groups[0])(draw_sample())["img"])
+
+
 def test_views_follow_from_the_seed_of_the_sample():
     def views_of(seed):
         return build({"num": 4, "size": 16, "scale": (0.1, 1)})(draw_sample(seed))["img"]
@@ -273,7 +279,7 @@ def test_other_images_are_refused(image, error, message):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"num": 0}, ValueError, r"views\[1\].num must be an int of at least 1, got 0"),
+        ({"num": -1}, ValueError, r"views\[1\].num must be an int of at least 0, got -1"),
         ({"num": 1.5}, TypeError, r"views\[1\].num .* got 1.5"),
         ({"num": True}, TypeError, r"views\[1\].num .* got True"),
         ({"size": 0}, ValueError, r"views\[1\].size must be an int of at least 1, got 0"),

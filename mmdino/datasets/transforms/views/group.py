@@ -26,7 +26,7 @@ class ViewGroup:
     ``gray_prob`` require images of three channels; 0 disables each.
 
     Attributes:
-        num: Number of views per image.
+        num: Number of views per image; 0 leaves the group out.
         size: Height and width of a view, pixels; an int in a config means a square.
         scale: Range of the crop's area over the image's.
         ratio: Range of the crop's aspect ratio, width over height.
@@ -84,7 +84,8 @@ def parse_view_groups(views: Sequence[Mapping]) -> tuple[ViewGroup, ...]:
     """
     if not isinstance(views, Sequence) or isinstance(views, str):
         raise TypeError(f"views must be a list of dicts, one per view group, got {views!r}")
-    groups = tuple(_parse_view_group(f"views[{i}]", group) for i, group in enumerate(views))
+    parsed = (_parse_view_group(f"views[{i}]", group) for i, group in enumerate(views))
+    groups = tuple(group for group in parsed if group.num)
     total = sum(group.num for group in groups)
     if total < 2:
         raise ValueError(
@@ -155,7 +156,7 @@ def _is_pair(value: object) -> bool:
 
 
 _CHECKS: dict[str, Callable[[str, object], object]] = {
-    "num": partial(_integer, low=1),
+    "num": partial(_integer, low=0),
     "size": _height_width,
     "scale": partial(_interval, high=1.0),
     "ratio": _interval,

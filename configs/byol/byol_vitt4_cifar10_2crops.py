@@ -1,5 +1,0 @@
-# BYOL on CIFAR-10 without local views, else byol_vitt4_cifar10.py; the pipeline does the same for
-# the other methods.
-_base_ = ["byol_vitt4_cifar10.py"]
-
-train_dataloader = dict(dataset=dict(pipeline=_base_._two_crop_pipeline))
