@@ -135,12 +135,17 @@ def _peak_memory(pid: int) -> float:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """Returns what makes Linux kill a new process when its parent is; None elsewhere."""
+    """Returns what makes Linux interrupt a new process when its parent is killed; None elsewhere.
+
+    As Ctrl-C does, since the loader's workers of a training that is killed may stay.
+    """
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
 
     def end_with_parent() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # A shell makes its background processes ignore it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
     return end_with_parent
