@@ -95,6 +95,13 @@ RANGES = (
         "a whole number of at least 1",
         True,
     ),
+    # torch fails with the size of a tensor.
+    Range(
+        r"model\.(head|predictor)\.((in|hid|out)_channels|num_layers)",
+        lambda x: x >= 1,
+        "a whole number of at least 1",
+        True,
+    ),
     Range(
         r"param_scheduler(\.\w+)*\.step_size",
         lambda x: x >= 1,

@@ -133,8 +133,12 @@ def refuse_unknown_hooks(options: dict, cfg: Config) -> None:
     """
     known = {*MMENGINE_HOOKS, *(cfg.get("default_hooks") or {})}
     for key, value in options.items():
-        section, _, name = key.partition(".")
-        if section == "default_hooks" and name and value is None and name not in known:
+        section, *names = key.split(".")
+        # A longer key is an argument of a hook, which may be None.
+        if section != "default_hooks" or len(names) != 1 or value is not None:
+            continue
+        (name,) = names
+        if name not in known:
             raise ValueError(
                 f"--cfg-options {key}=None would change nothing: default_hooks has no {name!r}. "
                 f"It has {', '.join(sorted(known))}."

@@ -145,6 +145,7 @@ def _one_line(text: str) -> str:
 
 
 def _message(error: Exception, ours: tuple[Path, ...]) -> str | None:
+    error = _as_raised(error)
     text = _text(error)
     if IN_WORKER.match(text):
         origin, text = _split_worker_error(text, type(error))
@@ -163,6 +164,13 @@ def _message(error: Exception, ours: tuple[Path, ...]) -> str | None:
         text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
         return f"{text if name in text else f'{name}: {text}'} (--debug shows where)"
     return None
+
+
+def _as_raised(error: Exception) -> Exception:
+    """Returns the TypeError of a hook that mmengine raises again, with the hook's address added."""
+    first = error.__context__
+    is_hooks = type(error) is TypeError and str(error).startswith(f"{first} in <")
+    return first if isinstance(first, TypeError) and is_hooks else error
 
 
 def _is_refusal(error: Exception, origin: Origin) -> bool:

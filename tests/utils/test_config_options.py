@@ -51,6 +51,16 @@ def test_an_option_that_does_not_fit_is_explained(option, named):
         load(DEMO, "--cfg-options", option)
 
 
+def test_an_argument_of_a_hook_may_be_none():
+    cfg = load(
+        DEMO,
+        "--cfg-options",
+        "default_hooks.last_layer_freeze.epochs=None",
+        "default_hooks.last_layer_freeze.steps=3",
+    )
+    assert cfg.default_hooks.last_layer_freeze.epochs is None
+
+
 def test_options_that_stand_in_each_others_way_are_refused():
     with pytest.raises(ValueError, match="do not fit together"):
         load(DEMO, "--cfg-options", "model.neck=3", "model.neck.type=GlobalAveragePooling")

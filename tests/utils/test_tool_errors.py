@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS, LOOPS, MODELS, OPTIMIZERS
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
 from mmdino.utils import tool_errors
@@ -107,6 +109,28 @@ def message(fail, tool_folder=HERE):
 )
 def test_what_this_project_raises_is_for_the_user(fail, expected):
     assert message(fail) == expected
+
+
+class Refusing(Hook):
+    def before_train(self, runner):
+        raise TypeError("no teacher to move")
+
+
+class Failing(Hook):
+    def before_train(self, runner):
+        len(3)
+
+
+def call(hook):
+    """Calls a hook as a run does."""
+    runner = Runner.__new__(Runner)
+    runner._hooks = [hook]
+    runner.call_hook("before_train")
+
+
+def test_a_hooks_type_error_is_told_as_it_was_raised():
+    assert message(lambda: call(Refusing())) == "no teacher to move"
+    assert message(lambda: call(Failing())) is None
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,11 @@ class LastLayerFreezeHook(Hook):
                 f"LastLayerFreezeHook freezes {self.layer} for steps={self.steps}, but the run has "
                 f"{num_steps(runner)} optimiser step(s). Lower steps, or train longer."
             )
+        if self.steps and self.steps == num_steps(runner):
+            runner.logger.warning(
+                f"LastLayerFreezeHook freezes {self.layer} for all {self.steps} optimiser step(s) "
+                "of the run."
+            )
         model = bare_model(runner)
         try:
             parameters = list(model.get_submodule(self.layer).parameters())

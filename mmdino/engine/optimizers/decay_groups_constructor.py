@@ -47,6 +47,7 @@ class DecayGroupsConstructor:
             whose rate no schedule changes (``["predictor"]`` in SimSiam).
 
     Raises:
+        TypeError: If ``paramwise_cfg`` is no dict, or ``constant_lr`` no list of names.
         ValueError: If ``paramwise_cfg`` has another key or no optimiser is configured; from the
             call, if a name in ``constant_lr`` is no module with trainable parameters.
 
@@ -59,6 +60,11 @@ class DecayGroupsConstructor:
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        if not isinstance(paramwise_cfg, (dict, type(None))):
+            raise TypeError(
+                f"DecayGroupsConstructor got paramwise_cfg={paramwise_cfg!r}; it must be a dict "
+                f"with some of {', '.join(PARAMWISE)}."
+            )
         paramwise_cfg = dict(paramwise_cfg or {})
         if unknown := set(paramwise_cfg) - set(PARAMWISE):
             raise ValueError(
@@ -71,7 +77,13 @@ class DecayGroupsConstructor:
             "DecayGroupsConstructor", "paramwise_cfg.one_dim_lr_mult", self.one_dim_lr_mult, least=0
         )
         constant = paramwise_cfg.get("constant_lr", ())
-        self.constant_lr = (constant,) if isinstance(constant, str) else tuple(constant)
+        names = [constant] if isinstance(constant, str) else constant
+        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) and n for n in names):
+            raise TypeError(
+                f"DecayGroupsConstructor got paramwise_cfg.constant_lr={constant!r}; it must be a "
+                "list of names of modules, such as ['predictor']."
+            )
+        self.constant_lr = tuple(names)
         if "optimizer" not in optim_wrapper_cfg:
             raise ValueError(
                 "optim_wrapper has no 'optimizer'; give one, such as dict(type='AdamW', lr=0.0005)."

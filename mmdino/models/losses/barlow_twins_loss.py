@@ -43,6 +43,7 @@ class BarlowTwinsLoss(BaseModule):
     """
 
     compares_images = True
+    uses_teacher = False
 
     def __init__(self, lambd: float = 0.0051) -> None:
         super().__init__()

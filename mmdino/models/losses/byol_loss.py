@@ -20,6 +20,8 @@ class BYOLLoss(BaseModule):
         >>> loss = dict(type="mmdino.BYOLLoss")
     """
 
+    relies_on_predictor = True
+
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """Computes the loss of a micro-batch.
 

@@ -38,6 +38,7 @@ class SimCLRLoss(BaseModule):
     """
 
     compares_images = True
+    uses_teacher = False
 
     def __init__(
         self, temperature: float = 0.1, pairs: Literal["global", "all"] = "global"

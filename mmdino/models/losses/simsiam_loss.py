@@ -20,6 +20,8 @@ class SimSiamLoss(BaseModule):
         >>> loss = dict(type="mmdino.SimSiamLoss")
     """
 
+    relies_on_predictor = True
+
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         """Computes the loss of a micro-batch.
 

@@ -63,13 +63,13 @@ class SwAVLoss(BaseModule):
     """
 
     compares_images = True
+    """The codes of an image depend on the others of its micro-batch."""
     collapse_advice: ClassVar[dict[str, str]] = {
         # From the authors' README. Codes cannot come to one point: they use all prototypes evenly.
         "uniform": "Try, in this order: a lower epsilon (model.loss.epsilon=0.03), a longer freeze "
         "of the prototypes, local views of a larger scale, and, if it began with the queue, a "
         "later start (QueueStartHook)."
     }
-    """The codes of an image depend on the others of its micro-batch."""
 
     def __init__(
         self,

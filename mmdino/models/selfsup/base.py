@@ -158,7 +158,15 @@ class SelfSupervisedModel(BaseSelfSupervisor):
 
         Args:
             options: Arguments of ``torch.compile``.
+
+        Raises:
+            TypeError: If they are no dict.
         """
+        if not isinstance(options, dict):
+            raise TypeError(
+                f"{type(self).__name__} got compile={options!r}; it must be a dict of arguments of "
+                "torch.compile, such as dict(dynamic=False), or None."
+            )
         self.is_compiled = True
         for network in self.networks():
             network["backbone"].compile(**{"dynamic": False, **options})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+from mmengine.logging import print_log
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
@@ -68,8 +70,9 @@ class StudentTeacher(SelfSupervisedModel):
         init_cfg: mmengine's initialisation config.
 
     Raises:
-        ValueError: If the kind of teacher is unknown, or ``teacher_cfg`` does not go with it; from
-            the loss, if views, features and head do not fit.
+        ValueError: If the kind of teacher is unknown, ``teacher_cfg`` or the loss does not go with
+            it, or a neck of mmpretrain is not for vectors; from the loss, if views, features and
+            head do not fit.
 
     Example:
         >>> neck = dict(type="NonLinearNeck", in_channels=384, hid_channels=4096, out_channels=256,
@@ -137,6 +140,9 @@ class StudentTeacher(SelfSupervisedModel):
         parts = {"head": self.head, "predictor": self.predictor}
         if self.teacher is not None and "head" in self.teacher:
             parts["teacher_head"] = self.teacher["head"]
+        for name, part in parts.items():
+            check_neck(part, name.replace("teacher_head", "teacher_cfg.head"))
+        self._check_method()
         self._takes_tuple = {name: is_mmpretrain_neck(part) for name, part in parts.items()}
         self._widths = {name: input_width(part) for name, part in parts.items() if part is not None}
         if sync_bn:
@@ -147,6 +153,31 @@ class StudentTeacher(SelfSupervisedModel):
 
     def _build_loss(self, cfg: dict) -> nn.Module:
         return MODELS.build(cfg)
+
+    def _check_method(self) -> None:
+        """Checks that loss, teacher and predictor make a method."""
+        kind, loss = self.teacher_kind, type(self.criterion).__name__
+        in_head = getattr(self.head, "predictor", None)
+        if kind != "student" and not getattr(self.criterion, "uses_teacher", True):
+            raise ValueError(
+                f"{type(self).__name__} got teacher={kind!r}, but {loss} compares the outputs of "
+                "the student with each other and would ignore a teacher. Set "
+                "model.teacher='student'."
+            )
+        if kind == "student" and in_head is not None:
+            raise ValueError(
+                f"{type(self).__name__} got teacher='student' and a predictor inside the head, so "
+                "that the targets would pass it too. Leave it out of the head; model.predictor is "
+                "for the predictions alone."
+            )
+        lacks_predictor = self.predictor is None and in_head is None and kind != "frozen"
+        if lacks_predictor and getattr(self.criterion, "relies_on_predictor", False):
+            print_log(
+                f"{loss} without a predictor (model.predictor) is known to collapse: all images "
+                "get the same output.",
+                logger="current",
+                level=logging.WARNING,
+            )
 
     @property
     def criterion(self) -> nn.Module:
@@ -235,7 +266,8 @@ class StudentTeacher(SelfSupervisedModel):
         views = (len(global_views), len(global_views[0]))
         outputs = self._features(global_views, self.teacher["backbone"], self.teacher_neck)
         if "head" in self.teacher:
-            check_feature(outputs, self._widths["teacher_head"], "teacher's head")
+            name = "head" if self.teacher_kind == "ema" else "teacher's head"
+            check_feature(outputs, self._widths["teacher_head"], name)
             outputs = self._project("teacher_head", self.teacher["head"], outputs, views)
         return outputs.unflatten(0, views)
 
@@ -308,6 +340,37 @@ def without_predictor(network: dict[str, dict | None]) -> dict[str, dict | None]
     """
     head = {name: value for name, value in network["head"].items() if name != "predictor"}
     return {**network, "head": head}
+
+
+def check_neck(module: nn.Module | None, name: str) -> None:
+    """Checks that one of mmpretrain's necks takes vectors (B, D), which by default it does not.
+
+    Args:
+        module: The head or the predictor; any other module passes.
+        name: What it is in the model's config.
+
+    Raises:
+        ValueError: If it pools, has a batch norm of maps, or a layer of no width.
+    """
+    if not is_mmpretrain_neck(module):
+        return
+    owner = f"model.{name} ({type(module).__name__})"
+    if getattr(module, "with_avg_pool", False):
+        raise ValueError(
+            f"{owner} has with_avg_pool=True, but it gets vectors, in which there is nothing to "
+            f"pool. Set model.{name}.with_avg_pool=False; the map of a ResNet is pooled by "
+            "model.neck=dict(type='GlobalAveragePooling')."
+        )
+    if any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
+        raise ValueError(
+            f"{owner} has the batch norm of maps, but it gets vectors. Set "
+            f"model.{name}.norm_cfg.type='BN1d'."
+        )
+    if any(parameter.numel() == 0 for parameter in module.parameters()):
+        raise ValueError(
+            f"{owner} has a layer of width 0. Its in_channels, hid_channels and out_channels must "
+            "be at least 1."
+        )
 
 
 def is_mmpretrain_neck(module: nn.Module | None) -> bool:

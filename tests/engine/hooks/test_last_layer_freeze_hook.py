@@ -61,6 +61,12 @@ def test_a_freeze_by_more_steps_than_the_run_has_is_refused(tmp_path):
         moved(tmp_path, steps=10)
 
 
+def test_a_freeze_for_the_whole_run_is_told(tmp_path):
+    moved(tmp_path, steps=9)
+    log = "".join(path.read_text() for path in tmp_path.rglob("*.log"))
+    assert "freezes head.last_layer for all 9 optimiser step(s) of the run" in log
+
+
 def test_epochs_and_steps_exclude_each_other():
     hook = {"type": "mmdino.LastLayerFreezeHook", "epochs": 1, "steps": 5}
     with pytest.raises(ValueError, match="epochs=1 and steps=5; it takes one of the two"):

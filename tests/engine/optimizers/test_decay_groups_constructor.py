@@ -114,6 +114,11 @@ def test_bad_configs_are_refused(model):
         build(model, paramwise_cfg={"bias_lr_mult": 2})
     with pytest.raises(ValueError, match=r"one_dim_lr_mult=-1"):
         build(model, paramwise_cfg={"one_dim_lr_mult": -1})
+    with pytest.raises(TypeError, match=r"paramwise_cfg=3; it must be a dict"):
+        build(model, paramwise_cfg=3)
+    for names in (3, [1], "", [""]):
+        with pytest.raises(TypeError, match=r"constant_lr=.*; it must be a list of names"):
+            build(model, paramwise_cfg={"constant_lr": names})
     message = r"constant_lr names frozen, predictor, which has no trainable .* linear, norm, frozen"
     with pytest.raises(ValueError, match=message):
         build(model, paramwise_cfg={"constant_lr": ["linear", "predictor", "frozen"]})

@@ -6,6 +6,7 @@ import pytest
 import tiny_methods
 import tiny_run
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 
 from mmdino.models import StudentTeacher
@@ -126,12 +127,53 @@ def test_modules_that_do_not_fit_are_named():
     wide = tiny_methods.projector(24)
     with pytest.raises(ValueError, match=r"The backbone gives .*\(12,\), but the head has .*=24"):
         build("simsiam", head=wide).loss(random_views())
-    with pytest.raises(ValueError, match=r"\(12,\), but the teacher's head has in_channels=24"):
+    with pytest.raises(ValueError, match=r"\(12,\), but the head has in_channels=24"):
         build("byol", head=wide).loss(random_views())
     with pytest.raises(ValueError, match=r"The head gives .*\(8,\), but the predictor has .*=24"):
         build("byol", predictor=wide).loss(random_views())
     with pytest.raises(ValueError, match=r"micro_batch=0"):
         build("byol", micro_batch=0)
+    with pytest.raises(TypeError, match=r"compile=True; it must be a dict"):
+        build("byol", compile=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"with_avg_pool": True}, "has with_avg_pool=True, but it gets vectors"),
+        ({"norm_cfg": {"type": "BN"}}, r"has the batch norm of maps.*norm_cfg\.type='BN1d'"),
+        ({"out_channels": 0}, "has a layer of width 0"),
+    ],
+)
+def test_necks_of_mmpretrain_that_are_not_for_vectors_are_refused(changes, told):
+    with pytest.raises(ValueError, match=rf"model\.head \(NonLinearNeck\) {told}"):
+        build("simsiam", head=tiny_methods.projector() | changes)
+    with pytest.raises(ValueError, match=rf"model\.predictor \(NonLinearNeck\) {told}"):
+        build("simsiam", predictor=tiny_methods.projector(8) | changes)
+
+
+@pytest.mark.parametrize("name", ["simclr", "barlow_twins"])
+def test_a_teacher_that_the_loss_would_ignore_is_refused(name):
+    with pytest.raises(ValueError, match=r"teacher='ema', but .* Set model.teacher='student'"):
+        build(name, teacher="ema")
+
+
+def test_a_predictor_that_the_targets_would_pass_is_refused():
+    head = {"type": "mmdino.DINOHead", "in_channels": 12, "out_channels": 8, "predictor": {}}
+    build("byol", head=head, predictor=None)
+    with pytest.raises(ValueError, match=r"a predictor inside the head.*model\.predictor"):
+        build("simsiam", head=head, predictor=None)
+
+
+@pytest.mark.parametrize(("name", "warned"), [("byol", 1), ("simsiam", 1), ("mocov3", 0)])
+def test_a_method_that_collapses_without_its_predictor_is_told(name, warned, caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    build(name)
+    assert "known to collapse" not in caplog.text
+    build(name, predictor=None)
+    logger.removeHandler(caplog.handler)
+    assert caplog.text.count("without a predictor (model.predictor) is known to collapse") == warned
 
 
 def test_needs_follow_the_teacher_and_the_loss():
