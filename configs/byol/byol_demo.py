@@ -11,4 +11,4 @@ model = dict(
     head=dict(in_channels=_base_.width, hid_channels=256, out_channels=64),
     predictor=dict(in_channels=64, hid_channels=256, out_channels=64),
 )
-default_hooks = dict(ema_teacher=dict(momentum=0.95))
+default_hooks = dict(ema_teacher=dict(momentum=0.9))
