@@ -30,11 +30,11 @@ def collate_with_block_masks(
 ) -> dict[str, Any]:
     """Collates samples as mmengine's ``pseudo_collate`` does, and draws masks for the global views.
 
-    Registered as ``BlockMasks``, the ``collate_fn`` of a training dataloader. The masks are those of
-    :func:`~mmdino.datasets.block_masks.batch_masks`: a fixed share of the crops of a batch has one.
-    They depend only on the seeds of the batch's samples (``sample_idx`` of the data samples, see
-    :class:`~mmdino.datasets.samplers.seeded_index.SeededIndex`), not on the number of workers or
-    on a resume. If a sample has no seed, it is drawn from NumPy's global generator.
+    Registered as ``BlockMasks``, for the ``collate_fn`` of a training dataloader. The masks are
+    those of :func:`~mmdino.datasets.block_masks.batch_masks`: a fixed share of the global crops of
+    a batch has one. They depend only on the seeds of the batch's samples (``sample_idx`` of the
+    data samples, see :class:`~mmdino.datasets.samplers.seeded_index.SeededIndex`), not on the
+    number of workers or on a resume. If a sample has no seed, NumPy's global generator draws one.
 
     Args:
         batch: B samples with ``inputs``, views (C, H, W), the global ones first, and
@@ -96,7 +96,8 @@ def patch_grid(view_size: int | Sequence[int], patch_size: int) -> tuple[int, in
         require_number(OWNER, "view_size", side, least=1, whole=True)
     if len(sides) != 2:
         raise ValueError(
-            f"{OWNER} got view_size={view_size!r}; it must be a number of pixels or (height, width)."
+            f"{OWNER} got view_size={view_size!r}; it must be a number of pixels or (height, "
+            "width)."
         )
     if any(side % patch_size for side in sides):
         raise ValueError(
@@ -107,8 +108,9 @@ def patch_grid(view_size: int | Sequence[int], patch_size: int) -> tuple[int, in
     height, width = (side // patch_size for side in sides)
     if min(height, width) < LEAST_SIDE:
         raise ValueError(
-            f"{OWNER} got view_size={view_size!r} and patch_size={patch_size}: a grid of {height} x "
-            f"{width} patches is too small for blocks of 2 x 2, which are to be smaller than it. "
+            f"{OWNER} got view_size={view_size!r} and patch_size={patch_size}: a grid of "
+            f"{height} x {width} patches is too small for blocks of 2 x 2, which are to be smaller "
+            "than it. "
             f"Use a patch_size with at least {LEAST_SIDE} patches a side (patch_size at most "
             f"{max(1, min(sides) // LEAST_SIDE)}), or larger views."
         )
@@ -141,8 +143,8 @@ def _checked_ratio(ratio: Sequence[float], grid: tuple[int, int]) -> tuple[float
     height, width = grid
     if high * height * width < 1:
         raise ValueError(
-            f"{OWNER} got ratio={ratio!r}, which is less than one of the {height} x {width} patches "
-            "of a crop. Set a larger ratio, or probability=0 for no masks at all."
+            f"{OWNER} got ratio={ratio!r}, which is less than one of the {height} x {width} "
+            "patches of a crop. Set a larger ratio, or probability=0 for no masks at all."
         )
     return low, high
 

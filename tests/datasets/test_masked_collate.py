@@ -143,7 +143,7 @@ def test_neither_workers_nor_a_resume_change_the_masks():
         ({"patch_size": 16}, r"a grid of 2 x 2 patches is too small.*patch_size at most 10"),
         (
             {"view_size": (8, 32)},
-            r"a grid of 2 x 8 patches is too small.*at least 3 patches a side",
+            "a grid of 2 x 8 patches is too small.*at least 3 patches a side",
         ),
         ({"view_size": (32, 32, 3)}, r"view_size=\(32, 32, 3\); it must be .* \(height, width\)"),
         ({"ratio": (0.5, 0.1)}, "the first must not be above the second"),

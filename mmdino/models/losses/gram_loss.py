@@ -113,8 +113,8 @@ class GramLoss(BaseModule):
             found = "none" if masks is None else f"masks of shape {tuple(masks.shape)}"
             raise ValueError(
                 f"GramLoss has patches={self.patches!r} and needs masks of shape "
-                f"{tuple(student.shape[:2])}, but got {found}. Set patches='all', or draw masks with "
-                "collate_fn=dict(type='mmdino.BlockMasks', ...)."
+                f"{tuple(student.shape[:2])}, but got {found}. Set patches='all', or draw masks "
+                "with collate_fn=dict(type='mmdino.BlockMasks', ...)."
             )
 
 

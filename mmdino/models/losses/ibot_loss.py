@@ -150,9 +150,9 @@ def masked_patch_weights(masks: Tensor, indices: Tensor) -> Tensor:
         indices: Positions (M,) of the masked patches in the flattened masks.
 
     Returns:
-        1 / (masked patches of its crop * V) for each masked patch (M,), in the default dtype.
+        1 / (masked patches of its crop * V) for each masked patch (M,), float64.
     """
     masks = masks.flatten(0, -2)
     num_crops, num_patches = masks.shape
-    of_crops = 1 / (masks.sum(-1).clamp_min(1) * num_crops)
+    of_crops = 1 / (masks.sum(-1).clamp_min(1) * num_crops).double()
     return of_crops[indices // num_patches]
