@@ -15,7 +15,6 @@ from mmdino.models.losses.cross_view import (
 )
 from mmdino.models.losses.prototype_cross_entropy import prototype_cross_entropy
 from mmdino.models.losses.prototype_loss import PrototypeLoss, Targets
-from mmdino.models.losses.targets import sinkhorn_knopp
 from mmdino.registry import MODELS
 
 
@@ -129,10 +128,9 @@ class DINOLoss(PrototypeLoss):
                 self.observe(teacher_logits)
         return prototype_metrics(loss, teacher_entropy, argmax, self.num_prototypes)
 
-    def assign(self, teacher_logits: Tensor, temperature: float) -> Tensor:
-        """Assigns the images of all views together, or those of each view by itself."""
+    def assignment_center(self, teacher_logits: Tensor) -> Tensor:
+        """Returns the centre of all views (K), or one for each view (G, 1, K)."""
         if not self.sinkhorn_per_view:
-            return super().assign(teacher_logits, temperature)
-        return torch.stack(
-            [sinkhorn_knopp(x, temperature, self.sinkhorn_iterations) for x in teacher_logits]
-        )
+            return super().assignment_center(teacher_logits)
+        centers = [super(DINOLoss, self).assignment_center(view) for view in teacher_logits]
+        return torch.stack(centers).unsqueeze(1)

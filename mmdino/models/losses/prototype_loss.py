@@ -9,7 +9,7 @@ from torch import Tensor
 from mmdino.models.layers import at_least_float32
 from mmdino.models.losses.centered_loss import CenteredLoss, CenterMean
 from mmdino.models.losses.prototype_cross_entropy import LogTargets
-from mmdino.models.losses.targets import centered, sinkhorn_knopp
+from mmdino.models.losses.targets import centered, sinkhorn_center
 from mmdino.utils.numbers import require_number
 
 TARGETS = ("centered", "sinkhorn_knopp", "softmax")
@@ -88,19 +88,16 @@ class PrototypeLoss(CenteredLoss):
         return self.targets == "sinkhorn_knopp"
 
     def log_targets(self, teacher_logits: Tensor) -> LogTargets:
-        """Returns the targets of teacher logits (G, N, K), computed when they are asked for.
-
-        Targets by Sinkhorn-Knopp are computed at once, from all G * N samples of all ranks.
-        """
+        """Returns the targets of teacher logits (G, N, K), computed when they are asked for."""
         temperature = self.current_teacher_temp
         if self.targets == "sinkhorn_knopp":
-            codes = self.assign(at_least_float32(teacher_logits), temperature)
-            return lambda samples: codes[:, samples]
-        center = self.center if self.targets == "centered" else 0.0
+            center = self.assignment_center(teacher_logits)
+        else:
+            center = self.center if self.targets == "centered" else 0.0
         return lambda samples: centered(
             at_least_float32(teacher_logits[:, samples]), center, temperature
         )
 
-    def assign(self, teacher_logits: Tensor, temperature: float) -> Tensor:
-        """Assigns samples to prototypes: log-probabilities of teacher logits (G, N, K)."""
-        return sinkhorn_knopp(teacher_logits, temperature, self.sinkhorn_iterations)
+    def assignment_center(self, teacher_logits: Tensor) -> Tensor:
+        """Returns the centre that assigns all G * N samples of all ranks to the prototypes."""
+        return sinkhorn_center(teacher_logits, self.current_teacher_temp, self.sinkhorn_iterations)

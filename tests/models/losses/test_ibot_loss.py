@@ -38,9 +38,16 @@ def lazy(logits):
     return LazyLogits(logits, eye, ones, logits.dtype)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_weights_equal_the_reference(golden, case):
-    arrays = golden("dinov2_ibot", f"{case}/")
+@pytest.mark.parametrize(
+    ("topic", "case"),
+    [
+        *(("dinov2_ibot", case) for case in CASES),
+        *(("dinov2_masking", case) for case in ("batch", "odd", "small_prob")),
+    ],
+)
+def test_weights_equal_the_reference(golden, topic, case):
+    arrays = golden(topic, f"{case}/")
+    assert torch.equal(arrays["masks"].flatten().nonzero().squeeze(1), arrays["mask_indices"])
     expected = arrays["masks_weight"] / len(arrays["masks"])
     torch.testing.assert_close(weights_of(arrays), expected, rtol=0, atol=1e-12)
     by_view = arrays["masks"].unflatten(0, (2, -1))
@@ -102,6 +109,18 @@ def test_centres_of_class_and_patches_equal_the_reference(golden, tokens):
             loss(lazy(torch.randn_like(logits)), logits, torch.ones(len(logits)))
         loss.update_center()
     torch.testing.assert_close(loss.center, arrays[f"{tokens}_centre_end"], rtol=0, atol=1e-9)
+
+
+def test_centre_of_micro_batches_is_that_of_the_batch():
+    """Each masked patch of a rank counts the same, in whichever micro-batch."""
+    logits = torch.randn(9, 16, dtype=torch.float64)
+    whole, parts = build(16), build(16)
+    for loss, batches in ((whole, [logits]), (parts, logits.split((6, 0, 3)))):
+        for batch in batches:
+            loss(lazy(torch.zeros_like(batch)), batch, torch.ones(len(batch)))
+        loss.update_center()
+    torch.testing.assert_close(parts.center, whole.center, rtol=0, atol=1e-12)
+    torch.testing.assert_close(whole.center, 0.1 * logits.mean(0, keepdim=True))
 
 
 def layer_and_features(count, k=24, width=6):
