@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
+from mmengine.dist import get_world_size
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.models.layers import at_least_float32
@@ -71,6 +74,7 @@ class PrototypeLoss(CenteredLoss):
         self.student_temp = student_temp
         self.teacher_temp = teacher_temp
         self.current_teacher_temp = teacher_temp
+        self._has_warned = False
 
     @property
     def accepts_lazy_logits(self) -> bool:
@@ -99,5 +103,22 @@ class PrototypeLoss(CenteredLoss):
         )
 
     def assignment_center(self, teacher_logits: Tensor) -> Tensor:
-        """Returns the centre that assigns all G * N samples of all ranks to the prototypes."""
+        """Returns the centre (K,) that assigns samples (..., K) of all ranks to the prototypes.
+
+        The targets of a single sample are uniform, whatever the image, which the log says once.
+        """
+        if get_world_size() == 1 and teacher_logits.numel() == self.num_prototypes:
+            self._warn_of_one_sample()
         return sinkhorn_center(teacher_logits, self.current_teacher_temp, self.sinkhorn_iterations)
+
+    def _warn_of_one_sample(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            print_log(
+                f"{type(self).__name__} assigns one sample to the prototypes by Sinkhorn-Knopp, "
+                "which gives uniform targets, whatever the image. Set a larger "
+                "train_dataloader.batch_size (the authors have thousands of images on all ranks), "
+                "or targets='centered'.",
+                logger="current",
+                level=logging.WARNING,
+            )

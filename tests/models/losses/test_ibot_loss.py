@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch.nn import functional
 
 from mmdino.models.layers import LazyLogits, WeightNormLinear
+from mmdino.models.losses import prototype_loss
 from mmdino.models.losses.ibot_loss import masked_patch_weights
 from mmdino.models.losses.prototype_cross_entropy import prototype_cross_entropy
 
@@ -82,6 +83,19 @@ def test_sinkhorn_targets_equal_the_reference(golden, case):
     torch.testing.assert_close(found, arrays["patch_targets"], rtol=0, atol=1e-9)
     assert loss.compares_images
     assert not loss.needs_center_update
+
+
+def test_a_single_sample_of_sinkhorn_knopp_is_uniform_and_said_once(monkeypatch):
+    logged = []
+    monkeypatch.setattr(prototype_loss, "print_log", lambda text, **options: logged.append(text))
+    loss, logits = build(16, targets="sinkhorn_knopp"), torch.randn(2, 16, dtype=torch.float64)
+    loss(lazy(logits), logits, torch.ones(2))
+    assert not logged
+    for _ in range(2):
+        found = loss(lazy(logits[:1]), logits[:1], torch.ones(1))
+    assert found["teacher_entropy"].item() == pytest.approx(math.log(16))
+    (text,) = logged
+    assert "larger train_dataloader.batch_size" in text
 
 
 @pytest.mark.parametrize("tokens", ["cls", "patch"])
