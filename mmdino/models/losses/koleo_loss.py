@@ -25,9 +25,10 @@ class KoLeoLoss(BaseModule):
     For each global view, minus the mean logarithm of the distance of a feature to its nearest
     neighbour in the batch, both of length 1; the sum over the views, as in the released code of
     DINOv2 (``loss/koleo_loss.py``). Arithmetic has float32 at least, in which the released
-    code's small numbers keep the value finite: two equal features give about 18 - ln(D) / 2 each.
-    With fewer features than neighbours there is nothing to compare: then the loss is 0, and says so
-    once.
+    code's small numbers keep value and gradient finite: two equal features give about
+    18 - ln(D) / 2 each. The gradient grows as 1 / distance, so that nearly equal features need
+    clipped gradients. With no more images than neighbours there is nothing to compare: then the
+    loss is 0, and the log says so once.
 
     Args:
         top_k: Number of nearest neighbours of a feature; the mean over them.
