@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+import torch
+from mmengine.registry import FUNCTIONS, HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 
 INF, NAN = float("inf"), float("nan")
 FRACTION, COUNT, RATE = (0.5, "a", True), (0, -1, 1.5, "a"), (-0.1, 1.0, 2, NAN, INF, "a")
@@ -15,6 +16,14 @@ SIMCLR, MOCO, BARLOW = (
     {"type": f"mmdino.{name}"} for name in ("SimCLRLoss", "MoCoV3Loss", "BarlowTwinsLoss")
 )
 SWAV = {"type": "mmdino.SwAVLoss", "num_prototypes": 8, "in_channels": 8}
+IBOT = {"type": "mmdino.IBOTLoss", "num_prototypes": 8}
+KOLEO = {"type": "mmdino.KoLeoLoss", "over_ranks": True}
+MASKS = {
+    "type": "mmdino.BlockMasks",
+    "batch": [{"inputs": [torch.zeros(3, 16, 16)] * 2}],
+    "view_size": 16,
+    "patch_size": 4,
+}
 ARCH = {"embed_dims": 8, "num_layers": 1, "num_heads": 2, "feedforward_channels": 8}
 VIT = {"type": "mmdino.VisionTransformer", "arch": ARCH, "img_size": 8, "patch_size": 4}
 NORM = {"type": "mmdino.BatchNormNeck"}
@@ -61,6 +70,19 @@ RANGES = [
     (MODELS, SWAV, "sinkhorn_iterations", COUNT, "a whole number at least 1"),
     (MODELS, SWAV, "queue_length", (-1, *FRACTION), "a whole number at least 0"),
     (MODELS, SWAV, "num_global_views", COUNT, "a whole number at least 1"),
+    (MODELS, IBOT, "num_prototypes", (1, *COUNT), "a whole number at least 2"),
+    (MODELS, IBOT, "student_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, IBOT, "teacher_temp", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, IBOT, "center_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
+    (MODELS, IBOT, "chunk", COUNT, "a whole number at least 1"),
+    (MODELS, IBOT, "sinkhorn_iterations", COUNT, "a whole number at least 1"),
+    (MODELS, KOLEO, "top_k", COUNT, "a whole number at least 1"),
+    (MODELS, KOLEO, "group_size", (1, *COUNT), "a whole number above 1"),
+    (FUNCTIONS, MASKS, "view_size", COUNT, "a whole number at least 1"),
+    (FUNCTIONS, MASKS, "patch_size", COUNT, "a whole number at least 1"),
+    (FUNCTIONS, MASKS, "num_global_views", COUNT, "a whole number at least 1"),
+    (FUNCTIONS, MASKS, "probability", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
+    (FUNCTIONS, MASKS, "ratio", ((0.1, 1.5), (-0.1, 0.5), (NAN, 0.5)), "at least 0 and at most 1"),
     (MODELS, VIT, "drop_path_rate", RATE, "a finite number at least 0 and below 1"),
     (MODELS, VIT, "drop_rate", RATE, "a finite number at least 0 and below 1"),
     (MODELS, VIT, "patch_size", COUNT, "a whole number at least 1"),

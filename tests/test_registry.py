@@ -12,6 +12,7 @@ OWN = {
     "MODELS": "DINO",
     "DATASETS": "ImageFolder",
     "DATA_SAMPLERS": "EpochSampler",
+    "FUNCTIONS": "BlockMasks",
     "HOOKS": "EMATeacherHook",
 }
 

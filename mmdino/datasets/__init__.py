@@ -1,6 +1,7 @@
 """Data sets, samplers and transforms."""
 
 from mmdino.datasets.image_folder import ImageFolder
+from mmdino.datasets.masked_collate import collate_with_block_masks
 from mmdino.datasets.samplers import EpochSampler
 from mmdino.datasets.synthetic_shapes.drawn_shapes import DrawnShapes
 from mmdino.datasets.transforms import CheckSegMap, IgnoreSegIds, MultiCropTransform, PackViews
@@ -15,4 +16,5 @@ __all__ = [
     "MultiCropTransform",
     "PackViews",
     "VOCObjects",
+    "collate_with_block_masks",
 ]

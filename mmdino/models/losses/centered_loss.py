@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.model import BaseModule
@@ -9,6 +11,8 @@ from torch import Tensor
 
 from mmdino.models.layers import LazyLogits
 from mmdino.utils.numbers import require_number
+
+CenterMean = Literal["samples", "ranks"]
 
 
 class CenteredLoss(BaseModule):
@@ -23,6 +27,9 @@ class CenteredLoss(BaseModule):
     Args:
         num_prototypes: Number K of prototypes.
         center_momentum: m in c <- m c + (1 - m) mean; 0.9 in the paper.
+        center_mean: The mean over all "samples", or the mean over the "ranks" of each one's mean,
+            where ranks have different numbers of samples (masked patches in the released code of
+            DINOv2). A rank without a sample is left out.
 
     Attributes:
         center: Buffer (1, K), float32, in the state dict.
@@ -34,7 +41,12 @@ class CenteredLoss(BaseModule):
         ValueError: If there are fewer than two prototypes, or the momentum is outside [0, 1].
     """
 
-    def __init__(self, num_prototypes: int, center_momentum: float = 0.9) -> None:
+    def __init__(
+        self,
+        num_prototypes: int,
+        center_momentum: float = 0.9,
+        center_mean: CenterMean = "samples",
+    ) -> None:
         super().__init__()
         owner = type(self).__name__
         require_number(owner, "num_prototypes", num_prototypes, least=2, whole=True)
@@ -48,6 +60,7 @@ class CenteredLoss(BaseModule):
         )
         self.num_prototypes = num_prototypes
         self.center_momentum = center_momentum
+        self.center_mean = center_mean
         self.last_of_step = False
         self._summing: list[tuple[Tensor, torch.distributed.Work]] = []
         self.register_buffer("center", torch.zeros(1, num_prototypes))
@@ -72,21 +85,25 @@ class CenteredLoss(BaseModule):
         self._pending_sum += logits.sum(0, dtype=precise)
         self._pending_count += len(logits)
         if self.last_of_step and get_world_size() > 1:
-            pending = torch.cat([self._pending_sum, self._pending_count])
+            pending = self._of_this_rank()
             self._summing.append((pending, torch.distributed.all_reduce(pending, async_op=True)))
             self._reset_pending()
 
     @torch.no_grad()
     def update_center(self) -> None:
-        """Moves the centre towards the mean of all logits observed since the last call."""
+        """Moves the centre towards the mean of all logits observed since the last call.
+
+        Without any it stays.
+        """
         if self._summing:
             total = sum(self._finished_sums())
         else:
-            total = torch.cat([self._pending_sum, self._pending_count])
+            total = self._of_this_rank()
             all_reduce(total)
             self._reset_pending()
         mean = total[:-1] / total[-1]
-        self.center.mul_(self.center_momentum).add_(mean, alpha=1 - self.center_momentum)
+        moved = (self.center * self.center_momentum).add_(mean, alpha=1 - self.center_momentum)
+        self.center.copy_(torch.where(total[-1] > 0, moved, self.center))
 
     def discard_pending(self) -> None:
         """Drops the logits observed since the last update, those of a step that was skipped."""
@@ -124,6 +141,13 @@ class CenteredLoss(BaseModule):
                     f"have shape {tuple(logits.shape)}. Set num_prototypes to the head's "
                     "out_channels."
                 )
+
+    def _of_this_rank(self) -> Tensor:
+        """Sum of the logits (K) and their number, in one tensor, as they are added over ranks."""
+        total, count = self._pending_sum, self._pending_count
+        if self.center_mean == "ranks":
+            total, count = total / count.clamp_min(1), count.clamp_max(1)
+        return torch.cat([total, count])
 
     def _finished_sums(self) -> list[Tensor]:
         summing, self._summing = self._summing, []

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mmdino.models.layers import LazyLogits, at_least_float32, no_autocast
-from mmdino.models.losses.centered_loss import CenteredLoss
 from mmdino.models.losses.cross_view import (
     cross_view_loss,
     entropy,
     prototype_metrics,
     view_pairs,
 )
-from mmdino.models.losses.prototype_cross_entropy import LogTargets, prototype_cross_entropy
-from mmdino.models.losses.targets import centered, sinkhorn_knopp
+from mmdino.models.losses.prototype_cross_entropy import prototype_cross_entropy
+from mmdino.models.losses.prototype_loss import PrototypeLoss, Targets
 from mmdino.registry import MODELS
-from mmdino.utils.numbers import require_number
-
-TARGETS = ("centered", "sinkhorn_knopp", "softmax")
 
 
 @MODELS.register_module()
-class DINOLoss(CenteredLoss):
+class DINOLoss(PrototypeLoss):
     """Cross-entropy between the teacher's and the student's distributions over K prototypes.
 
     Equation 3 of Caron et al. 2021, in nats.
@@ -64,38 +58,21 @@ class DINOLoss(CenteredLoss):
         student_temp: float = 0.1,
         teacher_temp: float = 0.04,
         center_momentum: float = 0.9,
-        targets: Literal["centered", "sinkhorn_knopp", "softmax"] = "centered",
+        targets: Targets = "centered",
         sinkhorn_iterations: int = 3,
         sinkhorn_per_view: bool = False,
         chunk: int | None = 32,
     ) -> None:
-        super().__init__(num_prototypes, center_momentum)
-        for name, value in (("student_temp", student_temp), ("teacher_temp", teacher_temp)):
-            advice = "The paper has 0.1 for the student and 0.04 to 0.07 for the teacher."
-            require_number("DINOLoss", name, value, above=0, advice=advice)
-        if targets not in TARGETS:
-            raise ValueError(f"DINOLoss got targets={targets!r}; it must be one of {TARGETS}.")
-        require_number("DINOLoss", "sinkhorn_iterations", sinkhorn_iterations, least=1, whole=True)
-        if chunk is not None:
-            advice = "It is a number of images; None takes all at once."
-            require_number("DINOLoss", "chunk", chunk, least=1, whole=True, advice=advice)
-        self.targets = targets
-        self.sinkhorn_iterations = sinkhorn_iterations
+        super().__init__(
+            num_prototypes,
+            student_temp,
+            teacher_temp,
+            center_momentum,
+            targets,
+            sinkhorn_iterations,
+            chunk,
+        )
         self.sinkhorn_per_view = sinkhorn_per_view
-        self.chunk = chunk
-        self.student_temp = student_temp
-        self.teacher_temp = teacher_temp
-        self.current_teacher_temp = teacher_temp
-
-    @property
-    def accepts_lazy_logits(self) -> bool:
-        """Whether the loss computes the student's logits itself, where a head offers that."""
-        return self.chunk is not None
-
-    @property
-    def needs_center_update(self) -> bool:
-        """Whether the targets use the centre."""
-        return self.targets == "centered"
 
     @property
     def collapse_advice(self) -> dict[str, str]:
@@ -114,11 +91,6 @@ class DINOLoss(CenteredLoss):
             # Sinkhorn-Knopp spreads the images over all prototypes.
             return uniform
         return {**uniform, "one_point": one_point[self.targets]}
-
-    @property
-    def compares_images(self) -> bool:
-        """Whether the loss of an image depends on the others of its batch."""
-        return self.targets == "sinkhorn_knopp"
 
     def forward(
         self, student_logits: Tensor | LazyLogits, teacher_logits: Tensor
@@ -139,7 +111,7 @@ class DINOLoss(CenteredLoss):
         teacher_logits = teacher_logits.detach()
         pairs = view_pairs(student_logits.shape[0], len(teacher_logits))
         with no_autocast(teacher_logits):
-            log_targets = self._log_targets(teacher_logits)
+            log_targets = self.log_targets(teacher_logits)
             if isinstance(student_logits, LazyLogits):
                 chunk = self.chunk or student_logits.shape[1]
                 loss, teacher_entropy, argmax = prototype_cross_entropy(
@@ -156,16 +128,9 @@ class DINOLoss(CenteredLoss):
                 self.observe(teacher_logits)
         return prototype_metrics(loss, teacher_entropy, argmax, self.num_prototypes)
 
-    def _log_targets(self, teacher_logits: Tensor) -> LogTargets:
-        temperature = self.current_teacher_temp
-        if self.targets == "sinkhorn_knopp":
-            logits = at_least_float32(teacher_logits)
-            matrices = logits if self.sinkhorn_per_view else [logits]
-            codes = torch.stack(
-                [sinkhorn_knopp(x, temperature, self.sinkhorn_iterations) for x in matrices]
-            ).view_as(logits)
-            return lambda images: codes[:, images]
-        center = self.center if self.targets == "centered" else 0.0
-        return lambda images: centered(
-            at_least_float32(teacher_logits[:, images]), center, temperature
-        )
+    def assignment_center(self, teacher_logits: Tensor) -> Tensor:
+        """Returns the centre of all views (K), or one for each view (G, 1, K)."""
+        if not self.sinkhorn_per_view:
+            return super().assignment_center(teacher_logits)
+        centers = [super(DINOLoss, self).assignment_center(view) for view in teacher_logits]
+        return torch.stack(centers).unsqueeze(1)

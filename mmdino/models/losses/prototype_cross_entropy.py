@@ -94,10 +94,11 @@ class _PrototypeCrossEntropy(torch.autograd.Function):
         precise = at_least_float32(inputs).dtype
         loss, entropy = (torch.zeros((), dtype=precise, device=low.device) for _ in range(2))
         argmax = []
-        factor = _factor(dtype, num_views * min(chunk, batch_size))
+        factor = _factor(dtype, num_views * min(chunk, max(batch_size, 1)))
         input_grad = torch.empty_like(low) if with_grad else None
         row_grad = None
-        for start in range(0, batch_size, chunk):
+        # Without any row the gradients are zeros, which other ranks may have to add to theirs.
+        for start in range(0, max(batch_size, 1), chunk):
             images = slice(start, start + chunk)
             log_probs_of_targets = log_targets(images)
             argmax.append(log_probs_of_targets.argmax(-1))
@@ -132,7 +133,7 @@ class _PrototypeCrossEntropy(torch.autograd.Function):
             ctx.divisor = factor * temperature * divisor
             ctx.save_for_backward(weight_v, weight_g)
         argmax = torch.cat(argmax, dim=1)
-        entropy /= argmax.numel()
+        entropy /= max(argmax.numel(), 1)
         ctx.mark_non_differentiable(entropy, argmax)
         return loss / divisor, entropy, argmax
 

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from torch.nn import functional
 
 from mmdino.models.layers import LazyLogits
+from mmdino.models.losses import targets as targets_module
 from mmdino.models.losses.targets import centered, sinkhorn_knopp
 
 CASES = ("cls", "warm", "fewer_samples_than_prototypes", "more_samples", "sharp")
@@ -51,6 +52,36 @@ def test_no_temperature_overflows():
     found = sinkhorn_knopp(logits, 0.01).exp()
     assert torch.isfinite(found).all()
     torch.testing.assert_close(found.sum(-1), torch.ones(6))
+
+
+@pytest.mark.parametrize("at_once", [1, 24, 100])
+def test_a_block_of_samples_at_a_time_gives_the_same(golden, monkeypatch, at_once):
+    arrays = golden("sinkhorn", "sharp/")
+    monkeypatch.setattr(targets_module, "LOGITS_AT_ONCE", at_once)
+    found = sinkhorn_knopp(arrays["logits"], float(arrays["temp"])).exp()
+    torch.testing.assert_close(found, arrays["targets_3_iterations"], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_logits_are_assigned_in_single_precision(dtype):
+    logits = torch.randn(6, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    found = sinkhorn_knopp(logits, 0.05)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, sinkhorn_knopp(logits.float(), 0.05))
+
+
+def test_prototypes_far_from_all_samples_are_assigned_as_if_they_were_near():
+    """Their totals would be exp(-2000), for which single precision has no number."""
+    logits = torch.randn(6, 16, generator=torch.Generator().manual_seed(0))
+    far = logits.clone()
+    far[:, 3] -= 100
+    found, expected = sinkhorn_knopp(far, 0.05).exp(), sinkhorn_knopp(logits, 0.05).exp()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+
+
+def test_no_gradient_flows_through_the_assignment():
+    logits = torch.randn(6, 16, requires_grad=True)
+    assert not sinkhorn_knopp(logits, 0.05).requires_grad
 
 
 def test_centered_is_the_softmax_of_centred_logits():
