@@ -97,9 +97,9 @@ def batch_masks(
             with ``exact_counts`` ``sample`` too.
         probability: Fraction of the crops that have a mask.
         ratio: Smallest and largest fraction of the patches of a crop that are masked.
-        exact_counts: Whether each mask has as many patches as the upper end of its share of the
+        exact_counts: Whether each mask has as many patches as the upper end of its part of the
             range gives, random patches making up for what blocks leave (DINOv3). By default the
-            ratio is drawn from its share, and blocks may leave a few patches.
+            ratio is drawn from its part, and blocks may leave a few patches.
         circular_shift: Whether masks are shifted (:func:`shifted`).
 
     Returns:

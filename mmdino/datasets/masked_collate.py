@@ -31,8 +31,8 @@ def collate_with_block_masks(
     """Collates samples as mmengine's ``pseudo_collate`` does, and draws masks for the global views.
 
     Registered as ``BlockMasks``, for the ``collate_fn`` of a training dataloader. The masks are
-    those of :func:`~mmdino.datasets.block_masks.batch_masks`: a fixed share of the global crops of
-    a batch has one. They depend only on the seeds of the batch's samples (``sample_idx`` of the
+    those of :func:`~mmdino.datasets.block_masks.batch_masks`: a fixed fraction of the global crops
+    of a batch has one. They depend only on the seeds of the batch's samples (``sample_idx`` of the
     data samples, see :class:`~mmdino.datasets.samplers.seeded_index.SeededIndex`), not on the
     number of workers or on a resume. If a sample has no seed, NumPy's global generator draws one.
 
