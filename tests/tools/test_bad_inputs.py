@@ -1475,6 +1475,71 @@ COMPARISONS = [
         "tiny: The config has 1 mistake: param_scheduler.0.warmup: 3 epochs of a run of 2",
     ),
 ]
+
+
+WITHOUT_VALIDATION = """
+val_cfg = val_dataloader = val_evaluator = None
+train_cfg = dict(val_at_start=False)
+train_dataloader = dict(num_workers=0, persistent_workers=False)
+"""
+
+
+def of_method(name, changes, named):
+    """A row with --cfg-options on the demo of a method."""
+    config = f'_base_ = ["$configs/{name}/{name}_demo.py"]\n{tiny_tools.RUN}{WITHOUT_VALIDATION}'
+    return Row("", f"train.py $config --cfg-options {changes}", named, config)
+
+
+METHODS = [
+    of_method("byol", "model.head.in_channels=32", "but the head has in_channels=32"),
+    of_method("byol", "model.predictor.out_channels=32", "a head that does not fit"),
+    of_method("byol", "model.head.hid_channels=-1", "model.head.hid_channels: got -1; expected a"),
+    of_method("byol", "model.loss.type=mmdino.BarlowTwinsLoss", "Set model.teacher='student'"),
+    of_method("byol", "default_hooks.ema_teacher=None", "nothing updates its teacher"),
+    of_method("byol", "train_dataloader.batch_size=1", "got a batch of one image"),
+    of_method("byol", "model.compile=True", "got compile=True; it must be a dict"),
+    of_method("mocov3", "model.loss.type=mmdino.SimCLRLoss", "Set model.teacher='student'"),
+    of_method("mocov3", "model.loss.temperature=0", "MoCoV3Loss got temperature=0"),
+    of_method("simclr", "model.head.out_channels=0", "model.head.out_channels: got 0; expected a"),
+    of_method("simclr", "model.head.with_avg_pool=True", "Set model.head.with_avg_pool=False"),
+    of_method("simclr", "model.head.norm_cfg.type=BN", "Set model.head.norm_cfg.type='BN1d'"),
+    of_method("simclr", "model.loss.pairs=both", "expected one of 'global', 'all'"),
+    of_method(
+        "simclr",
+        "default_hooks.queue_start.type=mmdino.QueueStartHook",
+        "error: QueueStartHook works on a model with a module that has 'queue_started'",
+    ),
+    of_method("simsiam", "optim_wrapper.paramwise_cfg.constant_lr=3", "a list of names of modules"),
+    of_method("simsiam", "model.predictor=None", "constant_lr names predictor, which has no"),
+    of_method(
+        "simsiam",
+        "model.backbone._delete_=True model.backbone.type=ResNet model.backbone.depth=18",
+        "A map needs a neck",
+    ),
+    of_method("barlowtwins", "model.loss.lambd=-1", "BarlowTwinsLoss got lambd=-1"),
+    of_method(
+        "barlowtwins",
+        "optim_wrapper.optimizer._delete_=True optim_wrapper.optimizer.type=SGD",
+        "a factor of the rate, but no rate. Set optim_wrapper.optimizer.lr",
+    ),
+    of_method("swav", "model.loss.queue_length=32", "queue_length=32 and num_prototypes=64"),
+    of_method("swav", "model.loss.queue_length=250", "queue_length=250 is no multiple of the 32"),
+    of_method("swav", "model.loss.in_channels=32", "SwAVLoss has in_channels=32, but the head's"),
+    of_method(
+        "swav", "default_hooks.last_layer_freeze.steps=9999", "but the run has 744 optimiser"
+    ),
+    of_method(
+        "swav",
+        "default_hooks.last_layer_freeze.steps=None default_hooks.last_layer_freeze.epochs=99",
+        "99 epochs of a run of 12",
+    ),
+    Row(
+        "",
+        "train.py $tiny --cfg-options model.head.predictor.hidden_channels=8 model.teacher=student "
+        "default_hooks.ema_teacher=None",
+        "a predictor inside the head, so that the targets would pass it too",
+    ),
+]
 TABLES = {
     name: rows
     for name, rows in globals().items()

@@ -48,8 +48,9 @@ class DecayGroupsConstructor:
 
     Raises:
         TypeError: If ``paramwise_cfg`` is no dict, or ``constant_lr`` no list of names.
-        ValueError: If ``paramwise_cfg`` has another key or no optimiser is configured; from the
-            call, if a name in ``constant_lr`` is no module with trainable parameters.
+        ValueError: If ``paramwise_cfg`` has another key, or no optimiser is configured, or no rate
+            that the factor is of; from the call, if a name in ``constant_lr`` is no module with
+            trainable parameters.
 
     Example:
         >>> optim_wrapper = dict(
@@ -90,6 +91,12 @@ class DecayGroupsConstructor:
             )
         self.wrapper_cfg = dict(optim_wrapper_cfg)
         self.optimizer_cfg = dict(self.wrapper_cfg.pop("optimizer"))
+        if self.one_dim_lr_mult != 1 and "lr" not in self.optimizer_cfg:
+            raise ValueError(
+                "DecayGroupsConstructor got paramwise_cfg.one_dim_lr_mult="
+                f"{self.one_dim_lr_mult}, a factor of the rate, but no rate. Set "
+                "optim_wrapper.optimizer.lr."
+            )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Builds the wrapper for the trainable parameters of ``model``."""

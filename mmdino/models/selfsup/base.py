@@ -195,16 +195,12 @@ class SelfSupervisedModel(BaseSelfSupervisor):
             )
         for shape in {tuple(view.shape[-2:]) for view in views}:
             check_patches(self.backbone, *shape)
-        if not self.training or len(views[0]) > 1:
-            return
-        norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
-        ranks = get_world_size() if any(isinstance(m, SYNCHRONISED) for m in norms) else 1
-        if norms and len(views[0]) * ranks < 2:
+        if self.training and has_too_few_images(self, len(views[0])):
             raise ValueError(
                 f"{name} got a batch of one image, and the model has batch norm, which needs at "
                 "least two. Use a larger batch_size, set drop_last=True in train_dataloader if it "
-                "is the last batch of an epoch, or a model without batch norm (ViT with "
-                "use_bn=False)."
+                "is the last batch of an epoch, or a ViT and a head without batch norm (DINOHead's "
+                "use_bn=False; norm_cfg=dict(type='LN') of mmpretrain's necks)."
             )
 
     def require_needs_met(self) -> None:
@@ -228,6 +224,15 @@ class SelfSupervisedModel(BaseSelfSupervisor):
                 "training loop of your own, call model.mark_met(name) once you update them "
                 "yourself."
             )
+
+
+def has_too_few_images(network: nn.Module, num_images: int) -> bool:
+    """Whether a network has batch norms that would see one image of all ranks."""
+    if num_images > 1:
+        return False
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    ranks = get_world_size() if any(isinstance(m, SYNCHRONISED) for m in norms) else 1
+    return bool(norms) and ranks < 2
 
 
 def build_networks(configs: dict[str, dict | None]) -> nn.ModuleDict:
@@ -263,12 +268,22 @@ def view_features(
         separate: Whether each view is a backbone call of its own; else consecutive views of one
             size share a call.
         micro_batch: Number of images in a call, as in :func:`recomputed_feature`; None for all.
+
+    Raises:
+        ValueError: If features differ in shape, as maps of views of different sizes do.
     """
     if separate:
         groups = [[view] for view in views]
     else:
         groups = [list(same_size) for _, same_size in groupby(views, lambda view: view.shape[-2:])]
-    return torch.cat([_group_feature(group, backbone, neck, micro_batch) for group in groups])
+    features = [_group_feature(group, backbone, neck, micro_batch) for group in groups]
+    shapes = sorted({tuple(feature.shape[1:]) for feature in features})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"The backbone gives features of shapes {shapes} for views of different sizes. A map "
+            "needs a neck, such as model.neck=dict(type='GlobalAveragePooling')."
+        )
+    return torch.cat(features)
 
 
 def _group_feature(

@@ -19,6 +19,7 @@ from mmdino.models.selfsup.base import (
     check_feature,
     feature,
     feature_spread,
+    has_too_few_images,
     input_width,
     view_features,
 )
@@ -249,15 +250,29 @@ class StudentTeacher(SelfSupervisedModel):
             features of the first view.
 
         Raises:
-            ValueError: If the views do not fit, or a batch of one meets batch norm.
+            ValueError: If the views do not fit, or a batch or micro-batch of one meets batch norm.
         """
         self.check_views(inputs)
         batch_size = len(inputs[0])
+        self._check_micro_batches(batch_size)
         targets = None if self.teacher is None else self._teacher_outputs(inputs)
         features = self._features(inputs, self.backbone, self.neck)
         check_feature(features, self._widths["head"])
         metrics = self._compare(features, targets, (len(inputs), batch_size))
         return {**metrics, "feature_std": feature_spread(features[:batch_size])}
+
+    def _check_micro_batches(self, batch_size: int) -> None:
+        """Checks that no micro-batch leaves one image to the batch norms of the backbone."""
+        if self.micro_batch is None or not self.training:
+            return
+        smallest = batch_size % self.micro_batch or self.micro_batch
+        if has_too_few_images(self.backbone, smallest):
+            raise ValueError(
+                f"{type(self).__name__} got micro_batch={self.micro_batch} and {batch_size} "
+                "images, which leave a micro-batch of one image, and the backbone has batch norm, "
+                "which needs at least two. Set model.micro_batch to a divisor of the batch that is "
+                "at least 2."
+            )
 
     @torch.no_grad()
     def _teacher_outputs(self, views: list[Tensor]) -> Tensor:

@@ -114,6 +114,8 @@ def test_bad_configs_are_refused(model):
         build(model, paramwise_cfg={"bias_lr_mult": 2})
     with pytest.raises(ValueError, match=r"one_dim_lr_mult=-1"):
         build(model, paramwise_cfg={"one_dim_lr_mult": -1})
+    with pytest.raises(ValueError, match=r"but no rate\. Set optim_wrapper\.optimizer\.lr"):
+        build(model, optimizer={"type": "SGD"}, paramwise_cfg={"one_dim_lr_mult": 0.024})
     with pytest.raises(TypeError, match=r"paramwise_cfg=3; it must be a dict"):
         build(model, paramwise_cfg=3)
     for names in (3, [1], "", [""]):

@@ -152,6 +152,26 @@ def test_necks_of_mmpretrain_that_are_not_for_vectors_are_refused(changes, told)
         build("simsiam", predictor=tiny_methods.projector(8) | changes)
 
 
+def test_maps_of_views_of_different_sizes_need_a_neck():
+    backbone = tiny_run.resnet_model()["backbone"]
+    with pytest.raises(ValueError, match=r"features of shapes .* A map needs a neck"):
+        build("simsiam", backbone=backbone).loss(random_views(sizes=(64, 64, 32)))
+
+
+@pytest.mark.parametrize(("batch_size", "micro_batch"), [(4, 1), (4, 3)])
+def test_batch_norms_of_the_backbone_refuse_a_micro_batch_of_one(batch_size, micro_batch):
+    model = build(
+        "simsiam",
+        backbone=tiny_run.resnet_model()["backbone"],
+        neck={"type": "GlobalAveragePooling"},
+        head=tiny_methods.projector(64),
+        micro_batch=micro_batch,
+    )
+    with pytest.raises(ValueError, match=f"micro_batch={micro_batch} and 4 images, which leave"):
+        model.loss(random_views(batch_size))
+    assert torch.isfinite(model.eval().loss(random_views(batch_size))["loss"])
+
+
 @pytest.mark.parametrize("name", ["simclr", "barlow_twins"])
 def test_a_teacher_that_the_loss_would_ignore_is_refused(name):
     with pytest.raises(ValueError, match=r"teacher='ema', but .* Set model.teacher='student'"):
