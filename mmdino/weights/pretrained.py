@@ -11,7 +11,9 @@ from mmdino.weights.matching import allow_pos_embed_resize, compare
 from mmdino.weights.networks import backbone_weights
 
 KNOWN_KEYS = {"type", "checkpoint", "prefix", "network", "map_location"}
-FINAL_NORM = "ln1."
+OPTIONAL = ("ln1.", "local_ln1.", "mask_token")
+"""Final norms and mask token, which a network may lack."""
+MASK_TOKEN = "mask_token"
 
 
 def pretrained_cfg(init_cfg: dict | Sequence[dict] | None) -> dict | None:
@@ -35,8 +37,11 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     """Loads a backbone from any file that :func:`backbone_weights` reads.
 
     mmengine logs mismatches and continues with random weights; here the tensors of file and module
-    must be the same, with two exceptions: position embeddings may differ in length, since the ViT
-    resizes them, and a module without final norm ignores that of the file.
+    must be the same, with these exceptions: position embeddings may differ in length, since the ViT
+    resizes them; a module without final norm, norm of local views or mask token ignores that of the
+    file; and a mask token that the file lacks keeps its start value. Options that change what is
+    computed, such as the eps of the norms, are those of the module; a warning says where the file
+    has others.
 
     Args:
         module: The backbone, with mmpretrain's names.
@@ -72,16 +77,17 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
         ) from error
     tensors = weights.state_dict
     expected = module.state_dict()
-    if not any(name.startswith(FINAL_NORM) for name in expected):
-        tensors = {
-            name: tensor for name, tensor in tensors.items() if not name.startswith(FINAL_NORM)
-        }
+    for prefix in OPTIONAL:
+        if not any(name.startswith(prefix) for name in expected):
+            tensors = {
+                name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)
+            }
     match = compare(tensors, allow_pos_embed_resize(expected, tensors))
-    if not match.complete or match.unexpected:
+    if match.different or match.unexpected or set(match.missing) - {MASK_TOKEN}:
         raise ValueError(
             f"{path} ({weights.layout}) does not match {kind}: {match}. Set arch and patch_size, "
             "or the depth of a ResNet, to those of the pretraining; mmpretrain's name for DINO's "
             "ViT-S is 'deit-small'."
         )
-    module.load_state_dict(tensors)
+    module.load_state_dict({name: expected[name] for name in match.missing} | tensors)
     print_log(f"{kind}: {match} from {path} ({weights.layout}).", logger="current")
