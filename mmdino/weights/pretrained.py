@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 from torch import nn
 
 from mmdino.weights.matching import allow_pos_embed_resize, compare
 from mmdino.weights.networks import backbone_weights
+from mmdino.weights.specs import POS_EMBED_OFFSET, VIT, norm_eps
 
 KNOWN_KEYS = {"type", "checkpoint", "prefix", "network", "map_location"}
 OPTIONAL = ("ln1.", "local_ln1.", "mask_token")
@@ -91,3 +94,36 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
         )
     module.load_state_dict({name: expected[name] for name in match.missing} | tensors)
     print_log(f"{kind}: {match} from {path} ({weights.layout}).", logger="current")
+    other = other_options(module, weights.config)
+    if other:
+        print_log(
+            f"{kind} computes other features than the network of {path}, since it has "
+            f"{', '.join(other)}. Set these options of the backbone to those of the file.",
+            logger="current",
+            level=logging.WARNING,
+        )
+
+
+def other_options(module: nn.Module, config: Mapping[str, Any]) -> list[str]:
+    """Describes the options of a ViT that no tensor shows and that differ from a config's."""
+    if config["type"] != VIT:
+        return []
+    eps = getattr(getattr(module, "ln1", None), "eps", None)
+    found = {
+        "layer-norm eps": (eps, norm_eps(config)),
+        "pos_embed_offset": (
+            getattr(module, "pos_embed_offset", None),
+            config.get("pos_embed_offset", POS_EMBED_OFFSET),
+        ),
+        "pos_embed_antialias": (
+            getattr(module, "pos_embed_antialias", None),
+            config.get("pos_embed_antialias", False),
+        ),
+    }
+    if not config.get("learned_positions", True):
+        del found["pos_embed_offset"], found["pos_embed_antialias"]
+    return [
+        f"{name} {own!r} instead of {theirs!r}"
+        for name, (own, theirs) in found.items()
+        if own is not None and own != theirs
+    ]

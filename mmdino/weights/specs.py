@@ -72,6 +72,8 @@ HEAD_WIDTH = 64
 """Width of a head in all published networks of the authors."""
 NORM_EPS = 1e-6
 """Layer-norm eps of the authors' networks, and of mmpretrain's and timm's ViT."""
+POS_EMBED_OFFSET = 0.1
+"""Offset of the authors' networks in the resizing of position embeddings."""
 DINOV3_EPS = 1e-5
 """Layer-norm eps of the published networks of DINOv3."""
 LAYER_SCALE = 1e-5

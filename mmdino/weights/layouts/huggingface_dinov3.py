@@ -71,6 +71,10 @@ def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Keys without a bias get one of 0. The periods of rotary positions are missing.
     """
+    # A model without registers has a tensor of none.
+    state_dict = {
+        name: tensor for name, tensor in state_dict.items() if not _no_registers(name, tensor)
+    }
     gated = any(".mlp.gate_proj." in name for name in state_dict)
     # The norm is not "layernorm" here.
     rules = (*TO_MMDINO, *(GATED if gated else PLAIN), (r"norm\.", "ln1."))
@@ -90,7 +94,8 @@ def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     key_bias = has_key_bias(state_dict)
     width = state_dict["cls_token"].shape[-1]
-    tensors = {"mask_token": torch.zeros(1, width), **state_dict}
+    absent = {"mask_token": torch.zeros(1, width), "register_tokens": torch.zeros(1, 0, width)}
+    tensors = {**absent, **state_dict}
     tensors["mask_token"] = tensors["mask_token"].unsqueeze(0)
     tensors = split_rows(split_rows(tensors, PARTS, "qkv"), GATES, "w12")
     return rename(
@@ -101,6 +106,10 @@ def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         },
         FROM_MMDINO,
     )
+
+
+def _no_registers(name: str, tensor: Tensor) -> bool:
+    return name == "embeddings.register_tokens" and tensor.numel() == 0
 
 
 def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -155,8 +155,9 @@ def huggingface_layout_for(config: Mapping[str, Any]) -> ModuleType:
     """Returns the layout of the Hugging Face model that is the network of a ViT config."""
     if config.get("position_encoding"):
         return huggingface_dinov3
-    dinov2 = ("layer_scale_init_value", "num_registers", "ffn")
-    return huggingface_dinov2 if any(config.get(name) for name in dinov2) else huggingface_vit
+    dinov2 = config.get("layer_scale_init_value") or config.get("num_registers")
+    gated = config.get("ffn", "mlp") != "mlp"
+    return huggingface_dinov2 if dinov2 or gated else huggingface_vit
 
 
 def write_backbone(
