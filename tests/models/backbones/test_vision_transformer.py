@@ -318,6 +318,13 @@ def test_what_does_not_fit_is_refused(options, message):
         build(**options)
 
 
+ROTATED = {
+    "arch": V3_ARCH,
+    "learned_positions": False,
+    "position_encoding": {"type": "mmdino.RotaryPositions", "head_dims": 8, "rescale": 2},
+}
+
+
 def outputs_and_gradients(images, seed=1, **options):
     """Class tokens and the gradient of all parameters, of weights far from their start."""
     torch.manual_seed(0)
@@ -332,13 +339,16 @@ def outputs_and_gradients(images, seed=1, **options):
     return output, torch.cat([parameter.grad.flatten() for parameter in vit.parameters()])
 
 
-@pytest.mark.parametrize("drop_path_rate", [0.0, 0.5])
-def test_activation_checkpoints_change_nothing(drop_path_rate):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"drop_path_rate": 0.5}, {"drop_path_rate": 0.5, "drop_path_rows": True}, ROTATED],
+    ids=["plain", "drop_path", "drop_path_rows", "rotary"],
+)
+def test_activation_checkpoints_change_nothing(options):
     """With stochastic depth too: the second forward pass drops what the first one has dropped."""
     images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
     expected, found = (
-        outputs_and_gradients(images, drop_path_rate=drop_path_rate, with_cp=with_cp)
-        for with_cp in (False, True)
+        outputs_and_gradients(images, with_cp=with_cp, **options) for with_cp in (False, True)
     )
     for value, other in zip(expected, found, strict=True):
         torch.testing.assert_close(other, value, rtol=0, atol=1e-12)

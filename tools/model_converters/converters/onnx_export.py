@@ -52,7 +52,7 @@ class FixedSizeFeature(nn.Module):
             vit.pos_embed.detach(),
             vit.patch_resolution,
             grid,
-            vit.num_extra_tokens,
+            1,  # The class token has a position, registers have none.
             vit.interpolate_mode,
             vit.pos_embed_offset,
             vit.pos_embed_antialias,
