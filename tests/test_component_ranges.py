@@ -26,6 +26,7 @@ MASKS = {
 }
 ARCH = {"embed_dims": 8, "num_layers": 1, "num_heads": 2, "feedforward_channels": 8}
 VIT = {"type": "mmdino.VisionTransformer", "arch": ARCH, "img_size": 8, "patch_size": 4}
+ROTARY = {"type": "mmdino.RotaryPositions"}
 NORM = {"type": "mmdino.BatchNormNeck"}
 PREPROCESSOR = {"type": "mmdino.MultiViewPreprocessor", "mean": [0.0], "std": [1.0]}
 SEG_MAP = {"type": "mmdino.CheckSegMap", "num_classes": 2}
@@ -90,6 +91,12 @@ RANGES = [
     (MODELS, VIT, "num_registers", (-1, *FRACTION), "a whole number at least 0"),
     (MODELS, VIT, "layer_scale_init_value", (NAN, INF, "a"), "a finite number"),
     (MODELS, VIT, "pos_embed_offset", (-1, 1, NAN, "a"), "at least 0 and below 1"),
+    (MODELS, VIT, "token_std", (-1, NAN, INF, "a"), "a finite number at least 0"),
+    (MODELS, ROTARY, "head_dims", COUNT, "a whole number at least 4"),
+    (MODELS, ROTARY, "base", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
+    (MODELS, ROTARY, "shift", (-0.1, NAN, INF, "a"), "a finite number at least 0"),
+    (MODELS, ROTARY, "jitter", (0.9, NAN, INF, "a"), "a finite number at least 1"),
+    (MODELS, ROTARY, "rescale", (0, NAN, INF, "a"), "a finite number at least 1"),
     (MODELS, NORM, "in_channels", ([0], [1.5]), "a whole number at least 1"),
     (MODELS, PREPROCESSOR, "std", ([0.0], [-1.0], [INF], ["a"]), "a finite number above 0"),
     (MODELS, PREPROCESSOR, "mean", ([NAN], ["a"]), "a finite number"),

@@ -9,14 +9,48 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from mmdino.utils.rotary import rotary_periods
+from mmdino.weights.layouts.key_bias import without_key_bias
+
 HEADS = tiny_run.ARCH["num_heads"]
 VIT = {"type": "mmdino.VisionTransformer", "arch": tiny_run.ARCH, "img_size": 32}
+
+MORE = {"layer_scale_init_value": 0.5, "mask_token": True}
+DINOV2 = {
+    "dinov2": MORE,
+    "dinov2_registers": {
+        **MORE,
+        "num_registers": 3,
+        "pos_embed_offset": 0.0,
+        "pos_embed_antialias": True,
+    },
+    "dinov2_swiglu": {**MORE, "ffn": "swiglu"},
+}
+"""Options of the networks of DINOv2."""
+ROTARY = {
+    **MORE,
+    "arch": {**tiny_run.ARCH, "embed_dims": 16, "feedforward_channels": 64},
+    "learned_positions": False,
+    "num_registers": 3,
+    "norm_cfg": {"type": "LN", "eps": 1e-5},
+    "position_encoding": {"type": "mmdino.RotaryPositions", "head_dims": 8},
+}
+DINOV3 = {
+    "dinov3": {**ROTARY, "key_bias": False},
+    "dinov3_swiglu": {**ROTARY, "ffn": "swiglu", "qkv_bias": False},
+}
+"""Options of the networks of DINOv3."""
 
 
 def vit(**options):
     """A ViT of width 12 whose every tensor is random, so that none can be taken for another."""
     model = MODELS.build(VIT | {"patch_size": 8} | options)
     randomise(model)
+    if model.position_encoding is not None:
+        fixed = model.position_encoding
+        fixed.periods.copy_(rotary_periods(fixed.head_dims))
+        state = without_key_bias(model.state_dict()) if not options.get("key_bias", True) else {}
+        model.load_state_dict(model.state_dict() | state)
     model.eval()
     return model
 

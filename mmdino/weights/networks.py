@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -13,36 +14,42 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmdino.utils.rotary import rotary_periods
 from mmdino.weights.checks import require_weights, state_dict_of
 from mmdino.weights.files import read_checkpoint
-from mmdino.weights.layouts import authors_vit, huggingface_vit
+from mmdino.weights.layouts import (
+    authors_vit,
+    huggingface_dinov2,
+    huggingface_dinov3,
+    huggingface_vit,
+    timm_vit,
+)
+from mmdino.weights.layouts.key_bias import without_key_bias
 from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import compare
 from mmdino.weights.specs import (
     NORM_EPS,
+    PERIODS,
     RESNET,
+    ROTARY,
     config_in_meta,
     json_dict,
     norm_eps,
+    released_options,
     resnet_config,
     vit_config,
 )
 
 Network = Literal["teacher", "student"]
 
-UNUSED = (
-    "fc.",
-    "head.",
-    "fc_norm.",
-    "pooler.",
-    "classifier.",
-    "mask_token",
-    "embeddings.mask_token",
-)
-"""Tensors beside the backbone in other projects' files: classifiers, poolers, mask tokens."""
+UNUSED = ("fc.", "head.", "fc_norm.", "pooler.", "classifier.")
+"""Tensors beside the backbone in other projects' files: classifiers and poolers."""
+VIT_UNUSED = ("embeddings.mask_token",)
+"""The same of Hugging Face's ``ViTModel``, whose mask token DINO does not train."""
 NAMES = {
     ("vit", "mmdino"): "mmpretrain's",
     ("vit", "authors"): "the authors' and timm's",
+    ("vit", "timm"): "timm's",
     ("vit", "huggingface"): "Hugging Face's",
     ("resnet", "authors"): "torchvision's",
 }
@@ -59,8 +66,9 @@ class BackboneWeights(NamedTuple):
     """Config of a ``mmdino.VisionTransformer`` or a ``mmdino.ResNet``."""
     layout: str
     """Description of the kind of file and of its names."""
-    project: Literal["mmdino", "authors", "huggingface"]
-    """Whose names the file has; those of timm's ViT and torchvision's ResNet are the authors'."""
+    project: Literal["mmdino", "authors", "timm", "huggingface"]
+    """Whose names the file has. Those of torchvision's ResNet, and of timm's ViT where it has the
+    same, are the authors'."""
     source_tensors: dict[str, Tensor]
     """The same tensors in the file's names."""
     network: str
@@ -122,22 +130,16 @@ def backbone_weights(
     meta = checkpoint.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
     found, which, origin = _find_backbone(checkpoint, meta, network, prefix, str(path))
-    unused = tuple(name for name in found if name.startswith(UNUSED))
-    found = {name: tensor for name, tensor in found.items() if name not in unused}
-    require_weights(found, str(path))
-    stored = config_in_meta(meta)
-    source, project = found, "mmdino"
-    if huggingface_vit.MARKER in found:
-        project = "huggingface"
-        found = huggingface_vit.to_mmdino(found)
-        if "huggingface" in meta:
-            stored = huggingface_vit.backbone_config(json_dict(meta["huggingface"]))
-    elif authors_vit.MARKER in found:
-        project = "authors"
-        found = authors_vit.to_mmdino(found)
+    plain = huggingface_layout(found) is huggingface_vit
+    unused_starts = (*UNUSED, *VIT_UNUSED) if plain else UNUSED
+    unused = tuple(name for name in found if name.startswith(unused_starts))
+    source = {name: tensor for name, tensor in found.items() if name not in unused}
+    require_weights(source, str(path))
+    found, project, stored = _renamed(source, meta)
     if "layers.0.ln1.weight" in found:
         kind = "vit"
         config, heads_from = vit_config(found, stored, num_heads)
+        found = _completed(found, config)
     elif "layer1.0.conv1.weight" in found:
         kind, project = "resnet", "authors"
         config, heads_from = resnet_config(found), ""
@@ -158,6 +160,49 @@ def backbone_weights(
         heads_from=heads_from,
         unused=unused,
     )
+
+
+def huggingface_layout(state_dict: Mapping[str, Tensor]) -> ModuleType | None:
+    """Returns the layout of the Hugging Face model that has tensors of these names, or None."""
+    if huggingface_vit.MARKER not in state_dict:
+        return None
+    for layout in (huggingface_dinov2, huggingface_dinov3):
+        if layout.MARKER in state_dict:
+            return layout
+    return huggingface_vit
+
+
+def _renamed(
+    source: dict[str, Tensor], meta: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], str, dict[str, Any] | None]:
+    """Returns tensors in mmdino's names, whose names they had, and the config in the file."""
+    layout = huggingface_layout(source)
+    if layout is not None:
+        about = json_dict(meta["huggingface"]) if "huggingface" in meta else None
+        stored = None if about is None else layout.backbone_config(about)
+        if about is None and layout is huggingface_dinov3:
+            stored = layout.backbone_config({"model_type": layout.TYPE})
+            del stored["arch"], stored["img_size"]
+        return layout.to_mmdino(source), "huggingface", stored
+    stored = config_in_meta(meta)
+    if not authors_vit.has_names(source):
+        return source, "mmdino", stored
+    if timm_vit.is_timm(source):
+        found, project = timm_vit.to_mmdino(source), "timm"
+        assumed = {"position_encoding": {"type": ROTARY}} if timm_vit.is_rotary(source) else {}
+    else:
+        found, project, assumed = authors_vit.to_mmdino(source), "authors", {}
+    return found, project, {**released_options(found), **assumed, **(stored or {})}
+
+
+def _completed(state_dict: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Adds the periods of rotary positions, and sets a bias to 0 where it does not act."""
+    rotary = config.get("position_encoding")
+    if rotary is None:
+        return state_dict
+    if not config.get("key_bias", True):
+        state_dict = without_key_bias(state_dict)
+    return {PERIODS: rotary_periods(rotary["head_dims"], rotary["base"]), **state_dict}
 
 
 def load_backbone(
@@ -281,6 +326,8 @@ def _find_backbone(
         return _require_prefix(tensors, prefix, path), which, f"below {prefix!r}"
     if has_teacher:
         start = "teacher.backbone." if network == "teacher" else "backbone."
+        if network == "student" and any(name.startswith("student.backbone.") for name in tensors):
+            start = "student.backbone."
         return _require_prefix(tensors, start, path), network, "a checkpoint of mmdino"
     only = str(meta.get("network", "backbone"))
     if network == "student" and only != "student":

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 from torch import nn
 
 from mmdino.weights.matching import allow_pos_embed_resize, compare
 from mmdino.weights.networks import backbone_weights
+from mmdino.weights.specs import POS_EMBED_OFFSET, VIT, norm_eps
 
 KNOWN_KEYS = {"type", "checkpoint", "prefix", "network", "map_location"}
-FINAL_NORM = "ln1."
+OPTIONAL = ("ln1.", "local_ln1.", "mask_token")
+"""Final norms and mask token, which a network may lack."""
+MASK_TOKEN = "mask_token"
 
 
 def pretrained_cfg(init_cfg: dict | Sequence[dict] | None) -> dict | None:
@@ -35,8 +40,11 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     """Loads a backbone from any file that :func:`backbone_weights` reads.
 
     mmengine logs mismatches and continues with random weights; here the tensors of file and module
-    must be the same, with two exceptions: position embeddings may differ in length, since the ViT
-    resizes them, and a module without final norm ignores that of the file.
+    must be the same, with these exceptions: position embeddings may differ in length, since the ViT
+    resizes them; a module without final norm, norm of local views or mask token ignores that of the
+    file; and a mask token that the file lacks keeps its start value. Options that change what is
+    computed, such as the eps of the norms, are those of the module; a warning says where the file
+    has others.
 
     Args:
         module: The backbone, with mmpretrain's names.
@@ -72,16 +80,50 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
         ) from error
     tensors = weights.state_dict
     expected = module.state_dict()
-    if not any(name.startswith(FINAL_NORM) for name in expected):
-        tensors = {
-            name: tensor for name, tensor in tensors.items() if not name.startswith(FINAL_NORM)
-        }
+    for prefix in OPTIONAL:
+        if not any(name.startswith(prefix) for name in expected):
+            tensors = {
+                name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)
+            }
     match = compare(tensors, allow_pos_embed_resize(expected, tensors))
-    if not match.complete or match.unexpected:
+    if match.different or match.unexpected or set(match.missing) - {MASK_TOKEN}:
         raise ValueError(
             f"{path} ({weights.layout}) does not match {kind}: {match}. Set arch and patch_size, "
             "or the depth of a ResNet, to those of the pretraining; mmpretrain's name for DINO's "
             "ViT-S is 'deit-small'."
         )
-    module.load_state_dict(tensors)
+    module.load_state_dict({name: expected[name] for name in match.missing} | tensors)
     print_log(f"{kind}: {match} from {path} ({weights.layout}).", logger="current")
+    other = other_options(module, weights.config)
+    if other:
+        print_log(
+            f"{kind} computes other features than the network of {path}, since it has "
+            f"{', '.join(other)}. Set these options of the backbone to those of the file.",
+            logger="current",
+            level=logging.WARNING,
+        )
+
+
+def other_options(module: nn.Module, config: Mapping[str, Any]) -> list[str]:
+    """Describes the options of a ViT that no tensor shows and that differ from a config's."""
+    if config["type"] != VIT:
+        return []
+    eps = getattr(getattr(module, "ln1", None), "eps", None)
+    found = {
+        "layer-norm eps": (eps, norm_eps(config)),
+        "pos_embed_offset": (
+            getattr(module, "pos_embed_offset", None),
+            config.get("pos_embed_offset", POS_EMBED_OFFSET),
+        ),
+        "pos_embed_antialias": (
+            getattr(module, "pos_embed_antialias", None),
+            config.get("pos_embed_antialias", False),
+        ),
+    }
+    if not config.get("learned_positions", True):
+        del found["pos_embed_offset"], found["pos_embed_antialias"]
+    return [
+        f"{name} {own!r} instead of {theirs!r}"
+        for name, (own, theirs) in found.items()
+        if own is not None and own != theirs
+    ]

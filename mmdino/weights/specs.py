@@ -5,19 +5,51 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 from mmpretrain.models import VisionTransformer
 from torch import Tensor
 
 from mmdino.utils.config_text import literal_config
+from mmdino.utils.rotary import ROTARY_BASE, rotary_base
+from mmdino.weights.layouts.key_bias import has_key_bias
 
 VIT = "mmdino.VisionTransformer"
 RESNET = "mmdino.ResNet"
+ROTARY = "mmdino.RotaryPositions"
 OWN_VIT_TYPES = (VIT, "mmdino.DINOVisionTransformer")
 """Our ViT in the configs of checkpoints; the second before version 0.1."""
 VIT_TYPES = (*OWN_VIT_TYPES, "mmpretrain.VisionTransformer", "VisionTransformer")
+VIT_ARCHS: dict[str, dict[str, int]] = {
+    **VisionTransformer.arch_zoo,
+    "vit-s": VisionTransformer.arch_zoo["deit-small"],
+    "vit-b": VisionTransformer.arch_zoo["deit-base"],
+    "vit-l": VisionTransformer.arch_zoo["large"],
+    "vit-g": {
+        "embed_dims": 1536,
+        "num_layers": 40,
+        "num_heads": 24,
+        "feedforward_channels": 6144,
+    },
+}
+"""Architectures by name: mmpretrain's, and the sizes of DINOv2."""
 LAYER_NORMS = ("LN", "LayerNorm", "torch.nn.LayerNorm", "torch.nn.modules.normalization.LayerNorm")
+
+
+def _is_rotary(value: Any) -> bool:
+    """Whether a config in a file is None or names the rotary positions, with numbers only."""
+    return value is None or (
+        isinstance(value, dict)
+        and value.get("type") in (ROTARY, "RotaryPositions")
+        and all(
+            entry is None or isinstance(entry, Real)
+            for name, entry in value.items()
+            if name != "type"
+        )
+    )
+
+
 VIT_OPTIONS: dict[str, Callable[[Any], bool]] = {
     "qkv_bias": lambda value: isinstance(value, bool),
     "norm_cfg": lambda value: (
@@ -30,12 +62,26 @@ VIT_OPTIONS: dict[str, Callable[[Any], bool]] = {
     "layer_scale_init_value": lambda value: isinstance(value, int | float),
     "pre_norm": lambda value: isinstance(value, bool),
     "pos_embed_offset": lambda value: isinstance(value, int | float),
+    "pos_embed_antialias": lambda value: isinstance(value, bool),
+    "key_bias": lambda value: isinstance(value, bool),
+    "learned_positions": lambda value: isinstance(value, bool),
+    "position_encoding": _is_rotary,
 }
 """Options that change what a ViT computes but not its tensors, with what a file may set."""
 HEAD_WIDTH = 64
 """Width of a head in all published networks of the authors."""
 NORM_EPS = 1e-6
 """Layer-norm eps of the authors' networks, and of mmpretrain's and timm's ViT."""
+POS_EMBED_OFFSET = 0.1
+"""Offset of the authors' networks in the resizing of position embeddings."""
+DINOV3_EPS = 1e-5
+"""Layer-norm eps of the published networks of DINOv3."""
+LAYER_SCALE = 1e-5
+"""Start of LayerScale in a network whose file does not say it."""
+PERIODS = "position_encoding.periods"
+GATED = "layers.0.ffn.w3.weight"
+TOKEN_SIZES = 14
+"""Patches on a side of the image size of a network without learned positions, 224 pixels for 16."""
 MAX_GROWTH = 8
 """Numbers of a network for each in the file that it is inferred from."""
 RESNET_DEPTHS = {
@@ -70,32 +116,38 @@ def vit_config(
             inferred, or ``num_heads`` contradicts the file.
     """
     stored = stored or {}
-    required = ("cls_token", "pos_embed", "patch_embed.projection.weight", "layers.0.ln1.weight")
-    fc1 = "layers.0.ffn.layers.0.0.weight"
-    missing = [name for name in (*required, fc1) if name not in state_dict]
+    rotary = PERIODS in state_dict or bool(stored.get("position_encoding"))
+    gated = GATED in state_dict
+    last = GATED if gated else "layers.0.ffn.layers.1.weight"
+    dims = {"cls_token": 3, "patch_embed.projection.weight": 4, "layers.0.ln1.weight": 1, last: 2}
+    if not rotary:
+        dims["pos_embed"] = 3
+    optional = {"pos_embed": 3, "register_tokens": 3, "mask_token": 2, PERIODS: 1}
+    missing = [name for name in dims if name not in state_dict]
     if missing:
         raise ValueError(
             f"This looks like a ViT, but it lacks {', '.join(missing)}, which the config is "
             f"inferred from. The file has {len(state_dict)} tensors: {_first_names(state_dict)}."
         )
-    shapes = {name: tuple(state_dict[name].shape) for name in (*required, fc1)}
-    if len(shapes[required[2]]) != 4 or len(shapes["pos_embed"]) != 3 or len(shapes[fc1]) != 2:
+    dims |= {name: number for name, number in optional.items() if name in state_dict}
+    shapes = {name: tuple(state_dict[name].shape) for name in dims}
+    if any(len(shapes[name]) != number for name, number in dims.items()):
         raise ValueError(f"This looks like a ViT, but its tensors have the shapes {shapes}.")
     width, in_channels, rows, columns = state_dict["patch_embed.projection.weight"].shape
     if rows != columns:
         raise ValueError(f"The patches are {rows} x {columns} pixels; they must be square.")
-    depth, hidden = _count(state_dict, "layers."), len(state_dict[fc1])
-    _require_size(state_dict, depth * width * (4 * width + 2 * hidden))
-    heads, source = _num_heads(width, _stored_heads(stored), num_heads)
+    depth, hidden = _count(state_dict, "layers."), shapes[last][1]
+    _require_size(state_dict, depth * width * (4 * width + (3 if gated else 2) * hidden))
+    heads, source = _num_heads(width, _known_heads(width, state_dict, stored), num_heads)
     config = {
         "type": VIT,
         "arch": {
             "embed_dims": width,
             "num_layers": depth,
             "num_heads": heads,
-            "feedforward_channels": hidden,
+            "feedforward_channels": _mlp_width(hidden) if gated else hidden,
         },
-        "img_size": _img_size(state_dict["pos_embed"].shape[1] - 1, rows, stored.get("img_size")),
+        "img_size": _img_size(shapes.get("pos_embed"), rows, stored.get("img_size")),
         "patch_size": rows,
         "in_channels": in_channels,
         **_stored_options(stored),
@@ -106,8 +158,36 @@ def vit_config(
     if "layers.0.attn.qkv.bias" not in state_dict:
         config["qkv_bias"] = False
     if "register_tokens" in state_dict:
-        config["num_registers"] = state_dict["register_tokens"].shape[1]
+        config["num_registers"] = shapes["register_tokens"][1]
+    if "mask_token" in state_dict:
+        config["mask_token"] = True
+    if "local_ln1.weight" in state_dict:
+        config["local_norm"] = True
+    if "layers.0.attn.gamma1.weight" in state_dict:
+        config["layer_scale_init_value"] = config.get("layer_scale_init_value") or LAYER_SCALE
+    if gated:
+        config["ffn"] = "swiglu"
+    if rotary:
+        config["learned_positions"] = "pos_embed" in state_dict
+        config["position_encoding"] = _rotary(width // heads, state_dict, stored)
+        if config.get("qkv_bias", True) and not has_key_bias(state_dict):
+            config.setdefault("key_bias", False)
     return config, source
+
+
+def released_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Returns what the networks of DINOv2 and DINOv3 in the authors' and timm's files have.
+
+    No tensor shows it; a file that says it itself is to be believed instead.
+
+    Args:
+        state_dict: Tensors in mmpretrain's names.
+    """
+    if "register_tokens" not in state_dict:
+        return {}
+    if "pos_embed" in state_dict:
+        return {"pos_embed_offset": 0.0, "pos_embed_antialias": True}
+    return {"norm_cfg": {"type": "LN", "eps": DINOV3_EPS}}
 
 
 def resnet_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -213,9 +293,46 @@ def _stored_options(stored: Mapping[str, Any]) -> dict[str, Any]:
 def _stored_heads(stored: Mapping[str, Any]) -> int | None:
     arch = stored.get("arch")
     if isinstance(arch, str):
-        arch = VisionTransformer.arch_zoo.get(arch.lower())
+        arch = VIT_ARCHS.get(arch.lower())
     heads = arch.get("num_heads") if isinstance(arch, Mapping) else None
     return heads if isinstance(heads, int) else None
+
+
+def _known_heads(
+    width: int, state_dict: Mapping[str, Tensor], stored: Mapping[str, Any]
+) -> int | None:
+    """The number of heads that the file says, by its config or by the periods of its rotation."""
+    heads = _stored_heads(stored)
+    if PERIODS not in state_dict:
+        return heads
+    head_width = 4 * max(1, len(state_dict[PERIODS]))
+    if width % head_width or heads not in (None, width // head_width):
+        raise ValueError(
+            f"The ViT of width {width} has {heads or 'an unknown number of'} heads, but its rotary "
+            f"positions are for heads of {head_width} channels. The file is damaged."
+        )
+    return width // head_width
+
+
+def _rotary(
+    head_dims: int, state_dict: Mapping[str, Tensor], stored: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the config of the rotary positions."""
+    stored = stored.get("position_encoding") or {}
+    base = stored.get("base", ROTARY_BASE)
+    if PERIODS in state_dict:
+        base = rotary_base(state_dict[PERIODS])
+    return {**stored, "type": ROTARY, "head_dims": head_dims, "base": base}
+
+
+def _mlp_width(width: int) -> int:
+    """Returns the width between two layers that gives a SwiGLU of the given width."""
+    if width % 8:
+        raise ValueError(
+            f"The gates of the feed-forward network are {width} wide; supported are multiples of "
+            "8, as in the published networks."
+        )
+    return width * 3 // 2
 
 
 def _num_heads(width: int, stored: int | None, given: int | None) -> tuple[int, str]:
@@ -241,12 +358,17 @@ def _num_heads(width: int, stored: int | None, given: int | None) -> tuple[int, 
     return heads, source
 
 
-def _img_size(num_patches: int, patch_size: int, stored: Any) -> int | list[int]:
+def _img_size(pos_embed: tuple[int, ...] | None, patch_size: int, stored: Any) -> int | list[int]:
+    num_patches = TOKEN_SIZES**2 if pos_embed is None else pos_embed[1] - 1
     if stored is not None:
         sides = list(stored) if isinstance(stored, list | tuple) else [stored, stored]
         if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
             raise ValueError(f"The config in the file has img_size={repr(stored)[:80]}.")
-        if math.prod(side // patch_size for side in sides) == num_patches:
+        grid = [side // patch_size for side in sides]
+        if pos_embed is None and min(grid) > 0:
+            sides = [side * patch_size for side in grid]
+            num_patches = math.prod(grid)
+        if math.prod(grid) == num_patches:
             return sides[0] if sides[0] == sides[1] else sides
     side = math.isqrt(num_patches)
     if side * side != num_patches:

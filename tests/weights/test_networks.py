@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from converters.conversion import convert_backbone, write_backbone
 from mmdino.evaluation.features import feature_of
 from mmdino.weights.files import write_tensors
+from mmdino.weights.layouts import authors_vit
 from mmdino.weights.networks import (
     backbone_weights,
     build_backbone,
@@ -230,3 +231,112 @@ def test_build_backbone_refuses_tensors_of_another_network():
         ValueError, match=r"The file does not match the inferred mmdino\.VisionTransformer"
     ):
         build_backbone(tiny_weights.VIT | {"patch_size": 8}, {"cls_token": torch.zeros(1, 1, 12)})
+
+
+MORE = {**tiny_weights.DINOV2, **tiny_weights.DINOV3}
+
+
+@pytest.mark.parametrize("name", MORE)
+@pytest.mark.parametrize("kind", ["teacher", "model"])
+def test_training_files_of_dinov2_and_dinov3(tmp_path, name, kind):
+    """The teacher alone, or student and teacher in one dict; blocks in chunks, and heads."""
+    networks = {which: tiny_weights.vit(**MORE[name]) for which in ("teacher", "student")}
+    with torch.no_grad():
+        networks["student"].cls_token += 1
+    tensors = {}
+    for which, vit in networks.items():
+        for key, tensor in authors_vit.from_mmdino(vit.state_dict()).items():
+            chunked = key.replace("blocks.0.", "blocks.0.0.").replace("blocks.1.", "blocks.1.1.")
+            tensors[f"{which}.backbone.{chunked}"] = tensor
+        tensors[f"{which}.dino_head.last_layer.weight_g"] = torch.ones(3, 1)
+    if kind == "teacher":
+        teacher = {
+            key.removeprefix("teacher."): tensor
+            for key, tensor in tensors.items()
+            if key.startswith("teacher.")
+        }
+        torch.save({"teacher": teacher}, tmp_path / "a.pth")
+    else:
+        torch.save({"model": tensors, "iteration": 7}, tmp_path / "a.pth")
+    for which in ("teacher", "student")[: 1 if kind == "teacher" else 2]:
+        loaded = load_backbone(tmp_path / "a.pth", which, num_heads=2)
+        expected = networks[which](IMAGES)[-1]
+        torch.testing.assert_close(feature_of(loaded, IMAGES), expected)
+
+
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [
+        ("plain", {}),
+        ("registers", {"pos_embed_offset": 0.0, "pos_embed_antialias": True}),
+        ("swiglu", {"ffn": "swiglu"}),
+    ],
+)
+def test_published_files_of_dinov2_give_the_references_features(tmp_path, golden, case, options):
+    torch.save(golden("dinov2_vit", f"{case}/param/"), tmp_path / "vit.pth")
+    weights = backbone_weights(tmp_path / "vit.pth", num_heads=2)
+    assert weights.config.items() >= {**options, "mask_token": True}.items()
+    assert weights.unused == ()
+    backbone = load_backbone(tmp_path / "vit.pth", num_heads=2).double()
+    for shape in ("same", "wide"):
+        reference = golden("dinov2_vit", f"{case}/{shape}/")
+        found = feature_of(backbone, reference["input"].double())
+        torch.testing.assert_close(found, reference["cls"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["mlp", "swiglu"])
+def test_published_files_of_dinov3_say_their_heads(tmp_path, golden, case):
+    torch.save(golden("dinov3_vit", f"{case}/param/"), tmp_path / "vit.pth")
+    weights = backbone_weights(tmp_path / "vit.pth")
+    assert (weights.config["arch"]["num_heads"], weights.heads_from) == (2, "from the file")
+    backbone = load_backbone(tmp_path / "vit.pth").double()
+    for shape in ("same", "wide"):
+        reference = golden("dinov3_vit", f"{case}/{shape}/")
+        found = feature_of(backbone, reference["input"].double())
+        torch.testing.assert_close(found, reference["cls"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_extracted_files_of_dinov2_and_dinov3(tmp_path, name):
+    """Options that no tensor shows are those of the run, not those of published networks."""
+    options = {**MORE[name], "norm_cfg": {"type": "LN", "eps": 1e-4}, "pos_embed_offset": 0.3}
+    vit = tiny_weights.vit(**options)
+    cfg = {"backbone": {**tiny_weights.VIT, "patch_size": 8, **options}}
+    path = tiny_weights.save_training_checkpoint(
+        tmp_path / "a.pth", torch.nn.ModuleDict({"backbone": vit}), cfg
+    )
+    weights = backbone_weights(path)
+    write_backbone(tmp_path / "b.pth", "mmdino", weights, weights.state_dict)
+    assert backbone_weights(tmp_path / "b.pth").config == weights.config
+    found = feature_of(load_backbone(tmp_path / "b.pth"), IMAGES)
+    torch.testing.assert_close(found, vit(IMAGES)[-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"position_encoding.periods": torch.tensor([2.0, 7.0])}, "not the powers of a base"),
+        ({"position_encoding.periods": torch.ones(2, 2)}, "its tensors have the shapes"),
+        ({"position_encoding.periods": torch.ones(0)}, "not the powers of a base|damaged"),
+        ({"position_encoding.periods": torch.ones(3)}, "for heads of 12 channels"),
+        ({"register_tokens": torch.zeros(4, 16)}, "its tensors have the shapes"),
+        ({"mask_token": torch.zeros(16)}, "its tensors have the shapes"),
+        ({"layers.0.attn.qkv.bias": torch.zeros(47)}, r"layers\.0\.attn\.qkv\.bias \(47,\)"),
+        ({"layers.1.attn.gamma1.weight": None}, r"1 missing: layers\.1\.attn\.gamma1\.weight"),
+        ({"cls_norm.weight": torch.zeros(16)}, r"1 unexpected: cls_norm\.weight"),
+        ({"layers.0.ffn.w3.weight": torch.zeros(16, 47)}, "47 wide; supported are multiples of 8"),
+        ({"layers.0.ffn.w3.weight": torch.zeros(16)}, "its tensors have the shapes"),
+    ],
+)
+def test_damaged_files_of_dinov3_say_what_is_wrong(tmp_path, change, message):
+    state = tiny_weights.vit(**MORE["dinov3"]).state_dict() | change
+    state = {name: tensor for name, tensor in state.items() if tensor is not None}
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=message):
+        load_backbone(tmp_path / "a.pth")
+
+
+def test_the_heads_of_periods_are_not_to_be_contradicted(tmp_path):
+    torch.save(tiny_weights.vit(**MORE["dinov3"]).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="2 heads according to the file, but num_heads=4"):
+        load_backbone(tmp_path / "a.pth", num_heads=4)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import tiny_run
+import tiny_weights
 import torch
 from mmengine.registry import MODELS
+
+from mmdino.weights.layouts import authors_vit
 
 VIT = tiny_run.vit_model()["backbone"]
 
@@ -109,3 +112,58 @@ def test_a_student_started_so_starts_the_teacher_too(dino, checkpoint):
     expected = dino.teacher["backbone"].cls_token
     for backbone in (model.backbone, model.teacher["backbone"]):
         assert torch.equal(backbone.cls_token, expected)
+
+
+V3 = {**tiny_weights.VIT, "patch_size": 8, **tiny_weights.DINOV3["dinov3"], "local_norm": True}
+
+
+@pytest.fixture
+def v3_file(tmp_path):
+    """A file in the authors' names, with mask token and the norm of local views."""
+    vit = tiny_weights.vit(**{**tiny_weights.DINOV3["dinov3"], "local_norm": True})
+    torch.save(authors_vit.from_mmdino(vit.state_dict()), tmp_path / "v3.pth")
+    return tmp_path / "v3.pth"
+
+
+def test_a_network_without_mask_token_and_norm_of_local_views_leaves_them(v3_file):
+    less = build(v3_file, vit={**V3, "mask_token": False, "local_norm": False})
+    more = build(v3_file, vit=V3)
+    assert more.mask_token.abs().min() > 0
+    assert more.local_ln1.weight.ne(1).all()
+    assert less.state_dict().keys() == more.state_dict().keys() - {
+        "mask_token",
+        "local_ln1.weight",
+        "local_ln1.bias",
+    }
+    images = torch.randn(1, 3, 16, 32)
+    assert torch.equal(less.eval()(images)[0], more.eval()(images)[0])
+
+
+def test_a_mask_token_that_a_file_lacks_keeps_its_start(checkpoint):
+    assert build(checkpoint, vit={**VIT, "mask_token": True}).mask_token.abs().max() == 0
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    lines = []
+    monkeypatch.setattr("mmdino.weights.pretrained.print_log", lambda text, **_: lines.append(text))
+    return lines
+
+
+def test_options_that_no_tensor_shows_are_compared(v3_file, logged):
+    build(v3_file, vit=V3)
+    assert len(logged) == 1
+    build(v3_file, vit={**V3, "norm_cfg": {"type": "LN", "eps": 1e-6}})
+    assert "it has layer-norm eps 1e-06 instead of 1e-05." in logged[-1]
+
+
+def test_resizing_of_positions_is_compared(tmp_path, logged):
+    vit = tiny_weights.vit(**tiny_weights.DINOV2["dinov2_registers"])
+    torch.save(authors_vit.from_mmdino(vit.state_dict()), tmp_path / "a.pth")
+    plain = {**tiny_weights.VIT, "patch_size": 8, **tiny_weights.MORE, "num_registers": 3}
+    build(tmp_path / "a.pth", vit=plain)
+    assert "pos_embed_offset 0.1 instead of 0.0" in logged[-1]
+    assert "pos_embed_antialias False instead of True" in logged[-1]
+    logged.clear()
+    build(tmp_path / "a.pth", vit={**plain, "pos_embed_offset": 0, "pos_embed_antialias": True})
+    assert len(logged) == 1

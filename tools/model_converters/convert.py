@@ -1,7 +1,8 @@
 """Converts weights between mmdino, the authors' files, timm and Hugging Face.
 
 The format of the source is detected: a checkpoint of mmdino or an extracted file, the authors'
-backbone or full file, weights of timm or torchvision, or the folder of a Hugging Face ViTModel.
+backbone or full file, weights of timm or torchvision, or the folder of a Hugging Face model
+(ViTModel, Dinov2Model, Dinov2WithRegistersModel or DINOv3ViTModel).
 
     python tools/model_converters/convert.py dino_deitsmall16_pretrain.pth vits16.pth --to mmdino
     python tools/model_converters/convert.py work_dirs/dino_demo/epoch_12.pth out --to huggingface

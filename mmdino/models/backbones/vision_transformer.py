@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from mmcv.cnn.bricks.transformer import PatchEmbed
 from mmengine.model import BaseModule
-from mmpretrain.models import VisionTransformer as MMPretrainVisionTransformer
 from mmpretrain.models.utils import build_norm_layer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmdino.models.backbones.features import Features
 from mmdino.models.layers import (
+    FFN,
     NO_POSITIONS,
     RelativePositions,
     TransformerBlock,
@@ -25,15 +25,15 @@ from mmdino.models.layers import (
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
 from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
+from mmdino.weights.specs import VIT_ARCHS
 
 NORM_CFG = {"type": "LN", "eps": 1e-6}
-ARCHS: dict[str, dict[str, int]] = MMPretrainVisionTransformer.arch_zoo
 OUT_TYPES = ("cls_token", "featmap", "raw", "features")
 
 
 @MODELS.register_module()
 class VisionTransformer(BaseModule):
-    """ViT as the authors of DINO have it (Dosovitskiy et al. 2021; Caron et al. 2021).
+    """ViT as the authors of DINO, DINOv2 and DINOv3 have it (Dosovitskiy et al. 2021).
 
     Parameters have the names of mmpretrain's ``VisionTransformer``, so weights move freely between
     the two. Linear weights start from a truncated normal of deviation 0.02, biases from 0.
@@ -41,10 +41,11 @@ class VisionTransformer(BaseModule):
     The tokens of an image are, in this order, the class token, the registers and the patches.
 
     Args:
-        arch: Name in mmpretrain's ``VisionTransformer.arch_zoo``, or a dict with ``embed_dims``,
-            ``num_layers``, ``num_heads`` and ``feedforward_channels``. DINO's ViT-S is
-            ``"deit-small"`` (384 wide, 12 deep): mmpretrain's ``"small"`` is another network, 768
-            wide and 8 deep. ViT-Ti is ``"deit-tiny"``, ViT-B ``"deit-base"``.
+        arch: ``"vit-s"``, ``"vit-b"``, ``"vit-l"`` or ``"vit-g"`` (the giant of DINOv2, 1536 wide,
+            with ``ffn="swiglu"``), a name in mmpretrain's ``VisionTransformer.arch_zoo``, or a dict
+            with ``embed_dims``, ``num_layers``, ``num_heads`` and ``feedforward_channels``.
+            ``"vit-s"`` is mmpretrain's ``"deit-small"`` (384 wide, 12 deep), whose ``"small"`` is
+            another network, 768 wide and 8 deep. ViT-Ti is ``"deit-tiny"``.
         img_size: Size the position embeddings are learned for, an int or (height, width).
         patch_size: Side of a patch in pixels.
         in_channels: Channels of an image.
@@ -57,19 +58,32 @@ class VisionTransformer(BaseModule):
         pre_norm: Whether tokens are normalised before the first block, as in CLIP. The patch
             embedding then has no bias.
         qkv_bias: Whether queries, keys and values have a bias.
+        key_bias: Whether that bias acts on the keys; in DINOv3 it does not.
+        ffn: Feed-forward network: ``"mlp"``, or the gated ``"swiglu"``, whose width is two thirds
+            of ``feedforward_channels``, rounded up to a multiple of 8 (``"swiglu64"``: of 64).
         drop_rate: Dropout of embedded tokens, attention outputs and feed-forward networks.
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
+        drop_path_uniform: Whether all blocks have the rate of the last, as in DINOv2.
+        drop_path_rows: Whether a fixed number of samples of a batch skips a branch, and is not
+            computed, as in DINOv2; else each sample skips by chance and is computed.
         layer_scale_init_value: Initial value of the blocks' LayerScale; 0 for none.
         norm_cfg: Config of the norms.
-        num_registers: Number R of register tokens (Darcet et al. 2024).
-        mask_token: Whether there is a token that stands in for masked patches.
+        num_registers: Number R of register tokens (Darcet et al. 2024), DINOv3's storage tokens.
+        mask_token: Whether there is a token that stands in for masked patches; it starts from 0.
+        token_std: Deviation of the normal distribution that class token and registers start from:
+            1e-6 in DINOv2, 0.02 in DINOv3. None for DINO's class token, truncated at 2 of 0.02,
+            and DINOv2's registers.
+        local_norm: Whether class token and registers of local views have a final norm of their own
+            in training, as in DINOv3's largest model; see :meth:`forward`.
         learned_positions: Whether learned position embeddings are added to the tokens.
         pos_embed_offset: Added to the target grid when embeddings are interpolated: the scale is
             (grid + offset) / source grid. The authors' weights are trained with 0.1; 0 gives
-            mmpretrain's scale.
+            mmpretrain's scale. DINOv2 with registers has 0 and ``pos_embed_antialias``.
+        pos_embed_antialias: Whether embeddings are low-pass filtered for a smaller grid.
         interpolate_mode: Interpolation of ``torch.nn.functional.interpolate`` for embeddings.
         position_encoding: Config of a module that maps a grid to :class:`RelativePositions`, which
-            act in the attention of every block.
+            act in the attention of every block, such as :class:`RotaryPositions`. It is called for
+            each block if its ``varies`` is true, else once.
         frozen_stages: Number of first blocks that are frozen, with all before them; 0 or less
             freezes nothing.
         with_cp: Whether a training pass keeps the input of each block alone and computes the rest
@@ -80,16 +94,27 @@ class VisionTransformer(BaseModule):
     Raises:
         TypeError: If what must be a number is none.
         ValueError: If a number is out of range, the image size is no multiple of the patch,
-            ``arch``, ``out_type`` or an index is unknown, or there is no final norm for
-            ``norm_outputs``.
+            ``arch``, ``ffn``, ``out_type`` or an index is unknown, there is no final norm for
+            ``norm_outputs`` or ``local_norm``, or rotations are for heads of another width.
 
     Example:
-        >>> backbone = dict(
+        DINO, DINOv2 and DINOv3:
+
+        >>> dino = dict(
         ...     type="mmdino.VisionTransformer", arch="deit-small", patch_size=16,
         ...     drop_path_rate=0.1)
+        >>> dinov2 = dict(
+        ...     type="mmdino.VisionTransformer", arch="vit-s", patch_size=14, img_size=518,
+        ...     layer_scale_init_value=1e-5, mask_token=True, token_std=1e-6,
+        ...     drop_path_rate=0.3, drop_path_uniform=True, drop_path_rows=True)
+        >>> dinov3 = dict(
+        ...     type="mmdino.VisionTransformer", arch="vit-s", patch_size=16, num_registers=4,
+        ...     layer_scale_init_value=1e-5, mask_token=True, token_std=0.02, key_bias=False,
+        ...     norm_cfg=dict(type="LN", eps=1e-5), learned_positions=False,
+        ...     position_encoding=dict(type="mmdino.RotaryPositions", rescale=2))
     """
 
-    arch_zoo = ARCHS
+    arch_zoo = VIT_ARCHS
 
     def __init__(
         self,
@@ -103,14 +128,21 @@ class VisionTransformer(BaseModule):
         final_norm: bool = True,
         pre_norm: bool = False,
         qkv_bias: bool = True,
+        key_bias: bool = True,
+        ffn: Literal["mlp", "swiglu", "swiglu64"] = "mlp",
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        drop_path_uniform: bool = False,
+        drop_path_rows: bool = False,
         layer_scale_init_value: float = 0.0,
         norm_cfg: dict = NORM_CFG,
         num_registers: int = 0,
         mask_token: bool = False,
+        token_std: float | None = None,
+        local_norm: bool = False,
         learned_positions: bool = True,
         pos_embed_offset: float = 0.1,
+        pos_embed_antialias: bool = False,
         interpolate_mode: str = "bicubic",
         position_encoding: dict | None = None,
         frozen_stages: int = -1,
@@ -126,6 +158,10 @@ class VisionTransformer(BaseModule):
             require_number("VisionTransformer", name, rate, least=0, below=1)
         require_number("VisionTransformer", "layer_scale_init_value", layer_scale_init_value)
         require_number("VisionTransformer", "pos_embed_offset", pos_embed_offset, least=0, below=1)
+        if token_std is not None:
+            require_number("VisionTransformer", "token_std", token_std, least=0)
+        if ffn not in FFN:
+            raise ValueError(f"VisionTransformer got ffn={ffn!r}; it must be one of {FFN}.")
         self.arch_settings = _settings(arch)
         self.embed_dims = self.arch_settings["embed_dims"]
         self.num_layers = self.arch_settings["num_layers"]
@@ -137,16 +173,19 @@ class VisionTransformer(BaseModule):
             raise ValueError(
                 f"VisionTransformer got out_type={out_type!r}; it must be one of {OUT_TYPES}."
             )
-        if norm_outputs and not final_norm:
-            raise ValueError(
-                "VisionTransformer got norm_outputs=True with final_norm=False, so there is no "
-                "norm for the outputs. Leave out final_norm=False."
-            )
+        for name, wanted in {"norm_outputs": norm_outputs, "local_norm": local_norm}.items():
+            if wanted and not final_norm:
+                raise ValueError(
+                    f"VisionTransformer got {name}=True with final_norm=False, so there is no "
+                    "norm for the outputs. Leave out final_norm=False."
+                )
         self.out_type = out_type
         self.out_indices = _indices(out_indices, self.num_layers)
         self.norm_outputs = norm_outputs
         self.final_norm = final_norm
+        self.token_std = token_std
         self.pos_embed_offset = pos_embed_offset
+        self.pos_embed_antialias = pos_embed_antialias
         self.interpolate_mode = interpolate_mode
         self.frozen_stages = frozen_stages
         self.with_cp = with_cp
@@ -172,7 +211,8 @@ class VisionTransformer(BaseModule):
             bias=not pre_norm,
         )
         self.drop_after_pos = nn.Dropout(drop_rate)
-        rates = np.linspace(0, drop_path_rate, self.num_layers).tolist()
+        first_rate = drop_path_rate if drop_path_uniform else 0
+        rates = np.linspace(first_rate, drop_path_rate, self.num_layers).tolist()
         self.layers = nn.ModuleList(
             TransformerBlock(
                 self.embed_dims,
@@ -183,13 +223,18 @@ class VisionTransformer(BaseModule):
                 qkv_bias,
                 drop_rate,
                 layer_scale_init_value,
+                key_bias,
+                ffn,
+                drop_path_rows,
             )
             for rate in rates
         )
         self.pre_norm = build_norm_layer(norm_cfg, self.embed_dims) if pre_norm else nn.Identity()
         if final_norm:
             self.ln1 = build_norm_layer(norm_cfg, self.embed_dims)
+        self.local_ln1 = build_norm_layer(norm_cfg, self.embed_dims) if local_norm else None
         self.position_encoding = MODELS.build(position_encoding) if position_encoding else None
+        self._check_head_dims()
         self._register_load_state_dict_pre_hook(self._resize_loaded_positions)
         self._initialise()
         self._freeze()
@@ -213,8 +258,20 @@ class VisionTransformer(BaseModule):
         for token in (self.pos_embed, self.cls_token):
             if token is not None:
                 nn.init.trunc_normal_(token, std=0.02)
+        if self.token_std is not None:
+            nn.init.normal_(self.cls_token, std=self.token_std)
         if self.register_tokens is not None:
-            nn.init.normal_(self.register_tokens, std=1e-6)
+            std = 1e-6 if self.token_std is None else self.token_std
+            nn.init.normal_(self.register_tokens, std=std)
+
+    def _check_head_dims(self) -> None:
+        width = self.embed_dims // self.arch_settings["num_heads"]
+        rotated = getattr(self.position_encoding, "head_dims", width)
+        if rotated != width:
+            raise ValueError(
+                f"VisionTransformer has heads of {width} channels, but its position_encoding is "
+                f"for {rotated}. Set position_encoding.head_dims={width}."
+            )
 
     def _resize_loaded_positions(self, state_dict: dict, prefix: str, *_: Any) -> None:
         """Resizes position embeddings that are loaded, as the forward pass does for an image."""
@@ -238,7 +295,13 @@ class VisionTransformer(BaseModule):
         self, pos_embed: Tensor, source_grid: Sequence[int], target_grid: Sequence[int]
     ) -> Tensor:
         return interpolate_pos_embed(
-            pos_embed, source_grid, target_grid, 1, self.interpolate_mode, self.pos_embed_offset
+            pos_embed,
+            source_grid,
+            target_grid,
+            1,
+            self.interpolate_mode,
+            self.pos_embed_offset,
+            self.pos_embed_antialias,
         )
 
     def train(self, mode: bool = True) -> VisionTransformer:
@@ -253,7 +316,7 @@ class VisionTransformer(BaseModule):
         frozen = [self.patch_embed, self.drop_after_pos, self.pre_norm]
         frozen += self.layers[: self.frozen_stages]
         if self.frozen_stages >= self.num_layers and self.final_norm:
-            frozen.append(self.ln1)
+            frozen += [self.ln1] if self.local_ln1 is None else [self.ln1, self.local_ln1]
         for module in frozen:
             module.eval()
             module.requires_grad_(False)
@@ -288,12 +351,16 @@ class VisionTransformer(BaseModule):
             tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
         return self.pre_norm(self.drop_after_pos(tokens)), grid
 
-    def forward(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor | Features, ...]:
+    def forward(
+        self, images: Tensor, masks: Tensor | None = None, local: bool = False
+    ) -> tuple[Tensor | Features, ...]:
         """Maps images (B, C, H, W) to the outputs of the blocks in ``out_indices``.
 
         Args:
             images: Images (B, C, H, W).
             masks: Patches (B, h * w), bool, that the mask token replaces.
+            local: Whether the images are local views. It matters in training with ``local_norm``
+                alone: class token and registers then pass the norm of local views.
 
         Returns:
             One output of the kind ``out_type`` for each index. That of the last block has passed
@@ -301,14 +368,23 @@ class VisionTransformer(BaseModule):
         """
         tokens, grid = self.embed(images, masks)
         positions = self._relative_positions(grid)
+        varies = getattr(self.position_encoding, "varies", False)
         outputs = []
         for index, layer in enumerate(self.layers):
+            if varies and index:
+                positions = self._relative_positions(grid)
             tokens = self._run_block(layer, tokens, positions)
             if index in self.out_indices:
                 normed = self.norm_outputs or index == self.num_layers - 1
-                output = self.ln1(tokens) if normed and self.final_norm else tokens
+                output = self._norm(tokens, local) if normed and self.final_norm else tokens
                 outputs.append(self._format(output, grid))
         return tuple(outputs)
+
+    def _norm(self, tokens: Tensor, local: bool) -> Tensor:
+        if not local or self.local_ln1 is None or not self.training:
+            return self.ln1(tokens)
+        first, patches = tokens[:, : self.num_extra_tokens], tokens[:, self.num_extra_tokens :]
+        return torch.cat([self.local_ln1(first), self.ln1(patches)], dim=1)
 
     def _relative_positions(self, grid: tuple[int, int]) -> RelativePositions:
         return NO_POSITIONS if self.position_encoding is None else self.position_encoding(grid)
@@ -404,13 +480,13 @@ class VisionTransformer(BaseModule):
 
 
 def _settings(arch: str | dict) -> dict[str, int]:
-    if isinstance(arch, str) and arch.lower() in ARCHS:
-        return ARCHS[arch.lower()]
+    if isinstance(arch, str) and arch.lower() in VIT_ARCHS:
+        return VIT_ARCHS[arch.lower()]
     needed = {"embed_dims", "num_layers", "num_heads", "feedforward_channels"}
     if isinstance(arch, str) or not needed <= set(arch):
         raise ValueError(
-            f"VisionTransformer got arch={arch!r}; known are {sorted(ARCHS)}, or give a dict with "
-            f"{', '.join(sorted(needed))}."
+            f"VisionTransformer got arch={arch!r}; known are {sorted(VIT_ARCHS)}, or give a dict "
+            f"with {', '.join(sorted(needed))}."
         )
     for name in needed:
         require_number("VisionTransformer", f"arch.{name}", arch[name], least=1, whole=True)

@@ -13,14 +13,16 @@ from mmdino.models.layers.position_encoding import (
     interpolate_pos_embed,
 )
 from mmdino.models.layers.precision import HALF, at_least_float32, no_autocast, product_dtype
+from mmdino.models.layers.rotary_positions import RotaryPositions
 from mmdino.models.layers.self_attention import SelfAttention
-from mmdino.models.layers.stochastic_depth import StochasticDepth
+from mmdino.models.layers.stochastic_depth import RowStochasticDepth, StochasticDepth
+from mmdino.models.layers.swiglu import SwiGLU
 from mmdino.models.layers.sync_batch_norm import (
     SYNCHRONISED,
     CPUSyncBatchNorm,
     synchronise_batch_norm,
 )
-from mmdino.models.layers.transformer_block import FeedForward, TransformerBlock
+from mmdino.models.layers.transformer_block import FFN, FeedForward, TransformerBlock
 from mmdino.models.layers.weight_norm_linear import (
     LazyLogits,
     WeightNormLinear,
@@ -30,6 +32,7 @@ from mmdino.models.layers.weight_norm_linear import (
 )
 
 __all__ = [
+    "FFN",
     "HALF",
     "NO_POSITIONS",
     "SYNCHRONISED",
@@ -37,8 +40,11 @@ __all__ = [
     "FeedForward",
     "LazyLogits",
     "RelativePositions",
+    "RotaryPositions",
+    "RowStochasticDepth",
     "SelfAttention",
     "StochasticDepth",
+    "SwiGLU",
     "TransformerBlock",
     "WeightNormLinear",
     "at_least_float32",

@@ -53,6 +53,7 @@ def interpolate_pos_embed(
     num_extra_tokens: int,
     mode: str = "bicubic",
     offset: float = 0.1,
+    antialias: bool = False,
 ) -> Tensor:
     """Resizes learned position embeddings to another grid of patches.
 
@@ -63,6 +64,8 @@ def interpolate_pos_embed(
         num_extra_tokens: Number of leading tokens without a position, such as the class token.
         mode: Interpolation of ``torch.nn.functional.interpolate``.
         offset: Added to the target grid for the scale factor, as in the authors' implementation.
+            With 0 the scale is that of the grids.
+        antialias: Whether a smaller grid is low-pass filtered, as in DINOv2 with registers.
 
     Returns:
         Embeddings (1, extra + h * w, D).
@@ -72,10 +75,8 @@ def interpolate_pos_embed(
     extra, places = pos_embed[:, :num_extra_tokens], pos_embed[:, num_extra_tokens:]
     places = at_least_float32(places.unflatten(1, tuple(source_grid)).permute(0, 3, 1, 2))
     scale = [(new + offset) / old for new, old in zip(target_grid, source_grid, strict=True)]
-    if offset:
-        places = functional.interpolate(places, scale_factor=scale, mode=mode)
-    else:
-        places = functional.interpolate(places, size=tuple(target_grid), mode=mode)
+    target = {"scale_factor": scale} if offset else {"size": tuple(target_grid)}
+    places = functional.interpolate(places, mode=mode, antialias=antialias, **target)
     assert places.shape[-2:] == tuple(target_grid), "the offset must not add a row or a column"
     places = places.permute(0, 2, 3, 1).flatten(1, 2).to(extra.dtype)
     return torch.cat([extra, places], dim=1)

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmdino.models.layers.attention import fastest_attention
 from mmdino.models.layers.layer_scale import layer_scale
 from mmdino.models.layers.position_encoding import NO_POSITIONS, RelativePositions, rotate
+
+
+class QKVWithoutKeyBias(nn.Linear):
+    """A linear layer to queries, keys and values (.., 3D) whose bias does not act on the keys.
+
+    The bias has 3D elements, as in the files of DINOv3; those of the keys are not used.
+
+    Args:
+        embed_dims: Width D of a token.
+    """
+
+    def __init__(self, embed_dims: int) -> None:
+        super().__init__(embed_dims, 3 * embed_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps tokens (.., D) to (.., 3D)."""
+        query, key, value = self.bias.chunk(3)
+        return functional.linear(x, self.weight, torch.cat([query, torch.zeros_like(key), value]))
 
 
 class SelfAttention(nn.Module):
@@ -20,6 +40,7 @@ class SelfAttention(nn.Module):
         qkv_bias: Whether queries, keys and values have a bias.
         drop_rate: Probability that an element of the projected output is zeroed in training.
         layer_scale_init_value: Initial value of a learned factor for each channel; 0 for none.
+        key_bias: Whether the bias acts on the keys too; DINOv3 leaves them without.
     """
 
     def __init__(
@@ -29,11 +50,15 @@ class SelfAttention(nn.Module):
         qkv_bias: bool = True,
         drop_rate: float = 0.0,
         layer_scale_init_value: float = 0.0,
+        key_bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.head_dims = embed_dims // num_heads
-        self.qkv = nn.Linear(embed_dims, 3 * embed_dims, bias=qkv_bias)
+        if qkv_bias and not key_bias:
+            self.qkv = QKVWithoutKeyBias(embed_dims)
+        else:
+            self.qkv = nn.Linear(embed_dims, 3 * embed_dims, bias=qkv_bias)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(drop_rate)
         self.gamma1 = layer_scale(embed_dims, layer_scale_init_value)

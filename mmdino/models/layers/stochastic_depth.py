@@ -1,10 +1,12 @@
-"""Stochastic depth in one pass over its input."""
+"""Stochastic depth of residual branches, sample by sample or with a fixed number of samples."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from mmcv.cnn.bricks import DropPath
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdino.models.layers.precision import HALF
 
@@ -28,3 +30,41 @@ class StochasticDepth(DropPath):
         shape = (len(x),) + (1,) * (x.dim() - 1)
         kept = (keep_prob + torch.rand(shape, dtype=x.dtype, device=x.device)).floor()
         return x / (keep_prob / kept)
+
+    def residual(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        """Adds a branch to x (B, ...), for some samples only."""
+        return x + self(branch(x))
+
+
+class RowStochasticDepth(nn.Module):
+    """Stochastic depth that computes a branch for a random subset of the samples alone.
+
+    As the authors of DINOv2 have it: of b samples, s = max(int(b (1 - rate)), 1) are kept, and
+    their branch counts b / s times. The dropped samples cost nothing, so it is faster than
+    :class:`StochasticDepth`.
+
+    Args:
+        drop_prob: Rate of dropped samples in training.
+    """
+
+    def __init__(self, drop_prob: float = 0.0) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def extra_repr(self) -> str:
+        """Returns the rate."""
+        return f"drop_prob={self.drop_prob}"
+
+    def residual(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        """Adds a branch to x (B, ...), for some samples only."""
+        if not self.training or self.drop_prob == 0:
+            return x + branch(x)
+        rows = kept_rows(len(x), self.drop_prob, x.device)
+        added = branch(x[rows]).to(x.dtype)
+        return x.index_add(0, rows, added, alpha=len(x) / len(rows))
+
+
+def kept_rows(num_rows: int, drop_prob: float, device: torch.device | str = "cpu") -> Tensor:
+    """Draws the indices (s,) of the rows that :class:`RowStochasticDepth` keeps."""
+    number = max(int(num_rows * (1 - drop_prob)), 1)
+    return torch.randperm(num_rows, device=device)[:number]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from mmpretrain.models.utils import build_norm_layer
 from torch import Tensor, nn
@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from mmdino.models.layers.layer_scale import layer_scale
 from mmdino.models.layers.position_encoding import NO_POSITIONS, RelativePositions
 from mmdino.models.layers.self_attention import SelfAttention
-from mmdino.models.layers.stochastic_depth import StochasticDepth
+from mmdino.models.layers.stochastic_depth import RowStochasticDepth, StochasticDepth
+from mmdino.models.layers.swiglu import SwiGLU
+from mmdino.utils.swiglu import swiglu_width
+
+FFN = ("mlp", "swiglu", "swiglu64")
 
 
 class FeedForward(nn.Module):
@@ -55,6 +59,11 @@ class TransformerBlock(nn.Module):
         qkv_bias: As in :class:`SelfAttention`.
         drop_rate: As in :class:`SelfAttention`.
         layer_scale_init_value: As in :class:`SelfAttention`.
+        key_bias: As in :class:`SelfAttention`.
+        ffn: ``"mlp"`` for :class:`FeedForward`; ``"swiglu"`` for :class:`SwiGLU` of two thirds of
+            ``hidden_dims``, rounded up to a multiple of 8, or of 64 with ``"swiglu64"``.
+        drop_path_rows: Whether the samples that skip are not computed, as in
+            :class:`RowStochasticDepth`.
     """
 
     def __init__(
@@ -67,17 +76,25 @@ class TransformerBlock(nn.Module):
         qkv_bias: bool = True,
         drop_rate: float = 0.0,
         layer_scale_init_value: float = 0.0,
+        key_bias: bool = True,
+        ffn: Literal["mlp", "swiglu", "swiglu64"] = "mlp",
+        drop_path_rows: bool = False,
     ) -> None:
         super().__init__()
         self.ln1 = build_norm_layer(norm_cfg, embed_dims)
         self.attn = SelfAttention(
-            embed_dims, num_heads, qkv_bias, drop_rate, layer_scale_init_value
+            embed_dims, num_heads, qkv_bias, drop_rate, layer_scale_init_value, key_bias
         )
         self.ln2 = build_norm_layer(norm_cfg, embed_dims)
-        self.ffn = FeedForward(embed_dims, hidden_dims, drop_rate, layer_scale_init_value)
-        self.drop_path = StochasticDepth(drop_path_rate)
+        if ffn == "mlp":
+            self.ffn = FeedForward(embed_dims, hidden_dims, drop_rate, layer_scale_init_value)
+        else:
+            width = swiglu_width(hidden_dims, 64 if ffn == "swiglu64" else 8)
+            self.ffn = SwiGLU(embed_dims, width, drop_rate, layer_scale_init_value)
+        depth = RowStochasticDepth if drop_path_rows else StochasticDepth
+        self.drop_path = depth(drop_path_rate)
 
     def forward(self, x: Tensor, positions: RelativePositions = NO_POSITIONS) -> Tensor:
         """Maps tokens (B, N, D) to tokens (B, N, D)."""
-        x = x + self.drop_path(self.attn(self.ln1(x), positions))
-        return x + self.drop_path(self.ffn(self.ln2(x)))
+        x = self.drop_path.residual(x, lambda rows: self.attn(self.ln1(rows), positions))
+        return self.drop_path.residual(x, lambda rows: self.ffn(self.ln2(rows)))

@@ -71,7 +71,7 @@ def _network_to_mmdino(network: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not name.removeprefix("module.").startswith(UNUSED)
     }
     backbone = strip_prefix(tensors, "backbone.")
-    if authors_vit.MARKER in backbone:
+    if authors_vit.has_names(backbone):
         backbone = authors_vit.to_mmdino(backbone)
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("backbone.")}
     return add_prefix(backbone, "backbone.") | rest

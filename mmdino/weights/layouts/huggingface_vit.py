@@ -7,14 +7,12 @@ memory (``layers.0.attention.q_proj``). The first is written, since both version
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from mmdino.weights.layouts.renaming import rename
+from mmdino.weights.layouts.renaming import join_rows, rename, split_rows
 from mmdino.weights.specs import norm_eps
 
 MARKER = "embeddings.cls_token"
@@ -53,29 +51,13 @@ FROM_MMDINO = (
 
 def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames the tensors and concatenates query, key and value, (D, D) each, to (3D, D)."""
-    renamed = rename(state_dict, TO_MMDINO)
-    joined = {}
-    for name in list(renamed):
-        match = re.fullmatch(r"(layers\.\d+\.attn\.)query(\.\w+)", name)
-        parts = [f"{match[1]}{part}{match[2]}" for part in PARTS] if match else []
-        # If one of the three is missing, the names of the others show it.
-        if parts and all(part in renamed for part in parts):
-            rows = torch.cat([renamed.pop(part) for part in parts])
-            joined[f"{match[1]}qkv{match[2]}"] = rows
-    return renamed | joined
+    return join_rows(rename(state_dict, TO_MMDINO), PARTS, "qkv")
 
 
 def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Splits queries, keys and values and renames the tensors."""
-    split = {}
-    for name, tensor in state_dict.items():
-        match = re.fullmatch(r"(layers\.\d+\.attn\.)qkv(\.\w+)", name)
-        if match:
-            for part, rows in zip(PARTS, tensor.chunk(3), strict=True):
-                split[f"{match[1]}{part}{match[2]}"] = rows.clone()
-        else:
-            split[name] = tensor
-    return rename(split, FROM_MMDINO)
+    """Splits queries, keys and values and renames the tensors, without a mask token."""
+    tensors = {name: tensor for name, tensor in state_dict.items() if name != "mask_token"}
+    return rename(split_rows(tensors, PARTS, "qkv"), FROM_MMDINO)
 
 
 def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:

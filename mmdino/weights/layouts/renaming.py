@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
+
+import torch
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -50,3 +53,37 @@ def strip_prefix(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
 def add_prefix(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
     """Returns the tensors with a prefix added to each name."""
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def join_rows(tensors: Mapping[str, Tensor], parts: Sequence[str], whole: str) -> dict[str, Tensor]:
+    """Concatenates tensors along their rows where a module has all parts; others stay.
+
+    Args:
+        tensors: Tensors by name, such as ``layers.0.attn.query.weight``.
+        parts: What the names of the parts have in order, such as ``("query", "key", "value")``.
+        whole: What the name of the joined tensor has in their place, such as ``"qkv"``.
+    """
+    rest = dict(tensors)
+    joined = {}
+    for name in tensors:
+        match = re.fullmatch(rf"(.*\.){parts[0]}(\.\w+)", name)
+        names = [f"{match[1]}{part}{match[2]}" for part in parts] if match else []
+        # If one of them is missing, the names of the others show it.
+        if names and all(part in rest for part in names):
+            joined[f"{match[1]}{whole}{match[2]}"] = torch.cat([rest.pop(part) for part in names])
+    return rest | joined
+
+
+def split_rows(
+    tensors: Mapping[str, Tensor], parts: Sequence[str], whole: str
+) -> dict[str, Tensor]:
+    """Splits tensors into equal numbers of rows; the inverse of :func:`join_rows`."""
+    split = {}
+    for name, tensor in tensors.items():
+        match = re.fullmatch(rf"(.*\.){whole}(\.\w+)", name)
+        if match:
+            for part, rows in zip(parts, tensor.chunk(len(parts)), strict=True):
+                split[f"{match[1]}{part}{match[2]}"] = rows.clone()
+        else:
+            split[name] = tensor
+    return split

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmdino.models.layers import RelativePositions
+from mmdino.models.layers import RelativePositions, interpolate_pos_embed
 from mmdino.weights.layouts import authors_vit
 
 ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48}
@@ -35,6 +35,193 @@ def test_tokens_and_attention_equal_the_reference(golden, case, shape):
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-9)
 
 
+DINOV2 = {
+    "plain": {"layer_scale_init_value": 1e-5},
+    "registers": {
+        "layer_scale_init_value": 1e-5,
+        "num_registers": 4,
+        "pos_embed_offset": 0,
+        "pos_embed_antialias": True,
+    },
+    "swiglu": {"layer_scale_init_value": 1e-5, "ffn": "swiglu"},
+    "no_scale": {},
+}
+DINOV2_INPUTS = [
+    (case, shape)
+    for case in DINOV2
+    for shape in ("same", "wide", "small", "tall")
+    # The reference has two sizes of the other networks.
+    if case in ("plain", "registers") or shape in ("same", "wide")
+]
+
+
+@pytest.mark.parametrize(("case", "shape"), DINOV2_INPUTS)
+def test_dinov2_equals_the_reference(golden, case, shape):
+    expected = golden("dinov2_vit", f"{case}/{shape}/")
+    sizes = golden("dinov2_vit", f"{case}/")
+    vit = build(
+        img_size=int(sizes["img_size"]),
+        patch_size=int(sizes["patch_size"]),
+        mask_token=True,
+        out_type="features",
+        out_indices=[0, 1],
+        norm_outputs=True,
+        **DINOV2[case],
+    ).double()
+    vit.load_state_dict(authors_vit.to_mmdino(golden("dinov2_vit", f"{case}/param/")))
+    vit.eval()
+    images = expected.pop("input").double()
+    masks = expected.pop("masks")
+    with torch.no_grad():
+        first, last = vit(images)
+        masked = vit(images, masks)[-1]
+        found = {
+            "pos_embed": interpolate_pos_embed(
+                vit.pos_embed,
+                vit.patch_resolution,
+                last.grid,
+                1,
+                offset=vit.pos_embed_offset,
+                antialias=vit.pos_embed_antialias,
+            ),
+            "cls": last.cls,
+            "patches": last.patches,
+            "masked_cls": masked.cls,
+            "masked_patches": masked.patches,
+            "cls_of_first_block": first.cls,
+            "map_of_last_block": last.patches.transpose(1, 2).unflatten(2, last.grid),
+            "registers_out": last.registers,
+        }
+        vit.final_norm, vit.norm_outputs, vit.out_type = False, False, "raw"
+        found["prenorm"] = vit(images)[-1]
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-9)
+
+
+V3_ARCH = {"embed_dims": 16, "num_layers": 2, "num_heads": 2, "feedforward_channels": 64}
+DINOV3 = {
+    "arch": V3_ARCH,
+    "layer_scale_init_value": 1e-5,
+    "num_registers": 4,
+    "mask_token": True,
+    "norm_cfg": {"type": "LN", "eps": 1e-5},
+    "learned_positions": False,
+    "position_encoding": {"type": "mmdino.RotaryPositions", "head_dims": 8},
+    "out_type": "features",
+}
+DINOV3_CASES = {
+    "mlp": {"key_bias": False},
+    "swiglu": {"qkv_bias": False, "ffn": "swiglu", "local_norm": True},
+}
+
+
+def dinov3(golden, case):
+    vit = build(**DINOV3, **DINOV3_CASES[case]).double()
+    vit.load_state_dict(authors_vit.to_mmdino(golden("dinov3_vit", f"{case}/param/")))
+    return vit.eval()
+
+
+@pytest.mark.parametrize("shape", ["same", "wide"])
+@pytest.mark.parametrize("case", DINOV3_CASES)
+def test_dinov3_equals_the_reference(golden, case, shape):
+    vit = dinov3(golden, case)
+    expected = golden("dinov3_vit", f"{case}/{shape}/")
+    images, masks = expected.pop("input").double(), expected.pop("masks")
+    with torch.no_grad():
+        (last,), (masked,) = vit(images), vit(images, masks)
+        cos, sin = vit.position_encoding(last.grid).rotation
+    found = {
+        "cos": cos,
+        "sin": sin,
+        "cls": last.cls,
+        "registers": last.registers,
+        "patches": last.patches,
+        "masked_cls": masked.cls,
+        "masked_patches": masked.patches,
+    }
+    assert found.keys() == expected.keys()
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-9)
+
+
+def test_local_views_have_their_norm_in_training_only(golden):
+    vit = dinov3(golden, "swiglu")
+    images = golden("dinov3_vit", "swiglu/same/")["input"].double()
+    expected = vit(images)[0]
+    assert torch.equal(vit(images, local=True)[0].cls, expected.cls)
+    vit.train()
+    assert torch.equal(vit(images)[0].cls, expected.cls)
+    local = vit(images, local=True)[0]
+    torch.testing.assert_close(local.patches, expected.patches)
+    # Both norms see the same tokens: their weights and biases alone differ.
+    plain = (expected.cls - vit.ln1.bias) / vit.ln1.weight
+    torch.testing.assert_close(local.cls, plain * vit.local_ln1.weight + vit.local_ln1.bias)
+    plain = (expected.registers - vit.ln1.bias) / vit.ln1.weight
+    torch.testing.assert_close(local.registers, plain * vit.local_ln1.weight + vit.local_ln1.bias)
+
+
+def test_a_masked_key_bias_neither_acts_nor_learns(golden):
+    vit = dinov3(golden, "mlp").train()
+    images = golden("dinov3_vit", "mlp/same/")["input"].double()
+    expected = vit(images)[0].cls
+    expected.sum().backward()
+    bias = vit.layers[0].attn.qkv.bias
+    assert bias.grad[16:32].abs().max() == 0
+    assert bias.grad[:16].abs().min() > 0
+    with torch.no_grad():
+        bias[16:32] += 1
+    assert torch.equal(vit(images)[0].cls, expected)
+
+
+@pytest.mark.parametrize("option", ["shift", "jitter", "rescale"])
+def test_rotations_are_drawn_for_each_block_in_training_only(option):
+    torch.manual_seed(0)
+    encoding = {**DINOV3["position_encoding"], option: 2}
+    vit = build(**{**DINOV3, "position_encoding": encoding})
+    drawn = []
+    for block in vit.layers:
+        block.register_forward_pre_hook(lambda _, inputs: drawn.append(inputs[1].rotation[0]))
+    images = torch.randn(1, 3, 16, 32)
+    vit.eval()(images)
+    assert torch.equal(*drawn)
+    vit.train()(images)
+    assert not torch.equal(*drawn[2:])
+    assert not any(torch.equal(drawn[0], later) for later in drawn[2:])
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_stochastic_depth_of_all_blocks_is_uniform_if_asked(rows):
+    vit = build(drop_path_rate=0.4, drop_path_uniform=True, drop_path_rows=rows)
+    assert [layer.drop_path.drop_prob for layer in vit.layers] == [0.4, 0.4]
+    rising = build(drop_path_rate=0.4, drop_path_rows=rows)
+    assert [layer.drop_path.drop_prob for layer in rising.layers] == [0, 0.4]
+
+
+def test_sizes_of_the_published_networks():
+    """22,056,576 parameters of the released ViT-S/14, and 1536 more with registers."""
+    options = {"patch_size": 14, "img_size": 518, "layer_scale_init_value": 1e-5}
+    for registers in (0, 4):
+        vit = build(**options, arch="vit-s", ffn="mlp", mask_token=True, num_registers=registers)
+        number = sum(parameter.numel() for parameter in vit.parameters())
+        assert number == 22_056_576 + 384 * registers
+    with torch.device("meta"):
+        giant = build(**options, arch={**vit.arch_zoo["vit-g"], "num_layers": 1}, ffn="swiglu")
+    assert giant.layers[0].ffn.w12.weight.shape == (8192, 1536)
+    assert giant.layers[0].ffn.w3.weight.shape == (1536, 4096)
+
+
+@pytest.mark.parametrize(("std", "expected"), [(None, 0.02), (1e-6, 1e-6), (0.02, 0.02)])
+def test_start_of_the_tokens(std, expected):
+    torch.manual_seed(0)
+    arch = {**ARCH, "embed_dims": 1536}
+    vit = build(arch=arch, num_registers=4, mask_token=True, token_std=std)
+    vit.init_weights()
+    assert vit.cls_token.std().item() == pytest.approx(expected, rel=0.1)
+    registers = 1e-6 if std is None else std
+    assert vit.register_tokens.std().item() == pytest.approx(registers, rel=0.1)
+    assert vit.mask_token.abs().max() == 0
+
+
 @pytest.mark.parametrize(
     "options",
     [{}, {"layer_scale_init_value": 0.3}, {"pre_norm": True}, {"qkv_bias": False}],
@@ -47,6 +234,23 @@ def test_without_offset_it_is_mmpretrains_network(options):
     arguments = {"arch": ARCH, "img_size": 32, "patch_size": 8, **options}
     theirs = MODELS.build({"type": "mmpretrain.VisionTransformer", **arguments})
     assert [n for n, _ in ours.named_parameters()] == [n for n, _ in theirs.named_parameters()]
+    compare_with_mmpretrain(ours, theirs)
+
+
+def test_swiglu_is_mmpretrains():
+    torch.manual_seed(0)
+    options = {"layer_scale_init_value": 0.3}
+    ours = build(pos_embed_offset=0, ffn="swiglu", **options)
+    arguments = {"arch": ARCH, "img_size": 32, "patch_size": 8, **options}
+    layers = {"ffn_type": "swiglu_fused"}
+    theirs = MODELS.build(
+        {"type": "mmpretrain.VisionTransformer", "layer_cfgs": layers} | arguments
+    )
+    assert {n for n, _ in ours.named_parameters()} == {n for n, _ in theirs.named_parameters()}
+    compare_with_mmpretrain(ours, theirs)
+
+
+def compare_with_mmpretrain(ours, theirs):
     theirs.load_state_dict(ours.state_dict())
     for size in ((32, 32), (16, 16), (24, 40)):
         images = torch.randn(2, 3, *size)
@@ -96,7 +300,13 @@ def test_images_that_do_not_divide_into_patches_are_refused(size):
         ({"img_size": 100}, "100 x 100 pixels, which do not divide into patches of 8 x 8"),
         ({"img_size": (32, 33)}, "32 x 33 pixels, .* multiples of the patch"),
         ({"patch_size": 64}, "32 x 32 pixels, which do not divide into patches of 64 x 64"),
-        ({"arch": "vit-s"}, "deit-small"),
+        ({"arch": "vit-m"}, "deit-small"),
+        ({"ffn": "geglu"}, "ffn='geglu'; it must be one of"),
+        ({"local_norm": True, "final_norm": False}, "local_norm=True with final_norm=False"),
+        (
+            {"position_encoding": {"type": "mmdino.RotaryPositions"}},
+            "heads of 6 channels, but its position_encoding is for 64",
+        ),
         ({"arch": {"embed_dims": 12}}, "feedforward_channels"),
         ({"arch": {**ARCH, "num_heads": 5}}, "5 heads for a width of 12"),
         ({"out_type": "avg_featmap"}, "out_type='avg_featmap'; it must be one of"),
@@ -106,6 +316,13 @@ def test_images_that_do_not_divide_into_patches_are_refused(size):
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+ROTATED = {
+    "arch": V3_ARCH,
+    "learned_positions": False,
+    "position_encoding": {"type": "mmdino.RotaryPositions", "head_dims": 8, "rescale": 2},
+}
 
 
 def outputs_and_gradients(images, seed=1, **options):
@@ -122,13 +339,16 @@ def outputs_and_gradients(images, seed=1, **options):
     return output, torch.cat([parameter.grad.flatten() for parameter in vit.parameters()])
 
 
-@pytest.mark.parametrize("drop_path_rate", [0.0, 0.5])
-def test_activation_checkpoints_change_nothing(drop_path_rate):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"drop_path_rate": 0.5}, {"drop_path_rate": 0.5, "drop_path_rows": True}, ROTATED],
+    ids=["plain", "drop_path", "drop_path_rows", "rotary"],
+)
+def test_activation_checkpoints_change_nothing(options):
     """With stochastic depth too: the second forward pass drops what the first one has dropped."""
     images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
     expected, found = (
-        outputs_and_gradients(images, drop_path_rate=drop_path_rate, with_cp=with_cp)
-        for with_cp in (False, True)
+        outputs_and_gradients(images, with_cp=with_cp, **options) for with_cp in (False, True)
     )
     for value, other in zip(expected, found, strict=True):
         torch.testing.assert_close(other, value, rtol=0, atol=1e-12)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmcv.cnn.bricks import DropPath
 
-from mmdino.models.layers import StochasticDepth
+from mmdino.models.layers import RowStochasticDepth, StochasticDepth
 
 
 def dropped(layer, x, mode=True):
@@ -34,3 +34,43 @@ def test_results_and_gradients_are_mmcvs(dtype, probability):
 def test_nothing_is_dropped_in_evaluation():
     x = torch.randn(64, 2)
     assert torch.equal(dropped(StochasticDepth(0.5), x, mode=False)[0], x)
+
+
+def test_rows_that_are_kept_count_more_and_the_others_are_not_computed(monkeypatch):
+    seen = []
+
+    def branch(rows):
+        seen.append(rows)
+        return 10 * rows
+
+    torch.manual_seed(0)
+    x = torch.randn(6, 3, 2, dtype=torch.float64, requires_grad=True)
+    found = RowStochasticDepth(0.4).train().residual(x, branch)
+    assert len(seen[0]) == 3, "int(6 * 0.6)"
+    kept = (found != x).flatten(1).any(1)
+    assert kept.sum() == 3
+    expected = x + torch.where(kept[:, None, None], 10 * x * 6 / 3, 0)
+    torch.testing.assert_close(found, expected)
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    torch.testing.assert_close(gradient[kept], torch.full((3, 3, 2), 21.0, dtype=x.dtype))
+    torch.testing.assert_close(gradient[~kept], torch.ones(3, 3, 2, dtype=x.dtype))
+
+
+@pytest.mark.parametrize(("batch", "rate", "kept"), [(6, 0.4, 3), (1, 0.9, 1), (10, 0.3, 7)])
+def test_the_number_of_kept_rows(batch, rate, kept):
+    module = RowStochasticDepth(rate).train()
+    x = torch.ones(batch, 1)
+    drawn = {tuple(module.residual(x, torch.ones_like)[:, 0].gt(1).tolist()) for _ in range(40)}
+    assert {sum(draw) for draw in drawn} == {kept}
+    assert kept == batch or len(drawn) > 1
+
+
+def test_rows_are_all_kept_in_evaluation_and_at_a_rate_of_0():
+    x = torch.randn(4, 2)
+    for module in (RowStochasticDepth(0.5).eval(), RowStochasticDepth(0.0).train()):
+        assert torch.equal(module.residual(x, torch.sin), x + x.sin())
+
+
+def test_rows_keep_the_precision_of_their_input():
+    x = torch.randn(4, 2)
+    assert RowStochasticDepth(0.5).train().residual(x, torch.Tensor.bfloat16).dtype == x.dtype

@@ -7,6 +7,7 @@ converted files are checked against it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmdino.weights.specs import NORM_EPS
+
+CHUNK = re.compile(r"^blocks\.\d+\.(?=\d)")
 
 
 def vit_feature(
@@ -23,7 +26,7 @@ def vit_feature(
     source_grid: Sequence[int] | None = None,
     eps: float = NORM_EPS,
 ) -> Tensor:
-    """Computes the class tokens after the final norm.
+    """Computes the class tokens after the final norm of a ViT of DINO, DINOv2 or DINOv3.
 
     Args:
         tensors: Tensors in the authors' names.
@@ -35,18 +38,31 @@ def vit_feature(
     Returns:
         Features (B, D).
     """
+    # Chunks of blocks, as in training files of DINOv2, are only names.
+    tensors = {CHUNK.sub("blocks.", name): tensor for name, tensor in tensors.items()}
     patches = functional.conv2d(
         images,
         tensors["patch_embed.proj.weight"],
         tensors["patch_embed.proj.bias"],
         stride=tensors["patch_embed.proj.weight"].shape[-1],
     )
+    grid = patches.shape[-2:]
     class_token = tensors["cls_token"].expand(len(images), -1, -1)
     tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
-    tokens = tokens + _positions(tensors["pos_embed"], patches.shape[-2:], source_grid)
+    registers = tensors.get("register_tokens", tensors.get("storage_tokens"))
+    if "pos_embed" in tensors:
+        tokens = tokens + _positions(
+            tensors["pos_embed"], grid, source_grid, smooth=registers is not None
+        )
+    if registers is not None:
+        registers = registers.expand(len(images), -1, -1)
+        tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
+    turns = None
+    if "rope_embed.periods" in tensors:
+        turns = _turns(tensors["rope_embed.periods"], grid)
     index = 0
     while f"blocks.{index}.norm1.weight" in tensors:
-        tokens = _block(tensors, f"blocks.{index}.", tokens, num_heads, eps)
+        tokens = _block(tensors, f"blocks.{index}.", tokens, num_heads, eps, turns)
         index += 1
     return _layer_norm(tensors, "norm.", tokens[:, 0], eps)
 
@@ -85,34 +101,79 @@ def head_logits(tensors: Mapping[str, Tensor], features: Tensor) -> Tensor:
 
 
 def _block(
-    tensors: Mapping[str, Tensor], prefix: str, tokens: Tensor, num_heads: int, eps: float
+    tensors: Mapping[str, Tensor],
+    prefix: str,
+    tokens: Tensor,
+    num_heads: int,
+    eps: float,
+    turns: Tensor | None,
 ) -> Tensor:
     normed = _layer_norm(tensors, f"{prefix}norm1.", tokens, eps)
     qkv = _linear(tensors, f"{prefix}attn.qkv.", normed)
     # (B, N, 3, h, D/h) -> three of (B, h, N, D/h)
     query, key, value = qkv.unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
+    if turns is not None:
+        query, key = _turned(query, turns), _turned(key, turns)
     weights = (query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])).softmax(-1)
     mixed = (weights @ value).transpose(1, 2).flatten(2)
-    tokens = tokens + _linear(tensors, f"{prefix}attn.proj.", mixed)
+    attended = _linear(tensors, f"{prefix}attn.proj.", mixed)
+    tokens = tokens + attended * tensors.get(f"{prefix}ls1.gamma", 1)
     normed = _layer_norm(tensors, f"{prefix}norm2.", tokens, eps)
-    hidden = functional.gelu(_linear(tensors, f"{prefix}mlp.fc1.", normed))
-    return tokens + _linear(tensors, f"{prefix}mlp.fc2.", hidden)
+    return tokens + _mlp(tensors, f"{prefix}mlp.", normed) * tensors.get(f"{prefix}ls2.gamma", 1)
 
 
-def _positions(pos_embed: Tensor, grid: Sequence[int], source_grid: Sequence[int] | None) -> Tensor:
+def _mlp(tensors: Mapping[str, Tensor], prefix: str, x: Tensor) -> Tensor:
+    if f"{prefix}w3.weight" not in tensors:
+        return _linear(
+            tensors, f"{prefix}fc2.", functional.gelu(_linear(tensors, f"{prefix}fc1.", x))
+        )
+    if f"{prefix}w12.weight" in tensors:
+        gate, value = _linear(tensors, f"{prefix}w12.", x).chunk(2, dim=-1)
+    else:
+        gate, value = (_linear(tensors, f"{prefix}{name}.", x) for name in ("w1", "w2"))
+    return _linear(tensors, f"{prefix}w3.", gate * gate.sigmoid() * value)
+
+
+def _positions(
+    pos_embed: Tensor, grid: Sequence[int], source_grid: Sequence[int] | None, smooth: bool
+) -> Tensor:
     if source_grid is None:
         source_grid = [math.isqrt(pos_embed.shape[1] - 1)] * 2
     if tuple(grid) == tuple(source_grid):
         return pos_embed
     patches = pos_embed[:, 1:].unflatten(1, tuple(source_grid)).permute(0, 3, 1, 2)
-    # The authors add 0.1 to the target grid against rounding, which changes the scale.
-    scale = [(new + 0.1) / old for new, old in zip(grid, source_grid, strict=True)]
-    patches = functional.interpolate(patches, scale_factor=scale, mode="bicubic")
+    if smooth:
+        target = {"size": tuple(grid), "antialias": True}
+    else:
+        # The authors add 0.1 to the target grid against rounding, which changes the scale.
+        scale = [(new + 0.1) / old for new, old in zip(grid, source_grid, strict=True)]
+        target = {"scale_factor": scale}
+    patches = functional.interpolate(patches, mode="bicubic", **target)
     return torch.cat([pos_embed[:, :1], patches.flatten(2).transpose(1, 2)], dim=1)
 
 
+def _turns(periods: Tensor, grid: Sequence[int]) -> Tensor:
+    """Complex numbers of length 1, (P, width of a head / 2), by which DINOv3 rotates a patch."""
+    rows, columns = grid
+    down = [2 * (row + 0.5) / rows - 1 for row in range(rows) for _ in range(columns)]
+    right = [2 * (column + 0.5) / columns - 1 for _ in range(rows) for column in range(columns)]
+    angles = [2 * math.pi * periods.new_tensor(axis)[:, None] / periods for axis in (down, right)]
+    angles = torch.cat(angles, dim=1)
+    return torch.polar(torch.ones_like(angles), angles)
+
+
+def _turned(x: Tensor, turns: Tensor) -> Tensor:
+    """Rotates the patches, which come last, of queries or keys (B, h, N, D/h)."""
+    others, patches = x[:, :, : -len(turns)], x[:, :, -len(turns) :]
+    turned = torch.complex(*patches.chunk(2, dim=-1)) * turns
+    return torch.cat([others, torch.cat([turned.real, turned.imag], dim=-1)], dim=2)
+
+
 def _linear(tensors: Mapping[str, Tensor], prefix: str, x: Tensor) -> Tensor:
-    return functional.linear(x, tensors[f"{prefix}weight"], tensors.get(f"{prefix}bias"))
+    bias = tensors.get(f"{prefix}bias")
+    if f"{prefix}bias_mask" in tensors:
+        bias = bias * tensors[f"{prefix}bias_mask"]
+    return functional.linear(x, tensors[f"{prefix}weight"], bias)
 
 
 def _layer_norm(tensors: Mapping[str, Tensor], prefix: str, x: Tensor, eps: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -18,14 +19,17 @@ from converters.conversion import (
     FullWeights,
     convert_backbone,
     full_checkpoint,
+    huggingface_layout_for,
     write_huggingface_folder,
 )
 from mmdino.evaluation.features import feature_of
+from mmdino.utils.rotary import rotary_periods
+from mmdino.utils.swiglu import swiglu_width
 from mmdino.weights.layouts.authors_full import UNUSED
 from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import compare
 from mmdino.weights.networks import BackboneWeights, build_backbone
-from mmdino.weights.specs import NORM_EPS, RESNET, norm_eps
+from mmdino.weights.specs import DINOV3_EPS, NORM_EPS, PERIODS, RESNET, norm_eps
 
 TOLERANCE = 1e-5
 
@@ -47,16 +51,20 @@ def check_backbone(weights: BackboneWeights, project: str, tensors: Mapping[str,
         ModuleNotFoundError: If a project's package is not installed.
     """
     images = random_images(weights.config)
-    features = features_by("mmdino", weights.config, weights.state_dict, images)
     sides = {weights.project: weights.source_tensors, project: tensors}
-    others = [
-        features_by(name, weights.config, side, images)
+    sides.pop("mmdino", None)
+    differences = [
+        _difference(
+            features_by("mmdino", weights.config, _as_run_by(name, weights), images),
+            features_by(name, weights.config, side, images),
+        )
         for name, side in sides.items()
-        if name != "mmdino"
     ]
-    # From mmdino to mmdino, compare with the plain functions.
-    others = others or [_plain_features(weights, images)]
-    return _require_small(_difference(features, other) for other in others)
+    if not differences:
+        # From mmdino to mmdino, compare with the plain functions.
+        features = features_by("mmdino", weights.config, weights.state_dict, images)
+        differences = [_difference(features, _plain_features(weights, images))]
+    return _require_small(differences)
 
 
 def check_full(weights: FullWeights) -> float:
@@ -118,7 +126,7 @@ def features_by(
     config: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
     images: Tensor,
-    authors_eps: float = NORM_EPS,
+    authors_eps: float | None = None,
 ) -> Tensor:
     """Computes features in float64 with the code of the project whose names the tensors have.
 
@@ -128,7 +136,8 @@ def features_by(
         config: Config of the backbone.
         tensors: Tensors in the project's names.
         images: Images (B, C, H, W) in float64.
-        authors_eps: Epsilon of the layer norms of the authors' ViT.
+        authors_eps: Epsilon of the layer norms of the authors' ViT; by default that of their
+            published networks.
 
     Returns:
         Features (B, D).
@@ -142,6 +151,8 @@ def features_by(
     if project == "authors" and config["type"] != RESNET:
         grid = [side // config["patch_size"] for side in images.shape[-2:]]
         heads = config["arch"]["num_heads"]
+        if authors_eps is None:
+            authors_eps = DINOV3_EPS if "storage_tokens" in tensors else NORM_EPS
         return vit_feature(_double(tensors), images, heads, grid, authors_eps)
     if project == "huggingface":
         model = _huggingface_model(config, tensors).double().eval()
@@ -174,18 +185,32 @@ def _plain_features(weights: BackboneWeights, images: Tensor) -> Tensor:
     return features_by("authors", weights.config, tensors, images, norm_eps(weights.config))
 
 
+def _as_run_by(project: str, weights: BackboneWeights) -> dict[str, Tensor]:
+    """The tensors of mmdino with the periods that timm and Hugging Face compute.
+
+    They do not take those of a file, which may be rounded.
+    """
+    rotary = weights.config.get("position_encoding")
+    if rotary is None or project not in ("timm", "huggingface"):
+        return weights.state_dict
+    periods = rotary_periods(rotary["head_dims"], rotary["base"])
+    return {**weights.state_dict, PERIODS: periods}
+
+
 def _huggingface_model(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
     """Loads the written folder as a user would."""
     transformers = package("transformers")
     transformers.utils.logging.disable_progress_bar()
     with TemporaryDirectory() as folder:
         write_huggingface_folder(Path(folder), tensors, config)
-        model, report = transformers.ViTModel.from_pretrained(
-            folder, add_pooling_layer=False, output_loading_info=True
+        name = huggingface_layout_for(config).huggingface_config(config)["architectures"][0]
+        options = {"add_pooling_layer": False} if name == "ViTModel" else {}
+        model, report = getattr(transformers, name).from_pretrained(
+            folder, output_loading_info=True, **options
         )
     wrong = {name: sorted(map(str, found)) for name, found in report.items() if found}
     if wrong:
-        raise ValueError(f"ViTModel.from_pretrained does not load all tensors: {wrong}.")
+        raise ValueError(f"{name}.from_pretrained does not load all tensors: {wrong}.")
     return model
 
 
@@ -199,17 +224,47 @@ def _resnet(project: str, config: Mapping[str, Any]) -> nn.Module:
 
 
 def _timm_vit(config: Mapping[str, Any]) -> nn.Module:
+    timm = package("timm")
     arch, size = config["arch"], config["img_size"]
-    return package("timm").models.vision_transformer.VisionTransformer(
-        img_size=size if isinstance(size, int) else tuple(size),
-        patch_size=config["patch_size"],
-        in_chans=config["in_channels"],
-        num_classes=0,
-        embed_dim=arch["embed_dims"],
-        depth=arch["num_layers"],
-        num_heads=arch["num_heads"],
-        mlp_ratio=arch["feedforward_channels"] / arch["embed_dims"],
-        qkv_bias=config.get("qkv_bias", True),
+    gated = config.get("ffn", "mlp") != "mlp"
+    hidden = arch["feedforward_channels"]
+    width = swiglu_width(hidden) if gated else hidden
+    common = {
+        "img_size": size if isinstance(size, int) else tuple(size),
+        "patch_size": config["patch_size"],
+        "in_chans": config["in_channels"],
+        "num_classes": 0,
+        "embed_dim": arch["embed_dims"],
+        "depth": arch["num_layers"],
+        "num_heads": arch["num_heads"],
+        "qkv_bias": config.get("qkv_bias", True),
+        "init_values": config.get("layer_scale_init_value") or None,
+        "global_pool": "token",
+    }
+    if config.get("position_encoding"):
+        return timm.models.eva.Eva(
+            **common,
+            mlp_ratio=(width + 0.5) / arch["embed_dims"],
+            swiglu_mlp=gated,
+            swiglu_align_to=8 if gated else 0,
+            num_reg_tokens=config.get("num_registers", 0),
+            use_abs_pos_emb=False,
+            use_rot_pos_emb=True,
+            rope_type="dinov3",
+            rope_temperature=config["position_encoding"]["base"],
+            rope_rotate_half=True,
+            use_fc_norm=False,
+            norm_layer=partial(nn.LayerNorm, eps=DINOV3_EPS),
+        )
+    packed = {"mlp_layer": timm.layers.SwiGLUPacked, "act_layer": nn.SiLU} if gated else {}
+    registers = config.get("num_registers", 0)
+    return timm.models.vision_transformer.VisionTransformer(
+        **common,
+        **packed,
+        # int() of the product must be the width.
+        mlp_ratio=((2 if gated else 1) * width + 0.5) / arch["embed_dims"],
+        reg_tokens=registers,
+        no_embed_class=registers > 0,
     )
 
 

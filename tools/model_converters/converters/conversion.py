@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,13 @@ from torch import Tensor
 from converters.head_config import head_config
 from mmdino.weights.checks import require_weights, state_dict_of
 from mmdino.weights.files import read_checkpoint, write_bytes, write_pickle, write_tensors
-from mmdino.weights.layouts import authors_vit, huggingface_vit
+from mmdino.weights.layouts import (
+    authors_vit,
+    huggingface_dinov2,
+    huggingface_dinov3,
+    huggingface_vit,
+    timm_vit,
+)
 from mmdino.weights.layouts.authors_full import authors_checkpoint, dino_state_dict
 from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import Match, compare
@@ -33,12 +40,7 @@ SUFFIXES = {
     "huggingface": ("",),
 }
 """Allowed suffixes of each project's files; Hugging Face has a folder."""
-OWN_OPTIONS = {
-    "final_norm": True,
-    "pre_norm": False,
-    "layer_scale_init_value": 0.0,
-    "num_registers": 0,
-}
+OWN_OPTIONS = {"final_norm": True, "pre_norm": False}
 """Options of this project's ViT for which the other projects' networks allow only this value."""
 
 
@@ -134,8 +136,28 @@ def convert_backbone(weights: BackboneWeights, project: str) -> dict[str, Tensor
                 f"The backbone has {name}={weights.config[name]!r}, which the other projects' ViTs "
                 f"do not support; to be converted it needs {name}={value!r}."
             )
-    layout = huggingface_vit if project == "huggingface" else authors_vit
+    if weights.config.get("position_encoding") and weights.config["learned_positions"]:
+        raise ValueError(
+            "The backbone has learned positions and rotary positions, of which the other projects' "
+            "ViTs have one; to be converted it needs learned_positions=False or no "
+            "position_encoding."
+        )
+    if project == "huggingface":
+        layout = huggingface_layout_for(weights.config)
+        # Says what the model cannot have, before anything is written.
+        layout.huggingface_config(weights.config)
+    else:
+        layout = timm_vit if project == "timm" else authors_vit
     return layout.from_mmdino(weights.state_dict)
+
+
+def huggingface_layout_for(config: Mapping[str, Any]) -> ModuleType:
+    """Returns the layout of the Hugging Face model that is the network of a ViT config."""
+    if config.get("position_encoding"):
+        return huggingface_dinov3
+    dinov2 = config.get("layer_scale_init_value") or config.get("num_registers")
+    gated = config.get("ffn", "mlp") != "mlp"
+    return huggingface_dinov2 if dinov2 or gated else huggingface_vit
 
 
 def write_backbone(
@@ -165,14 +187,15 @@ def write_backbone(
 def write_huggingface_folder(
     folder: str | Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> None:
-    """Writes a folder for ``ViTModel.from_pretrained(folder, add_pooling_layer=False)``.
+    """Writes a folder for ``from_pretrained`` of the model that ``config.json`` names.
 
     Args:
         folder: Folder to write; it is created.
         tensors: Tensors in Hugging Face's names.
         config: Config of the ``mmdino.VisionTransformer``.
     """
-    settings = json.dumps(huggingface_vit.huggingface_config(config), indent=2)
+    layout = huggingface_layout_for(config)
+    settings = json.dumps(layout.huggingface_config(config), indent=2)
     write_bytes(Path(folder) / "config.json", settings.encode())
     write_tensors(Path(folder) / "model.safetensors", tensors)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from converters.checks import package
 from mmdino.evaluation.features import feature_of
-from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
+from mmdino.models.layers import interpolate_pos_embed
 from mmdino.utils.atomic_write import atomic_write
 
 OPSET = 17
@@ -37,7 +37,7 @@ class FixedSizeFeature(nn.Module):
     def __init__(self, backbone: nn.Module, size: Sequence[int]) -> None:
         super().__init__()
         self.backbone = copy.deepcopy(backbone)
-        if hasattr(self.backbone, "pos_embed"):
+        if getattr(self.backbone, "pos_embed", None) is not None:
             self._resize_positions(size)
 
     def _resize_positions(self, size: Sequence[int]) -> None:
@@ -52,9 +52,10 @@ class FixedSizeFeature(nn.Module):
             vit.pos_embed.detach(),
             vit.patch_resolution,
             grid,
-            vit.num_extra_tokens,
+            1,  # The class token has a position, registers have none.
             vit.interpolate_mode,
             vit.pos_embed_offset,
+            vit.pos_embed_antialias,
         )
         vit.pos_embed = nn.Parameter(resized, requires_grad=False)
         vit.patch_resolution = grid

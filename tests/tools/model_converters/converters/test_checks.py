@@ -115,3 +115,51 @@ def test_a_package_that_is_not_there(tmp_path, monkeypatch, project, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModuleNotFoundError, match=f"not installed: pip install {name}"):
         check_backbone(weights, project, convert_backbone(weights, project))
+
+
+@pytest.mark.parametrize("project", ["mmdino", "authors", "timm", "huggingface"])
+@pytest.mark.parametrize("name", [*tiny_weights.DINOV2, *tiny_weights.DINOV3])
+def test_dinov2_and_dinov3_there_and_back(tmp_path, name, project):
+    """A checkpoint of a run, another project's file made of it, and mmdino's made of that."""
+    options = {**tiny_weights.DINOV2, **tiny_weights.DINOV3}[name]
+    vit = tiny_weights.vit(**options)
+    cfg = {"backbone": {**tiny_weights.VIT, "patch_size": 8, **options}}
+    path = tiny_weights.save_training_checkpoint(
+        tmp_path / "a.pth", torch.nn.ModuleDict({"backbone": vit}), cfg
+    )
+    weights = backbone_weights(path)
+    tensors = convert_backbone(weights, project)
+    assert check_backbone(weights, project, tensors) < 1e-5
+    target = tmp_path / ("b" if project == "huggingface" else "b.pth")
+    write_backbone(target, project, weights, tensors)
+    back = backbone_weights(target, num_heads=2)
+    lost = {"mask_token"} if project == "timm" else set()
+    assert back.state_dict.keys() == weights.state_dict.keys() - lost
+    own = convert_backbone(back, "mmdino")
+    assert check_backbone(back, "mmdino", own) < 1e-5
+    images = random_images(weights.config)
+    first, second = (
+        features_by("mmdino", each.config, each.state_dict, images) for each in (weights, back)
+    )
+    # timm's class token is a sum in float32, of the token and its position.
+    rounding = 1e-7 if (name, project) == ("dinov2_registers", "timm") else 1e-9
+    torch.testing.assert_close(first, second, rtol=0, atol=rounding)
+
+
+def test_periods_that_a_file_has_rounded_are_those_of_its_project(tmp_path):
+    """The authors' files have them in bfloat16; timm and Hugging Face compute them."""
+    vit = tiny_weights.vit(**tiny_weights.DINOV3["dinov3"])
+    vit.position_encoding.periods.copy_(vit.position_encoding.periods.bfloat16())
+    write_tensors(tmp_path / "vit.pth", vit.state_dict())
+    weights = backbone_weights(tmp_path / "vit.pth")
+    assert weights.config["position_encoding"]["base"] == 100
+    weights = weights._replace(config={**weights.config, "norm_cfg": {"type": "LN", "eps": 1e-5}})
+    for project in ("authors", "timm", "huggingface"):
+        assert check_backbone(weights, project, convert_backbone(weights, project)) < 1e-5
+
+
+def test_learned_and_rotary_positions_at_once_are_no_other_projects(tmp_path):
+    vit = tiny_weights.vit(**{**tiny_weights.DINOV3["dinov3"], "learned_positions": True})
+    write_tensors(tmp_path / "vit.pth", vit.state_dict())
+    with pytest.raises(ValueError, match="has learned positions and rotary positions"):
+        convert_backbone(backbone_weights(tmp_path / "vit.pth"), "authors")

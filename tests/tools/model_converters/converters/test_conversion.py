@@ -81,8 +81,8 @@ def test_networks_that_a_project_has_not_are_refused(tmp_path, weights):
     write_tensors(tmp_path / "resnet.pth", torchvision.models.resnet18().state_dict())
     with pytest.raises(ValueError, match="is a ResNet, but Hugging Face's ViTModel is a ViT"):
         convert_backbone(backbone_weights(tmp_path / "resnet.pth"), "huggingface")
-    other = weights._replace(config=weights.config | {"layer_scale_init_value": 0.1})
-    with pytest.raises(ValueError, match=r"layer_scale_init_value=0\.1, which the other projects"):
+    other = weights._replace(config=weights.config | {"pre_norm": True})
+    with pytest.raises(ValueError, match=r"pre_norm=True, which the other projects"):
         convert_backbone(other, "timm")
     with pytest.raises(ValueError, match="Unknown project 'keras'"):
         convert_backbone(weights, "keras")

@@ -31,6 +31,12 @@ def test_vit_at_the_size_it_was_made_for_and_at_another(tmp_path, size):
     assert all(torch.equal(before[name], value) for name, value in vit.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["dinov2_registers", "dinov2_swiglu", "dinov3", "dinov3_swiglu"])
+def test_vits_of_dinov2_and_dinov3(tmp_path, name):
+    vit = tiny_weights.vit(**{**tiny_weights.DINOV2, **tiny_weights.DINOV3}[name])
+    assert export_onnx(vit, tmp_path / "vit.onnx", noise(2, 3, 16, 48), tolerance=1e-5) < 1e-5
+
+
 def test_resnet(tmp_path):
     resnet = MODELS.build(RESNET | {"out_indices": (3,)})
     resnet.eval()

@@ -1,0 +1,120 @@
+"""timm's names of a ViT's tensors where they are not the authors'.
+
+They differ in networks with registers, a gated feed-forward network or rotary positions. timm has
+no mask token, adds the position of the class token to that token in a network with registers, and
+computes the periods of rotary positions itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mmdino.weights.layouts import authors_vit
+from mmdino.weights.layouts.key_bias import has_key_bias
+from mmdino.weights.layouts.renaming import join_rows, rename
+
+SIGNS = re.compile(r"reg_token|blocks\.0\.(?:gamma_1|mlp\.fc1_g\.weight|attn\.q_bias)")
+"""Tensors whose names the authors do not have."""
+GATES = ("fc1_g", "fc1_x")
+DROPPED = re.compile(r"mask_token|local_cls_norm\..*|rope_embed\.periods|.*\.bias_mask")
+"""What timm's networks do not have."""
+
+TO_AUTHORS = (
+    (r"reg_token", "register_tokens"),
+    (r"(blocks\.\d+\.)gamma_([12])", r"\1ls\2.gamma"),
+)
+GATED_TO_AUTHORS = (
+    (r"(blocks\.\d+\.mlp\.)fc1\.", r"\1w12."),
+    (r"(blocks\.\d+\.mlp\.)fc2\.", r"\1w3."),
+)
+FROM_AUTHORS = (
+    (r"(register|storage)_tokens", "reg_token"),
+    (r"(blocks\.\d+\.mlp\.)w12\.", r"\1fc1."),
+    (r"(blocks\.\d+\.mlp\.)w1\.", r"\1fc1_g."),
+    (r"(blocks\.\d+\.mlp\.)w2\.", r"\1fc1_x."),
+    (r"(blocks\.\d+\.mlp\.)w3\.", r"\1fc2."),
+)
+ROTARY_FROM_AUTHORS = ((r"(blocks\.\d+\.)ls([12])\.gamma", r"\1gamma_\2"),)
+"""The other names in timm's ``Eva``, which is its network with rotary positions."""
+
+
+def is_timm(state_dict: Mapping[str, Tensor]) -> bool:
+    """Returns whether tensors have names of timm that the authors do not have."""
+    return _is_packed(state_dict) or any(SIGNS.fullmatch(name) for name in state_dict)
+
+
+def is_rotary(state_dict: Mapping[str, Tensor]) -> bool:
+    """Returns whether tensors with timm's names are those of a network with rotary positions."""
+    return is_timm(state_dict) and "pos_embed" not in state_dict
+
+
+def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Renames the tensors, and joins gates and biases; periods of rotary positions are missing."""
+    tensors = rename(_with_qkv_bias(state_dict), TO_AUTHORS)
+    if _is_packed(tensors) or any(f".{GATES[0]}." in name for name in tensors):
+        tensors = rename(join_rows(tensors, GATES, "fc1"), GATED_TO_AUTHORS)
+    positions = tensors.get("pos_embed")
+    if "register_tokens" in tensors and positions is not None and positions.dim() == 3:
+        tensors["pos_embed"] = torch.cat([torch.zeros_like(positions[:, :1]), positions], dim=1)
+    return authors_vit.to_mmdino(tensors)
+
+
+def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Renames the tensors, and leaves out what timm does not have.
+
+    Raises:
+        ValueError: If rotary positions meet a bias of the keys, which timm's network lacks.
+    """
+    rotary = authors_vit.PERIODS in state_dict
+    if rotary and has_key_bias(state_dict):
+        raise ValueError(
+            "The keys of the backbone have a bias, but timm's ViT with rotary positions has none. "
+            "Train it with key_bias=False, or convert it to huggingface."
+        )
+    tensors = {
+        name: tensor
+        for name, tensor in authors_vit.from_mmdino(state_dict).items()
+        if not DROPPED.fullmatch(name)
+    }
+    if "register_tokens" in tensors and "pos_embed" in tensors:
+        positions = tensors["pos_embed"]
+        tensors["cls_token"] = tensors["cls_token"] + positions[:, :1]
+        tensors["pos_embed"] = positions[:, 1:].clone()
+    if rotary:
+        tensors = rename(_with_own_biases(tensors), ROTARY_FROM_AUTHORS)
+    return rename(tensors, FROM_AUTHORS)
+
+
+def _is_packed(state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether the first layer has both gates, twice the width of the second layer's input."""
+    first, second = (state_dict.get(f"blocks.0.mlp.fc{i}.weight") for i in (1, 2))
+    if first is None or second is None or second.dim() != 2:
+        return False
+    return len(first) == 2 * second.shape[1]
+
+
+def _with_qkv_bias(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    tensors = dict(state_dict)
+    for name in state_dict:
+        prefix = name.removesuffix("q_bias")
+        if name.endswith(".attn.q_bias") and f"{prefix}v_bias" in tensors:
+            query, value = tensors.pop(name), tensors.pop(f"{prefix}v_bias")
+            bias = torch.cat([query, torch.zeros_like(query), value])
+            tensors[f"{prefix}qkv.bias"] = bias
+    return tensors
+
+
+def _with_own_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    own = {}
+    for name, tensor in tensors.items():
+        if name.endswith(".attn.qkv.bias"):
+            query, _, value = tensor.chunk(3)
+            prefix = name.removesuffix("qkv.bias")
+            own |= {f"{prefix}q_bias": query.clone(), f"{prefix}v_bias": value.clone()}
+        else:
+            own[name] = tensor
+    return own
