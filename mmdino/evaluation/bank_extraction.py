@@ -280,7 +280,7 @@ def network_sha256(backbone: nn.Module) -> str:
     """Returns a hash of a network: its tensors with their names, and options that no tensor has."""
     digest = hashlib.sha256()
     for name, module in backbone.named_modules():
-        for option in ("num_heads", "pos_embed_offset", "eps"):
+        for option in ("num_heads", "pos_embed_offset", "pos_embed_antialias", "eps"):
             if hasattr(module, option):
                 digest.update(f"{name} {option} {getattr(module, option)}\n".encode())
     for name, tensor in sorted(backbone.state_dict().items()):
