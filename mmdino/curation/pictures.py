@@ -117,15 +117,22 @@ def draw_curves(
     curves: dict[str, Sequence[float]],
     suggested: float | None,
 ) -> None:
-    """Draws precision and recalls, in %, over the threshold."""
+    """Draws precision and recalls, in %, over the threshold, by its distance from 1."""
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     axes = figure.add_subplot()
+    distance = 1 - np.asarray(thresholds)
     for position, (name, values) in enumerate(curves.items()):
         bold = position < 2
         style = {"linewidth": 2.5} if bold else {"linewidth": 1, "linestyle": "--"}
-        axes.plot(thresholds, 100 * np.asarray(values, dtype=float), label=name, **style)
+        axes.plot(distance, 100 * np.asarray(values, dtype=float), label=name, **style)
     if suggested is not None:
-        axes.axvline(suggested, color="black", linewidth=1, label=f"suggested {suggested:.4g}")
+        label = f"suggested {suggested:.4f}"
+        axes.axvline(1 - suggested, color="black", linewidth=1, label=label)
+    axes.set_xscale("log")
+    axes.invert_xaxis()
+    axes.set_xticks([0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001, 1e-4])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{1 - value:.4g}")
+    axes.minorticks_off()
     axes.set(xlabel="threshold of the cosine similarity", ylabel="%", ylim=(0, 103), title=title)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.spines[["top", "right"]].set_visible(False)

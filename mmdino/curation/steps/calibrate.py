@@ -110,7 +110,7 @@ def calibrate(
 
         draw_strips(
             output / "pairs.jpg",
-            f"Pairs around {suggested.threshold:.4g}; green: a planted copy, red: two originals "
+            f"Pairs around {suggested.threshold:.4g}; green: a planted copy, red: other images "
             "(which may be real duplicates)",
             pair_sections(near, tiles),
         )
