@@ -13,7 +13,7 @@ from mmdino.curation.images import CLASS, all_images, read_unreadable
 from mmdino.curation.vectors import Vectors
 from mmdino.datasets.image_list import check_listable, read_image_list, write_image_list
 from mmdino.evaluation.bank_extraction import Evaluated, ExtractionOptions, make_bank
-from mmdino.evaluation.feature_bank import COMPARED, FeatureBank, open_bank
+from mmdino.evaluation.feature_bank import COMPARED, PART_SIZE, FeatureBank, open_bank
 from mmdino.utils.printable import printable
 
 NAMES, UNREADABLE = "images.txt", "unreadable.jsonl"
@@ -78,6 +78,7 @@ def embed(
     options: ExtractionOptions,
     command: str,
     listed: str | None = None,
+    part_size: int = PART_SIZE,
 ) -> Embedded:
     """Computes the features of the images below a folder, or what an interrupted run left over.
 
@@ -88,6 +89,7 @@ def embed(
         options: How they are computed.
         command: The command that resumes it, for messages.
         listed: File that lists the images to embed, all if None.
+        part_size: Images that an interruption may lose.
 
     Raises:
         FileNotFoundError: If the folder is missing or holds no images.
@@ -101,7 +103,7 @@ def embed(
     images = all_images(folder, options, bank / UNREADABLE, listed)
     names = images.names()
     check_listable(names)
-    make_bank(evaluated, images, bank, options, command)
+    make_bank(evaluated, images, bank, options, command, part_size)
     write_image_list(bank / NAMES, names)
     return open_embedded(bank)
 

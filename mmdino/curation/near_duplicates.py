@@ -49,9 +49,10 @@ class NearPairs:
         self.below = self._nearest(self.below, pairs[~over])
 
     def _nearest(self, kept: np.ndarray, new: np.ndarray) -> np.ndarray:
-        if len(new) > self.shown:
+        most = 2 * self.shown  # A pair may come twice, from both sides.
+        if len(new) > most:
             distance = np.abs(new[:, 2] - self.threshold)
-            new = new[np.argpartition(distance, self.shown - 1)[: self.shown]]
+            new = new[np.argpartition(distance, most - 1)[:most]]
         pairs = np.concatenate([kept, new])
         _, unique = np.unique(pairs[:, :2], axis=0, return_index=True)
         pairs = pairs[unique]
