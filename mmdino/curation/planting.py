@@ -152,7 +152,7 @@ def measure(planted: Planted, pairs: np.ndarray, similarity: np.ndarray, thresho
         threshold=threshold,
         dropped=len(dropped),
         precision=len(right) / len(dropped) if len(dropped) else float("nan"),
-        recall=len(right) / made.sum(),
+        recall=len(right) / int(made.sum()),
         by_alteration={
             name: float(caught[i] / made[i]) for i, name in enumerate(ALTERATIONS) if made[i]
         },

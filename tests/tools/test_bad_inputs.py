@@ -1479,7 +1479,7 @@ CURATION = [
     Row(
         "",
         "curate.py dedup $curated $out/c --threshold 0.9 --against $curated",
-        "All 12 images would be dropped",
+        "All 8 images would be dropped",
     ),
     Row(
         "",
