@@ -17,7 +17,6 @@ CLASS = "image"
 """The one class of all images, since a bank has labels."""
 
 
-@DATASETS.register_module()
 class AllImages(ImageFolder):
     """Images at any depth, of one class. An unreadable one is black, and recorded in a file.
 
@@ -78,7 +77,7 @@ def all_images(
     """
     return DATASETS.build(
         {
-            "type": "AllImages",
+            "type": AllImages,
             "data_root": str(folder),
             "every": options.every,
             "list": listed,
