@@ -14,6 +14,10 @@ CONVERT = [
     "timm>=1.0",  # builds the networks that converted weights are for, to compare features
     "transformers>=4.40",  # likewise
 ]
+CURATE = [
+    "faiss-cpu>=1.8",  # nearest neighbours and k-means of millions of features
+    "scipy>=1.11",  # connected components of a graph of millions of edges
+]
 version: dict[str, str] = {}
 exec((ROOT / "mmdino" / "version.py").read_text(), version)
 
@@ -59,9 +63,11 @@ setup(
         ],
         "evaluate": EVALUATE,
         "convert": CONVERT,
+        "curate": CURATE,
         "tests": [
             *EVALUATE,
             *CONVERT,
+            *CURATE,
             "hypothesis>=6.100",  # draws the inputs of the property tests
             "pytest>=8",
             "pytest-xdist>=3.5",  # the tests on all cores

@@ -19,6 +19,7 @@ from mmdino.datasets.annotation_file import describe_repeated, read_annotations
 from mmdino.datasets.balanced_subset import balanced_subset
 from mmdino.datasets.folder_listing import LeftOut, list_classes, list_images
 from mmdino.datasets.image_check import MAX_PIXELS, image_fault
+from mmdino.datasets.image_list import check_listed_files, read_image_list
 from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.registry import DATASETS
 from mmdino.utils.printable import printable
@@ -47,6 +48,8 @@ class ImageFolder(CustomDataset):
 
     Without labels every image below the folder is used, at any depth. With labels the first level
     of folders names the classes, or ``ann_file`` has lines of file name and class index.
+    ``list`` names a file of paths, such as ``tools/curate.py`` writes: these images are used, in
+    its order, without labels.
 
     What is left out, such as files with other extensions and dangling links, is logged once. A
     folder that links lead to again, as in a loop, is read once.
@@ -69,14 +72,18 @@ class ImageFolder(CustomDataset):
         max_pixels: Maximum number of pixels of an image; one with more is not decoded. None for no
             limit but OpenCV's.
         extensions: Extensions of images, in lower or upper case.
+        list: File of the images to use, one a line, relative to ``data_root`` (and the ``img_path``
+            of ``data_prefix``). The path of the file itself is relative to the current directory.
+            An image that is listed twice is used twice, which is logged.
         **kwargs: Other arguments of mmpretrain's ``CustomDataset``.
 
     Raises:
-        FileNotFoundError: If the folder is missing or contains no images.
+        FileNotFoundError: If the folder is missing or contains no images, or lacks a listed one.
         OSError: If the folder cannot be read.
         TypeError: If an argument has the wrong type.
         ValueError: If ``every``, ``fraction``, ``fraction_seed`` or ``max_pixels`` is out of range,
-            a class is empty, or the annotation file is invalid.
+            a class is empty, the annotation file or the list is invalid, or a list is combined with
+            labels.
 
     Example:
         >>> dataset = dict(type="mmdino.ImageFolder", data_root="data/my_images", pipeline=[...])
@@ -92,6 +99,7 @@ class ImageFolder(CustomDataset):
         max_refetch: int = 100,
         max_pixels: int | None = MAX_PIXELS,
         extensions: Sequence[str] = EXTENSIONS,
+        list: str | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(every, Integral) or every < 1:
@@ -114,6 +122,12 @@ class ImageFolder(CustomDataset):
                 f"ImageFolder got fraction={fraction} without labels, but the fraction is taken of "
                 "each class. Set with_label=True, or use every n-th image with every=n."
             )
+        if list is not None and (with_label or kwargs.get("ann_file")):
+            raise ValueError(
+                f"ImageFolder got list={list!r} together with labels, but a list has none. Use "
+                "ann_file with lines 'file class', or leave out with_label and ann_file."
+            )
+        self.list = list
         self.every = every
         self.fraction = fraction
         self.fraction_seed = fraction_seed
@@ -137,7 +151,10 @@ class ImageFolder(CustomDataset):
         folder = self.img_prefix.rstrip("/") or "/"
         if _is_local(folder):
             _require_folder(folder)
-        rows = self._annotated() if self.ann_file else self._found(folder)
+        if self.list is not None:
+            rows = self._listed(folder)
+        else:
+            rows = self._annotated() if self.ann_file else self._found(folder)
         join = get_file_backend(self.img_prefix, enable_singleton=True).join_path
         images = [{"img_path": join(self.img_prefix, name)} for name, _ in rows]
         if self.with_label:
@@ -155,6 +172,16 @@ class ImageFolder(CustomDataset):
             labels = [image["gt_label"] for image in images]
             images = [images[i] for i in balanced_subset(labels, self.fraction, self.fraction_seed)]
         return images
+
+    def _listed(self, folder: str) -> Sequence[tuple[str, None]]:
+        """Reads names from the list."""
+        names = read_image_list(self.list)
+        if _is_local(folder):
+            check_listed_files(names, folder, self.list)
+        rows = [(name, None) for name in names]
+        if repeated := describe_repeated(rows):
+            _warn(f"{printable(self.list)}: {repeated}. It is used as often.")
+        return rows
 
     def _annotated(self) -> list[tuple[str, int | None]]:
         """Reads names and labels from the annotation file."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS
 
+from mmdino.datasets import image_folder
 from mmdino.datasets.samplers import SeededIndex
 
 PIPELINE = [
@@ -166,3 +167,58 @@ def test_other_failures_of_the_pipeline_are_not_taken_for_unreadable_images(fold
 
     with pytest.raises(AssertionError, match="a mistake in a transform"):
         build(folder, pipeline=[*PIPELINE, fail])[0]
+
+
+def write_list(folder, text):
+    path = folder / "list.txt"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_list_says_which_images_and_in_which_order(folder):
+    listed = write_list(folder, "dog/4.jpg\r\ncat/2.PNG\n\ncat/deep/er/3.png\n")
+    names = ["dog/4.jpg", "cat/2.PNG", "cat/deep/er/3.png"]
+    dataset = build(folder, list=listed)
+    assert files_of(dataset) == [str(folder / name) for name in names]
+    assert dataset[0]["data_samples"].img_path == str(folder / "dog/4.jpg")
+    assert files_of(build(folder, list=listed, every=2)) == [
+        str(folder / names[0]),
+        str(folder / names[2]),
+    ]
+    assert files_of(build(folder, list=write_list(folder, "4.jpg"), data_prefix="dog")) == [
+        str(folder / "dog/4.jpg")
+    ]
+
+
+def test_a_name_in_a_list_keeps_its_spaces(folder):
+    (folder / " a b .png").write_bytes((folder / IMAGES[0]).read_bytes())
+    assert files_of(build(folder, list=write_list(folder, " a b .png\n")))[0].endswith("/ a b .png")
+
+
+def test_an_image_that_is_listed_twice_is_used_twice_and_said(folder, monkeypatch):
+    logged = []
+    monkeypatch.setattr(image_folder, "print_log", lambda text, **options: logged.append(text))
+    dataset = build(folder, list=write_list(folder, "dog/4.jpg\ncat/1.png\ndog/4.jpg\n"))
+    assert len(dataset) == 3
+    assert "1 of 3 lines repeat an image" in logged[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "named"),
+    [
+        ("cat/1.png\ncat/9.png\n", {}, r"1 of 2 files of the list .* cat/9\.png\. Set data_root"),
+        ("\n \n", {}, "has no image"),
+        ("cat/1.png\n/etc/passwd\n", {}, "Line 2 of the list .* relative to the image folder"),
+        ("cat/../../1.png\n", {}, "Line 1 of the list .* relative to the image folder"),
+        ("cat/1.png\n", {"with_label": True}, "together with labels"),
+        ("cat/1.png\n", {"ann_file": "x.txt"}, "together with labels"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_refused(folder, text, options, named):
+    with pytest.raises((ValueError, FileNotFoundError), match=named):
+        build(folder, list=write_list(folder, text), **options)
+
+
+def test_a_missing_list_is_named(folder):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.txt' does not exist"):
+        build(folder, list="nowhere.txt")

@@ -1428,6 +1428,93 @@ BENCHMARKS = [
     Row("", "benchmarks/end_to_end.py --seconds inf", "--seconds inf: expected"),
     Row("", "benchmarks/end_to_end.py --batch 1 2 --workers 1 2 --figure $out/f.png", "not both"),
 ]
+DEDUP = "curate.py dedup $curated $out/c"
+CURATION = [
+    Row("", "curate.py", "the following arguments are required: COMMAND"),
+    Row(
+        "", f"curate.py embed $ckpt none $out/b {EXTRACTION}", "image folder 'none' does not exist"
+    ),
+    Row("", f"curate.py embed $ckpt $root/no_images $out/b {EXTRACTION}", "No image in"),
+    Row("", f"curate.py embed none.pth $images $out/b {EXTRACTION}", "none.pth"),
+    Row("", f"curate.py embed $ckpt $images $images/b {EXTRACTION}", "lies in the image folder"),
+    Row("", f"curate.py embed $ckpt $images $images {EXTRACTION}", "lies in the image folder"),
+    Row("", f"curate.py embed $ckpt $images $ckpt {EXTRACTION}", "is a file. Give a folder"),
+    Row("", f"curate.py embed $ckpt $images $curated {EXTRACTION}", "made with other settings"),
+    Row(
+        "",
+        f"curate.py embed $ckpt $images $out/b --list none.txt {EXTRACTION}",
+        "The list of images 'none.txt' does not exist",
+    ),
+    Row(
+        "",
+        f"curate.py embed $ckpt $images $out/b --list $tiny {EXTRACTION}",
+        "of the list '$tiny' are not in '$images'",
+    ),
+    Row(
+        "", "curate.py embed pixels $images $out/b --crop 30 --size 30", "a multiple of 16, not 30"
+    ),
+    Row("", f"curate.py calibrate pixels none $out/c {EXTRACTION}", "'none' does not exist"),
+    Row("", f"curate.py calibrate pixels $images $images/c {EXTRACTION}", "lies in the image"),
+    Row("", f"curate.py calibrate pixels $images $out/c --images 0 {EXTRACTION}", "images=0; it"),
+    Row("", f"curate.py calibrate pixels $images $out/c --precision 2 {EXTRACTION}", "at most 1"),
+    Row("", DEDUP, "one of the arguments --threshold --calibration is required"),
+    Row("", f"{DEDUP} --threshold 0.6 --calibration x", "not allowed with argument"),
+    Row("", f"{DEDUP} --threshold -1", "threshold=-1.0; it must be a finite number above -1"),
+    Row("", f"{DEDUP} --threshold 1.5", "threshold=1.5; it must be a finite number above -1"),
+    Row("", f"{DEDUP} --threshold nan", "threshold=nan; it must be a finite number"),
+    Row("", f"{DEDUP} --threshold 0.9 --against-threshold 2", "evaluation threshold=2.0; it must"),
+    Row("", f"{DEDUP} --threshold 0.9 --neighbours 0", "neighbours=0; it must be a whole number"),
+    Row("", f"{DEDUP} --threshold 0.99999 --neighbours 99", "99 neighbours are lowered to", code=0),
+    Row("", f"{DEDUP} --threshold 0.9 --search fast", "invalid choice: 'fast'"),
+    Row(
+        "", f"{DEDUP} --threshold 0.9 --against $root/curated_vit", "cannot be compared: widths 768"
+    ),
+    Row("", f"{DEDUP} --threshold 0.9 --list none.txt", "'none.txt' does not exist"),
+    Row("", f"{DEDUP} --threshold 0.9 --list $tiny", "images of the list '$tiny' are not in"),
+    Row("", f"{DEDUP} --calibration none", "none has no report.json of a calibration"),
+    Row("", "curate.py dedup $curated $images/c --threshold 0.9", "lies in the image folder"),
+    Row("", "curate.py dedup $curated $ckpt --threshold 0.9", "is a file. Give a folder"),
+    Row("", "curate.py dedup none $out/c --threshold 0.9", "There is no feature bank in none"),
+    Row("", "curate.py dedup $bank $out/c --threshold 0.9", "has no list of its images"),
+    Row(
+        "",
+        "curate.py dedup $curated $out/c --threshold 0.9 --against $curated",
+        "All 8 images would be dropped",
+    ),
+    Row(
+        "",
+        "curate.py retrieve $curated $root/curated_vit $out/c",
+        "widths 768 and 12",
+    ),
+    Row(
+        "",
+        "curate.py retrieve $curated $curated $out/c --per-seed 99",
+        "the 99 nearest cannot be taken",
+    ),
+    Row("", "curate.py retrieve $curated $curated $out/c --per-seed 0", "per_seed=0; it must be"),
+    Row(
+        "",
+        "curate.py retrieve $curated $curated $out/c --clusters 99",
+        "which cannot make 99 clusters",
+    ),
+    Row(
+        "",
+        "curate.py retrieve $curated $curated $out/c --clusters 2 --min-seeds 99",
+        "No cluster with images holds 99",
+    ),
+    Row(
+        "",
+        "curate.py balance $curated $out/c --clusters 99 --images 2",
+        "which cannot make 99 clusters",
+    ),
+    Row(
+        "",
+        "curate.py balance $curated $out/c --clusters 2 --images 99",
+        "99 images cannot be drawn without repetition",
+    ),
+    Row("", "curate.py balance $curated $out/c --clusters 0 --images 2", "clusters=0; it must be"),
+    Row("", "benchmarks/curate.py --images 0", "'0' given, but a whole number of 1 or more"),
+]
 COMPARISONS = [
     Row("", "compare.py", "There is nothing to compare: name configs, or add --run NAME CONFIG"),
     Row("", "compare.py none.py", "none: The config 'none.py' does not exist"),
@@ -1562,13 +1649,16 @@ def world(tmp_path_factory):
         arguments = [str(path) for path in (checkpoint, root / images, root / bank)]
         tiny_tools.main_of("extract_features.py")([*arguments, *EXTRACTION.split()])
     tiny_tools.write_banks(root)
+    for network, bank in (("pixels", "curated"), (str(checkpoint), "curated_vit")):
+        arguments = [network, str(root / "images"), str(root / bank), *EXTRACTION.split()]
+        tiny_tools.main_of("curate.py")(["embed", *arguments])
     return root
 
 
 def places(root, out):
     """Names that rows use, with the paths that they stand for."""
     files = {name: root / f"{name}.py" for name in ("tiny", "folder", "linear", "finetune")}
-    folders = {name: root / name for name in ("images", "bank", "queries")}
+    folders = {name: root / name for name in ("images", "bank", "queries", "curated")}
     return {
         **files,
         **folders,

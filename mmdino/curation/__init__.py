@@ -1,0 +1,1 @@
+"""Curation of unlabelled images by their features: near-duplicates, retrieval, balance."""

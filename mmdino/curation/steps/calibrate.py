@@ -1,0 +1,124 @@
+"""Chooses a threshold by copies made on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmdino.curation.embedding import embed, require_outside
+from mmdino.curation.images import all_images
+from mmdino.curation.near_duplicates import NEIGHBOURS, NearPairs, pairs_above
+from mmdino.curation.pictures import DROPPED, KEPT, Tile, draw_curves, draw_strips
+from mmdino.curation.planting import ALTERATIONS, measure, plant, planted_set, suggest
+from mmdino.curation.report import write_page, write_report
+from mmdino.curation.search import build_index
+from mmdino.curation.steps.deduplicate import pair_sections
+from mmdino.evaluation.bank_extraction import Evaluated, ExtractionOptions
+from mmdino.utils.numbers import require_number
+
+ORIGINALS = 1000
+PRECISION = 0.99
+THRESHOLDS = 1 - np.geomspace(0.7, 1e-4, 90)
+"""Dense near 1, where untrained networks have all similarities."""
+
+PLANTED, BANK = "planted", "bank"
+
+
+def calibrate(
+    evaluated: Evaluated,
+    folder: str | Path,
+    output: str | Path,
+    options: ExtractionOptions,
+    command: str,
+    originals: int = ORIGINALS,
+    least_precision: float = PRECISION,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Plants one altered copy of each of some images, and measures what thresholds find of them.
+
+    Writes to ``output``: the images with their copies, their features, ``report.json``, and
+    ``report.html`` with pictures.
+
+    Args:
+        evaluated: The network.
+        folder: The images; the originals are drawn of them.
+        output: Folder to write to.
+        options: How the features are computed.
+        command: The command, for the report.
+        originals: Images to plant a copy of, at most as many as there are.
+        least_precision: Fraction of the dropped images that must be copies.
+        seed: Seed of the draw and of the crops.
+
+    Returns:
+        The numbers of the report.
+
+    Raises:
+        ValueError: If an option is out of range, or the output would lie among the images.
+    """
+    require_number("Curation", "images", originals, least=len(ALTERATIONS), whole=True)
+    require_number("Curation", "precision", least_precision, above=0, most=1)
+    require_outside(output, folder)
+    output = Path(output)
+    images = all_images(folder, options, output / "unreadable.jsonl")
+    paths = [Path(images.get_data_info(index)["img_path"]) for index in range(len(images))]
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(paths))[:originals])
+    if len(chosen) < originals:
+        print(f"{originals} originals are lowered to {len(chosen)}: there are {len(chosen)}.")
+    print(f"{output / PLANTED}: planting a copy of each of {len(chosen)} images")
+    plant([paths[index] for index in chosen], output / PLANTED, seed)
+    options = replace(options, every=1)
+    embedded = embed(evaluated, output / PLANTED, output / BANK, options, command)
+    planted = planted_set(embedded.names)
+    vectors = embedded.vectors()
+    index = build_index(vectors, len(vectors), "exact")
+    k = min(NEIGHBOURS, len(vectors) - 1)
+    pairs, similarity, _ = pairs_above(index, vectors, k, float(THRESHOLDS[0]))
+    found = [measure(planted, pairs, similarity, float(value)) for value in THRESHOLDS]
+    suggested = suggest(found, least_precision)
+    numbers = {
+        "command": command,
+        "originals": len(chosen),
+        "least precision": least_precision,
+        "suggested threshold": suggested and suggested.threshold,
+        "at the suggested threshold": suggested and asdict(suggested),
+        "thresholds": [asdict(at) for at in found],
+        "features": embedded.bank.plan,
+    }
+    curves = {
+        "precision": [at.precision for at in found],
+        "recall": [at.recall for at in found],
+        **{name: [at.by_alteration[name] for at in found] for name in found[0].by_alteration},
+    }
+    value = suggested and suggested.threshold
+    title = f"{len(chosen)} planted copies, {evaluated.checkpoint}, {evaluated.network}"
+    draw_curves(output / "curves.png", title, THRESHOLDS, curves, value)
+    pictures = {"curves.png": "What thresholds find of the planted copies"}
+    if suggested is not None:
+        near = NearPairs(suggested.threshold)
+        near.add(pairs[:, 0], pairs[:, 1], similarity)
+
+        def tiles(first: float, second: float) -> list[Tile]:
+            rows = int(first), int(second)
+            color = KEPT if planted.group[rows[0]] == planted.group[rows[1]] else DROPPED
+            return [
+                Tile(embedded.source / embedded.names[row], _kind(planted.alteration[row]), color)
+                for row in rows
+            ]
+
+        draw_strips(
+            output / "pairs.jpg",
+            f"Pairs around {suggested.threshold:.4g}; green: a planted copy, red: other images "
+            "(which may be real duplicates)",
+            pair_sections(near, tiles),
+        )
+        pictures["pairs.jpg"] = "Pairs around the suggested threshold"
+    write_report(output, numbers)
+    write_page(output, "Calibration", numbers, pictures)
+    return numbers
+
+
+def _kind(alteration: int) -> str:
+    return "original" if alteration < 0 else list(ALTERATIONS)[alteration]

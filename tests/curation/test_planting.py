@@ -1,0 +1,68 @@
+"""Planted copies, and what a threshold finds of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmdino.curation.planting import (
+    ALTERATIONS,
+    Found,
+    Planted,
+    measure,
+    plant,
+    planted_set,
+    suggest,
+)
+
+KINDS = list(ALTERATIONS)
+
+
+def test_each_image_gets_one_altered_copy_in_turn(tmp_path):
+    images = []
+    for number in range(len(KINDS) + 1):
+        pixels = np.random.default_rng(number).integers(256, size=(20, 40, 3), dtype=np.uint8)
+        images.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(images[-1])
+    names = plant(images, tmp_path / "planted")
+    planted = planted_set(names)
+    count = len(images)
+    assert planted.group.tolist() == [*range(count), *range(count)]
+    assert planted.alteration.tolist() == [-1] * count + [*range(len(KINDS)), 0]
+    copies = {
+        kind: Image.open(tmp_path / "planted" / name)
+        for kind, name in zip(KINDS, names[count:], strict=False)
+    }
+    assert copies["crop 90 %"].size == (36, 18)
+    assert copies["crop 70 %"].size == (28, 14)
+    assert copies["resize 50 %"].size == (20, 10)
+    assert copies["JPEG quality 10"].format == "JPEG"
+    flipped = np.asarray(copies["flip"])
+    np.testing.assert_array_equal(flipped[:, ::-1], Image.open(images[KINDS.index("flip")]))
+    assert (tmp_path / "planted" / names[0]).read_bytes() == images[0].read_bytes()
+
+
+def test_precision_and_recall_of_what_is_dropped():
+    """Originals 0, 1, 2 with copies 3, 4, 5; 0 and its copy are found, and 1 mistaken for 2."""
+    planted = Planted(np.array([0, 1, 2, 0, 1, 2]), np.array([-1, -1, -1, 0, 1, 1]))
+    pairs = np.array([[0, 3], [1, 2], [1, 4]])
+    found = measure(planted, pairs, np.array([0.9, 0.8, 0.5]), 0.7)
+    assert found.dropped == 2
+    assert (found.precision, found.recall) == (0.5, pytest.approx(1 / 3))
+    assert found.by_alteration == {KINDS[0]: 1, KINDS[1]: 0}
+    found = measure(planted, pairs, np.array([0.9, 0.8, 0.5]), 0.85)
+    assert (found.precision, found.dropped) == (1, 1)
+    assert np.isnan(measure(planted, pairs, np.array([0.9, 0.8, 0.5]), 0.95).precision)
+
+
+def test_the_lowest_threshold_that_stays_precise_is_suggested():
+    precisions = [0.2, 1.0, 0.5, 0.99, 1.0, float("nan")]
+    found = [
+        Found(position / 10, int(not np.isnan(value)), value, 0.5, {})
+        for position, value in enumerate(precisions)
+    ]
+    assert suggest(found, 0.99).threshold == 0.3
+    assert suggest(found, 1.0).threshold == 0.4
+    assert suggest(found[:3], 0.9) is None
+    assert suggest(found[5:], 0.9) is None
