@@ -22,7 +22,7 @@ from mmengine.registry import (
 from mmdino.datasets.transforms import MultiCropTransform
 from mmdino.datasets.transforms.views.group import ViewGroup
 from mmdino.models import VisionTransformer
-from mmdino.models.backbones.vision_transformer import ARCHS
+from mmdino.weights.specs import VIT_ARCHS
 
 PROJECTS = ("mmdino", "mmengine", "mmcv", "mmpretrain", "mmseg", "torch")
 """Packages whose classes are known to hand on a config as it is. Another project's class may take
@@ -50,7 +50,7 @@ EXTRA_KEYS = {"norm_cfg": {"requires_grad"}, "init_cfg": {"override"}, "override
 """Keys that are taken out of the config of an argument before anything is built from it."""
 PLAIN: dict[tuple[type, str], Collection[str]] = {
     (MultiCropTransform, "views"): tuple(option.name for option in fields(ViewGroup)),
-    (VisionTransformer, "arch"): tuple(ARCHS["base"]),
+    (VisionTransformer, "arch"): tuple(VIT_ARCHS["base"]),
 }
 """Keys of dicts without a type that our classes take."""
 

@@ -15,7 +15,7 @@ from common.plain_step import CLIP_NORM, LR, MOMENTUM, WEIGHT_DECAY
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
 from mmdino.engine.optimizers import DecayGroupsConstructor
 from mmdino.models import DINO
-from mmdino.models.backbones.vision_transformer import ARCHS
+from mmdino.weights.specs import VIT_ARCHS
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16}
 
@@ -77,9 +77,11 @@ def architecture(arch: str | dict) -> dict[str, int]:
     """
     if isinstance(arch, dict):
         return arch
-    if arch not in ARCHS:
-        raise ValueError(f"unknown --arch {arch!r}: expected one of {', '.join(sorted(ARCHS))}.")
-    return ARCHS[arch]
+    if arch not in VIT_ARCHS:
+        raise ValueError(
+            f"unknown --arch {arch!r}: expected one of {', '.join(sorted(VIT_ARCHS))}."
+        )
+    return VIT_ARCHS[arch]
 
 
 def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
