@@ -355,7 +355,7 @@ LOOPS_AND_LOADERS = [
     options(
         "",
         "train_dataloader.dataset.pipeline.0.views.0.num=[2]",
-        "views[0].num must be an int of at least 1, got [2]",
+        "views[0].num must be an int of at least 0, got [2]",
     ),
     options(
         "",
@@ -979,7 +979,7 @@ CONFIG_TEXTS = [
     config(
         "",
         "model = dict(head=dict(out_channels={16}))",
-        "out_channels={16}; it must be a whole number",
+        "model.head.out_channels: got {16}; expected a whole number of at least 1",
     ),
     config("", "x = 1 / 0", "line 2: ZeroDivisionError: division by zero"),
     config("", "raise SystemExit(0)", "SystemExit: 0"),
@@ -1613,11 +1613,13 @@ METHODS = [
     of_method("swav", "model.loss.queue_length=250", "queue_length=250 is no multiple of the 32"),
     of_method("swav", "model.loss.in_channels=32", "SwAVLoss has in_channels=32, but the head's"),
     of_method(
-        "swav", "default_hooks.last_layer_freeze.steps=9999", "but the run has 744 optimiser"
+        "swav",
+        "default_hooks.last_layer_freeze.epochs=None default_hooks.last_layer_freeze.steps=9999",
+        "but the run has 744 optimiser",
     ),
     of_method(
         "swav",
-        "default_hooks.last_layer_freeze.steps=None default_hooks.last_layer_freeze.epochs=99",
+        "default_hooks.last_layer_freeze.epochs=99",
         "99 epochs of a run of 12",
     ),
     Row(
