@@ -92,6 +92,12 @@ class StepOptimWrapper(OptimWrapper):
             )
         if kind in ("per_tensor", "per_network"):
             setattr(self, f"{kind}_norm", _own_max_norm(clip_grad))
+            if kind == "per_network" and not all("network" in g for g in optimizer.param_groups):
+                raise ValueError(
+                    "clip_grad.type='per_network' needs to know the part of the model that each "
+                    "parameter belongs to. Set optim_wrapper.constructor='mmdino."
+                    "DecayGroupsConstructor'."
+                )
             clip_grad = None
         super().__init__(optimizer, accumulative_counts, clip_grad)
         # mmengine keeps an unscaled copy of the settings to log with groups of several rates.

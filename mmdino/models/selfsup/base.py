@@ -390,6 +390,12 @@ def check_feature(features: Tensor, width: int | None, name: str = "head") -> No
     )
 
 
+def patch_stride(backbone: nn.Module) -> tuple[int, int]:
+    """Returns height and width of a patch, (1, 1) for a backbone without patches."""
+    projection = getattr(getattr(backbone, "patch_embed", None), "projection", None)
+    return getattr(projection, "stride", (1, 1))
+
+
 def check_patches(backbone: nn.Module, height: int, width: int) -> None:
     """Checks that a view divides into the patches of a backbone that has any.
 
@@ -398,8 +404,7 @@ def check_patches(backbone: nn.Module, height: int, width: int) -> None:
     Raises:
         ValueError: If it does not.
     """
-    projection = getattr(getattr(backbone, "patch_embed", None), "projection", None)
-    rows, columns = getattr(projection, "stride", (1, 1))
+    rows, columns = patch_stride(backbone)
     if height % rows or width % columns or min(height, width) < 1:
         raise ValueError(
             f"A view of {height} x {width} pixels does not divide into patches of {rows} x "

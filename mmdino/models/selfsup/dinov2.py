@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from mmdino.models.backbones.features import Features
 from mmdino.models.layers import LazyLogits
 from mmdino.models.losses.ibot_loss import masked_patch_weights
-from mmdino.models.selfsup.base import check_feature, feature_spread, input_width, recomputed
+from mmdino.models.selfsup.base import (
+    check_feature,
+    feature_spread,
+    input_width,
+    patch_stride,
+    recomputed,
+)
 from mmdino.models.selfsup.dino import DINO
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
@@ -114,7 +120,7 @@ class DINOv2(DINO):
             ValueError: If there are no masks, or they do not fit the views.
         """
         self.check_views(inputs)
-        require_masks(masks, mask_indices)
+        check_masks(masks, mask_indices, inputs, self.num_global_views, self.backbone)
         num_global, batch_size = self.num_global_views, len(inputs[0])
         global_views, local_views = inputs[:num_global], inputs[num_global:]
         with torch.no_grad():
@@ -220,7 +226,7 @@ def view_tokens(
         Class tokens (n * B, D) and patches (n * B, P, D).
 
     Raises:
-        ValueError: If the backbone gives no :class:`Features`, or masks do not fit.
+        ValueError: If the backbone gives no :class:`Features`.
     """
     images = torch.cat(list(views))
     rows = len(images) if micro_batch is None else micro_batch * len(views)
@@ -251,23 +257,32 @@ def _tokens(
             "DINOv2 needs class token and patches, but the backbone gives a "
             f"{type(output).__name__}. Set model.backbone.out_type='features'."
         )
-    if masks is not None and masks.shape[-1] != output.patches.shape[1]:
-        raise ValueError(
-            f"The masks have {masks.shape[-1]} patches a view, but the backbone makes "
-            f"{output.patches.shape[1]} of it. Set view_size and patch_size of "
-            "train_dataloader.collate_fn to those of the global views and of the backbone."
-        )
     return output.cls, output.patches
 
 
-def require_masks(masks: Tensor | None, mask_indices: Tensor | None) -> None:
-    """Checks that a batch has masks.
+def check_masks(
+    masks: Tensor | None,
+    mask_indices: Tensor | None,
+    views: Sequence[Tensor],
+    num_global: int,
+    backbone: nn.Module,
+) -> None:
+    """Checks that a batch has masks that fit its global views.
 
     Raises:
-        ValueError: If it has none.
+        ValueError: If it has none, or they are for other views or another size of patches.
     """
     if masks is None or mask_indices is None:
         raise ValueError(
             "DINOv2 got a batch without masks. Set train_dataloader.collate_fn=dict("
             "type='mmdino.BlockMasks', view_size=..., patch_size=...)."
+        )
+    height, width = views[0].shape[-2:]
+    rows, columns = patch_stride(backbone)
+    expected = (num_global, len(views[0]), (height // rows) * (width // columns))
+    if tuple(masks.shape) != expected:
+        raise ValueError(
+            f"DINOv2 got masks of shape {tuple(masks.shape)}, but (global views, images, patches) "
+            f"are {expected}. Set view_size, patch_size and num_global_views of "
+            "train_dataloader.collate_fn to those of the global views and of the backbone."
         )
