@@ -27,7 +27,10 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 BASE = {*(Path(__file__).parents[1] / "configs" / "_base_").rglob("*.py")}
 METHODS = ("barlowtwins", "byol", "mocov3", "simclr", "simsiam", "swav")
 FAMILY = sorted(path for name in METHODS for path in (CONFIGS[0].parent / name).glob("*.py"))
-TESTED_FOLDERS = {"configs", "ablations", "linear", "finetune", "ade20k", "camvid", *METHODS}
+TESTED_FOLDERS = {
+    *("configs", "ablations", "dinov2", "linear", "finetune", "ade20k", "camvid"),
+    *METHODS,
+}
 
 
 def views(global_scale, num_local, local_scale, sizes=(224, 96)):

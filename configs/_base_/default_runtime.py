@@ -23,5 +23,6 @@ default_hooks = dict(
 # What the log line averages over its interval; other metrics are those of its last iteration.
 log_processor = dict(
     window_size=50,
-    mean_pattern=r".*(loss|time|grad_norm|ce_over_lnk|entropy|kl|used_prototypes|feature_std).*",
+    mean_pattern=r".*(loss|time|grad_norm|ce_over_lnk|entropy|kl|used_prototypes|feature_std"
+    r"|dino|ibot|koleo|nearest_distance|cosine).*",
 )

@@ -28,6 +28,11 @@ def num_steps(runner: Runner) -> int:
     return _step_of(runner, runner.max_iters - 1) + 1
 
 
+def steps_of_epochs(runner: Runner, epochs: int) -> int:
+    """Returns how many optimiser steps the first epochs have."""
+    return _step_of(runner, epochs * len(runner.train_dataloader) - 1) + 1 if epochs else 0
+
+
 def _step_of(runner: Runner, iteration: int) -> int:
     epoch_length = getattr(runner.optim_wrapper, "epoch_length", None)
     return step_of(iteration, accumulative_counts(runner.optim_wrapper), epoch_length)

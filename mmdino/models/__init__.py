@@ -18,7 +18,7 @@ from mmdino.models.losses import (
 )
 from mmdino.models.necks import BatchNormNeck, TokenFeature
 from mmdino.models.preprocessors import MultiViewPreprocessor
-from mmdino.models.selfsup import DINO, SelfSupervisedModel, StudentTeacher
+from mmdino.models.selfsup import DINO, DINOv2, SelfSupervisedModel, StudentTeacher
 
 __all__ = [
     "DINO",
@@ -29,6 +29,7 @@ __all__ = [
     "DINOHead",
     "DINOLoss",
     "DINOMSELoss",
+    "DINOv2",
     "Features",
     "FrozenBackbone",
     "GramLoss",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from mmdino.engine.model_access import bare_model
@@ -18,7 +21,7 @@ from mmdino.utils.numbers import require_number
 class LastLayerFreezeHook(Hook):
     """Freezes a layer, the head's last, in the first epochs or optimiser steps.
 
-    As in the authors' implementation, its gradients are dropped between clipping and the step. Its
+    As in DINO's implementation, its gradients are dropped between clipping and the step. Its
     parameters stay trainable throughout, as distributed wrappers want them.
 
     Args:
@@ -26,7 +29,10 @@ class LastLayerFreezeHook(Hook):
             if the loss does not decrease.
         steps: Number of optimiser steps, in place of ``epochs``; 5005 in SwAV's recipe for batches
             of 256, which is an epoch of ImageNet.
-        layer: Name of the layer within the model, "loss_function.prototypes" for SwAV.
+        layer: Name of the layer within the model, "loss_function.prototypes" for SwAV; or a list of
+            names.
+        what: What is withheld: the "gradient", or the "step", as if the rate were 0: the moments of
+            the optimiser learn from the gradient all the same (DINOv2).
 
     Raises:
         ValueError: If both numbers are given or one is negative; from the run if ``steps`` is more
@@ -43,8 +49,13 @@ class LastLayerFreezeHook(Hook):
         self,
         epochs: int | None = None,
         steps: int | None = None,
-        layer: str = "head.last_layer",
+        layer: str | Sequence[str] = "head.last_layer",
+        what: Literal["gradient", "step"] = "gradient",
     ) -> None:
+        if what not in ("gradient", "step"):
+            raise ValueError(
+                f"LastLayerFreezeHook got what={what!r}; it must be 'gradient' or 'step'."
+            )
         if epochs is not None and steps is not None:
             raise ValueError(
                 f"LastLayerFreezeHook got epochs={epochs} and steps={steps}; it takes one of the "
@@ -58,11 +69,13 @@ class LastLayerFreezeHook(Hook):
         self.epochs = epochs
         self.steps = steps
         self.layer = layer
+        self.what = what
 
     def before_train(self, runner: Runner) -> None:
         """Hooks into the optimiser."""
         unit, length = ("epoch", self.epochs) if self.steps is None else ("step", self.steps)
-        if length and cannot_start_late(runner.optim_wrapper.optimizer):
+        starts_late = self.what == "gradient" and cannot_start_late(runner.optim_wrapper.optimizer)
+        if length and starts_late:
             raise ValueError(
                 f"LastLayerFreezeHook freezes the last layer for {length} {unit}(s), after which "
                 "SGD with fused=True cannot start its momentum. Leave fused out of "
@@ -80,25 +93,50 @@ class LastLayerFreezeHook(Hook):
             )
         model = bare_model(runner)
         try:
-            parameters = list(model.get_submodule(self.layer).parameters())
+            layers = [model.get_submodule(name) for name in names_of(self.layer)]
         except AttributeError as error:
             raise TypeError(
                 f"LastLayerFreezeHook has layer={self.layer!r}, which a {type(model).__name__} "
                 f"with this config does not have ({error}). Set layer to the name of the layer to "
                 "freeze, or switch the hook off (default_hooks.last_layer_freeze=None)."
             ) from error
+        parameters = [parameter for layer in layers for parameter in layer.parameters()]
+        register = {"gradient": self._drop_gradients, "step": self._undo_steps}[self.what]
+        register(runner, parameters)
 
-        def drop_gradients(optimizer: Optimizer, *_: Any) -> None:
+    def _drop_gradients(self, runner: Runner, parameters: list[Tensor]) -> None:
+        def drop(optimizer: Optimizer, *_: Any) -> None:
             if self._is_frozen(runner):
                 for parameter in parameters:
                     parameter.grad = None
 
-        runner.optim_wrapper.optimizer.register_step_pre_hook(drop_gradients)
+        runner.optim_wrapper.optimizer.register_step_pre_hook(drop)
+
+    def _undo_steps(self, runner: Runner, parameters: list[Tensor]) -> None:
+        before: list[Tensor] = []
+
+        def keep(optimizer: Optimizer, *_: Any) -> None:
+            if self._is_frozen(runner):
+                before.extend(parameter.detach().clone() for parameter in parameters)
+
+        @torch.no_grad()
+        def restore(optimizer: Optimizer, *_: Any) -> None:
+            if before:
+                torch._foreach_copy_(parameters, before)
+                before.clear()
+
+        runner.optim_wrapper.optimizer.register_step_pre_hook(keep)
+        runner.optim_wrapper.optimizer.register_step_post_hook(restore)
 
     def _is_frozen(self, runner: Runner) -> bool:
         if self.steps is None:
             return current_epoch(runner) < self.epochs
         return current_step(runner) < self.steps
+
+
+def names_of(layer: str | Sequence[str]) -> Sequence[str]:
+    """Returns the names of the layers to freeze."""
+    return [layer] if isinstance(layer, str) else layer
 
 
 def cannot_start_late(optimizer: Optimizer) -> bool:

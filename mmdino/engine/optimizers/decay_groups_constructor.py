@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -12,6 +12,7 @@ from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 from torch.optim import Optimizer
 
+from mmdino.engine.optimizers.layer_decay_constructor import layer_depths
 from mmdino.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmdino.utils.numbers import require_number
 
@@ -22,7 +23,8 @@ Not SGD: its fused kernel cannot start the momentum of one parameter later than 
 which is what happens to the last layer when its freeze ends.
 """
 FUSED_DEVICES = ("cpu", "cuda")
-PARAMWISE = ("one_dim_lr_mult", "constant_lr")
+PARAMWISE = ("one_dim_lr_mult", "constant_lr", "layer_decay", "patch_embed_lr_mult", "batch_rule")
+BATCH_RULES = ("linear", "sqrt")
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -42,9 +44,17 @@ class DecayGroupsConstructor:
 
     Args:
         optim_wrapper_cfg: Config of the wrapper with its ``optimizer``.
-        paramwise_cfg: Optional: ``one_dim_lr_mult``, a factor of the rate of biases and
-            one-dimensional parameters (0.024 in Barlow Twins); ``constant_lr``, names of modules
-            whose rate no schedule changes (``["predictor"]`` in SimSiam).
+        paramwise_cfg: Optional:
+
+            * ``one_dim_lr_mult``: factor of the rate of biases and one-dimensional parameters
+              (0.024 in Barlow Twins);
+            * ``constant_lr``: names of modules whose rate no schedule changes (``["predictor"]`` in
+              SimSiam);
+            * ``layer_decay``: factor d of the rate from each layer of the backbone to the one
+              before, d^(L - l) for layer l of L; the head has 1 (0.9 in DINOv2's short recipe);
+            * ``patch_embed_lr_mult``: another factor for the patch embedding (0.2 in DINOv2);
+            * ``batch_rule``: "linear", or "sqrt" for a rate that follows the root of the batch over
+              that of ``auto_scale_lr`` (DINOv2), which ``WarmupCosineLR`` sees to.
 
     Raises:
         TypeError: If ``paramwise_cfg`` is no dict, or ``constant_lr`` no list of names.
@@ -77,6 +87,19 @@ class DecayGroupsConstructor:
         require_number(
             "DecayGroupsConstructor", "paramwise_cfg.one_dim_lr_mult", self.one_dim_lr_mult, least=0
         )
+        self.layer_decay = paramwise_cfg.get("layer_decay", 1.0)
+        self.patch_embed_lr_mult = paramwise_cfg.get("patch_embed_lr_mult", 1.0)
+        for name in ("layer_decay", "patch_embed_lr_mult"):
+            value = getattr(self, name)
+            require_number(
+                "DecayGroupsConstructor", f"paramwise_cfg.{name}", value, above=0, most=1
+            )
+        self.batch_rule = paramwise_cfg.get("batch_rule", "linear")
+        if self.batch_rule not in BATCH_RULES:
+            raise ValueError(
+                f"DecayGroupsConstructor got paramwise_cfg.batch_rule={self.batch_rule!r}; it must "
+                f"be one of {BATCH_RULES}."
+            )
         constant = paramwise_cfg.get("constant_lr", ())
         names = [constant] if isinstance(constant, str) else constant
         if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) and n for n in names):
@@ -100,22 +123,40 @@ class DecayGroupsConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Builds the wrapper for the trainable parameters of ``model``."""
-        groups = parameter_groups(model, self.constant_lr)
+        clip_grad = self.wrapper_cfg.get("clip_grad") or {}
+        groups = parameter_groups(
+            model, self.constant_lr, self._lr_mult(model), clip_grad.get("type") == "per_network"
+        )
         optimizer_cfg = dict(self.optimizer_cfg, params=groups)
-        accumulative_counts = self.wrapper_cfg.get("accumulative_counts", 1)
         if "lr" in optimizer_cfg:
-            optimizer_cfg["lr"] *= accumulative_counts
-        if self.one_dim_lr_mult != 1:
+            base = optimizer_cfg["lr"]
+            optimizer_cfg["lr"] = base * self.wrapper_cfg.get("accumulative_counts", 1)
             for group in groups:
-                if not group["decayed"]:
-                    group["lr_mult"] = self.one_dim_lr_mult
-                    group["lr"] = self.one_dim_lr_mult * optimizer_cfg["lr"]
+                if "lr_mult" in group:
+                    group["lr"] = group["lr_mult"] * optimizer_cfg["lr"]
+                if self.batch_rule == "sqrt":
+                    group["lr_of_base_batch"] = group.get("lr_mult", 1.0) * base
         if _has_fused_kernel(optimizer_cfg):
             optimizer_cfg["fused"] = True
         optimizer = OPTIMIZERS.build(optimizer_cfg)
         if self.constant_lr:
             optimizer.register_step_pre_hook(hold_constant_rates)
         return OPTIM_WRAPPERS.build(dict(self.wrapper_cfg), default_args={"optimizer": optimizer})
+
+    def _lr_mult(self, model: nn.Module) -> Callable[[str, bool], float]:
+        """Returns what maps the name of a parameter, and whether it is decayed, to its factor."""
+        layer_of = layer_depths(model) if self.layer_decay != 1 else None
+
+        def factor(name: str, decayed: bool) -> float:
+            value = 1.0 if decayed else self.one_dim_lr_mult
+            if layer_of is not None:
+                layer, num_layers = layer_of(name)
+                value *= self.layer_decay ** (num_layers - 1 - layer)
+            if name.startswith("backbone.patch_embed."):
+                value *= self.patch_embed_lr_mult
+            return value
+
+        return factor
 
 
 def _has_fused_kernel(cfg: dict) -> bool:
@@ -129,46 +170,75 @@ def _has_fused_kernel(cfg: dict) -> bool:
     return all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in parameters)
 
 
-def parameter_groups(model: nn.Module, constant_lr: Sequence[str] = ()) -> list[dict]:
+def parameter_groups(
+    model: nn.Module,
+    constant_lr: Sequence[str] = (),
+    lr_mult: Callable[[str, bool], float] = lambda name, decayed: 1.0,
+    by_network: bool = False,
+) -> list[dict]:
     """Splits the trainable parameters into those with and those without weight decay.
 
     Args:
         model: The model.
         constant_lr: Names of modules whose rate stays as it is; they get groups of their own.
+        lr_mult: Maps the name of a parameter, and whether it is decayed, to the factor of its rate.
+        by_network: Whether the parts of the model, such as backbone and head, get groups of their
+            own.
 
     Returns:
-        Groups for an optimiser, the decayed ones that follow the schedule first. The key
-        ``decayed`` tells the weight-decay schedule which of them it moves, also where the decay
+        Groups for an optimiser, those with the highest factor that follow the schedule first. The
+        key ``decayed`` tells the weight-decay schedule which of them it moves, also where the decay
         starts at 0; ``lars_exclude`` tells mmpretrain's LARS that the rate of the others does not
-        adapt either; ``constant_lr`` tells :func:`hold_constant_rates` whose rate it holds.
+        adapt either; ``constant_lr`` tells :func:`hold_constant_rates` whose rate it holds;
+        ``lr_mult`` is the factor where it is not 1, ``network`` the part of the model.
 
     Raises:
         ValueError: If a name is no module with trainable parameters.
     """
     unmatched = set(constant_lr)
-    groups: dict[tuple[bool, bool], list] = {(False, True): [], (False, False): []}
+    groups: dict[GroupKey, list] = {}
+    if not by_network:
+        groups = {GroupKey(False, lr_mult("", d), d, ""): [] for d in (True, False)}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         owners = {module for module in constant_lr if name.startswith(f"{module}.")}
         unmatched -= owners
         decayed = parameter.ndim > 1 and not name.endswith(".bias")
-        groups.setdefault((bool(owners), decayed), []).append(parameter)
+        network = name.partition(".")[0] if by_network else ""
+        key = GroupKey(bool(owners), lr_mult(name, decayed), decayed, network)
+        groups.setdefault(key, []).append(parameter)
     if unmatched:
         modules = ", ".join(dict(model.named_children()))
         raise ValueError(
             f"optim_wrapper.paramwise_cfg.constant_lr names {', '.join(sorted(unmatched))}, which "
             f"has no trainable parameters in a {type(model).__name__}. Its modules are {modules}."
         )
-    plain = {"decayed": False, "weight_decay": 0.0, "lars_exclude": True}
-    return [
-        {
-            "params": parameters,
-            **({"decayed": True} if decayed else plain),
-            **({"constant_lr": True} if constant else {}),
-        }
-        for (constant, decayed), parameters in groups.items()
-    ]
+    order = sorted(groups, key=lambda key: (key.constant, -key.lr_mult, not key.decayed))
+    return [{"params": groups[key], **key.options} for key in order]
+
+
+class GroupKey(NamedTuple):
+    """What the parameters of a group have in common."""
+
+    constant: bool
+    lr_mult: float
+    decayed: bool
+    network: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the group."""
+        options: dict[str, Any] = {"decayed": self.decayed}
+        if not self.decayed:
+            options |= {"weight_decay": 0.0, "lars_exclude": True}
+        if self.constant:
+            options["constant_lr"] = True
+        if self.lr_mult != 1:
+            options["lr_mult"] = self.lr_mult
+        if self.network:
+            options["network"] = self.network
+        return options
 
 
 def hold_constant_rates(optimizer: Optimizer, *_: Any) -> None:

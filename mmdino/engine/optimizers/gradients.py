@@ -51,6 +51,36 @@ def clip_each_tensor_(
     return norm, sum(factor < 1 for factor in factors)
 
 
+@torch.no_grad()
+def clip_together_(
+    parameters: Iterable[Tensor], max_norm: float, shard_group: ProcessGroup | None = None
+) -> float:
+    """Scales gradients so that the norm over all of them is at most ``max_norm``, in place.
+
+    Args:
+        parameters: Parameters, some of which may have no gradient.
+        max_norm: Largest norm.
+        shard_group: As in :func:`clip_each_tensor_`.
+
+    Returns:
+        The norm before clipping.
+    """
+    parameters = list(parameters)
+    if shard_group is not None:
+        norms = whole_norms(parameters, shard_group)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if shard_group is None:
+        if not gradients:
+            return 0.0
+        norms = torch.stack(torch._foreach_norm(gradients))
+    norm = torch.linalg.vector_norm(norms).item()
+    # The small number is that of torch.nn.utils.clip_grad_norm_.
+    factor = max_norm / (norm + 1e-6)
+    if factor < 1 and gradients:
+        torch._foreach_mul_(gradients, factor)
+    return norm
+
+
 def whole_norms(parameters: Sequence[Tensor], shard_group: ProcessGroup) -> Tensor:
     """Returns the norm of each whole gradient, of which every rank holds a part.
 

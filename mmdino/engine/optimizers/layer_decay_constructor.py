@@ -85,8 +85,8 @@ def layer_depths(model: nn.Module) -> Callable[[str], tuple[int, int]]:
     backbone = getattr(model, "backbone", None)
     if not hasattr(backbone, "get_layer_depth"):
         raise ValueError(
-            f"LayerDecayConstructor needs a backbone that tells the depth of its layers, but "
-            f"{type(backbone).__name__} does not. Use a ViT, or leave out "
-            "optim_wrapper.constructor and paramwise_cfg."
+            "Rates that decay by layer need a backbone that tells the depth of its layers, but "
+            f"{type(backbone).__name__} does not. Use a ViT, or leave out the layer decay of "
+            "optim_wrapper.paramwise_cfg."
         )
     return lambda name: backbone.get_layer_depth(name, "backbone.")

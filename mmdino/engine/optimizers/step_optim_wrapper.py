@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.optim import Optimizer
 
-from mmdino.engine.optimizers.gradients import clip_each_tensor_
+from mmdino.engine.optimizers.gradients import clip_each_tensor_, clip_together_
 from mmdino.registry import OPTIM_WRAPPERS
 from mmdino.utils.numbers import require_number
 
 KERNEL_OPTIONS = ("fused", "foreach")
 """Options of torch's optimisers that change how they compute, not what."""
-CLIPPING = ("norm", "per_tensor", "value")
-"""Kinds of clipping: mmengine's two and our own."""
+CLIPPING = ("norm", "per_network", "per_tensor", "value")
+"""Kinds of clipping: mmengine's two, "norm" and "value", and our own."""
 AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Type that autocast computes in for each precision; None for no autocast."""
 
@@ -37,8 +37,10 @@ class StepOptimWrapper(OptimWrapper):
         optimizer: The optimiser.
         accumulative_counts: Micro-batches in an optimiser step.
         clip_grad: As in mmengine, or ``dict(type="per_tensor", max_norm=3.0)`` to bound the norm of
-            each gradient separately (3.0 in the paper's implementation). The norm over all
-            gradients before clipping is logged as ``grad_norm``, the number of tensors clipped as
+            each gradient separately (3.0 in DINO's implementation), or ``type="per_network"`` to
+            bound that over all gradients of each part of the model, such as backbone and head
+            (DINOv2); the latter needs ``DecayGroupsConstructor``. The norm over all gradients
+            before clipping is logged as ``grad_norm``, the number of tensors clipped as
             ``clipped_tensors``.
         precision: "float32" computes without autocast, "bfloat16" and "float16" under autocast,
             float16 with loss scaling. "auto" is bfloat16 where the device computes with it, else
@@ -81,14 +83,21 @@ class StepOptimWrapper(OptimWrapper):
         self._epoch_length: int | None = None
         self.shard_group: ProcessGroup | None = None
         self.per_tensor_norm: float | None = None
+        self.per_network_norm: float | None = None
         kind = (clip_grad or {}).get("type", "norm")
         if kind not in CLIPPING:
             raise ValueError(
                 f"StepOptimWrapper got clip_grad.type={kind!r}; it must be one of "
                 f"{', '.join(CLIPPING)}."
             )
-        if kind == "per_tensor":
-            self.per_tensor_norm = _per_tensor_norm(clip_grad)
+        if kind in ("per_tensor", "per_network"):
+            setattr(self, f"{kind}_norm", _own_max_norm(clip_grad))
+            if kind == "per_network" and not all("network" in g for g in optimizer.param_groups):
+                raise ValueError(
+                    "clip_grad.type='per_network' needs to know the part of the model that each "
+                    "parameter belongs to. Set optim_wrapper.constructor='mmdino."
+                    "DecayGroupsConstructor'."
+                )
             clip_grad = None
         super().__init__(optimizer, accumulative_counts, clip_grad)
         # mmengine keeps an unscaled copy of the settings to log with groups of several rates.
@@ -228,8 +237,20 @@ class StepOptimWrapper(OptimWrapper):
             norm, clipped = clip_each_tensor_(parameters, self.per_tensor_norm, self.shard_group)
             self.message_hub.update_scalar("train/grad_norm", norm)
             self.message_hub.update_scalar("train/clipped_tensors", clipped)
+        elif self.per_network_norm is not None:
+            self._clip_networks(self.per_network_norm)
         elif self.clip_grad_kwargs:
             self._clip_grad()
+
+    def _clip_networks(self, max_norm: float) -> None:
+        networks: dict[str, list[Tensor]] = {}
+        for group in self.optimizer.param_groups:
+            networks.setdefault(group["network"], []).extend(group["params"])
+        norms = [
+            clip_together_(parameters, max_norm, self.shard_group)
+            for parameters in networks.values()
+        ]
+        self.message_hub.update_scalar("train/grad_norm", math.hypot(*norms))
 
     def _note_step(self, optimizer: Optimizer, *_: Any) -> None:
         # A fused optimiser runs even where the scaler found an overflow, and then does nothing.
@@ -268,12 +289,12 @@ def _scaler_arguments(loss_scale: str | float | dict) -> dict[str, Any]:
     )
 
 
-def _per_tensor_norm(clip_grad: dict) -> float:
+def _own_max_norm(clip_grad: dict) -> float:
     unknown = set(clip_grad) - {"type", "max_norm"}
     max_norm = clip_grad.get("max_norm")
     if unknown or not isinstance(max_norm, (int, float)) or not 0 < max_norm < math.inf:
         raise ValueError(
-            f"clip_grad={clip_grad} is not usable: with type='per_tensor' it takes max_norm, a "
-            "finite number above 0, and nothing else."
+            f"clip_grad={clip_grad} is not usable: with type={clip_grad.get('type')!r} it takes "
+            "max_norm, a finite number above 0, and nothing else."
         )
     return float(max_norm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
@@ -57,7 +58,8 @@ class WarmupCosineLR(StepScheduler):
         super().__init__(*args, param_name="lr", **kwargs)
 
     def value(self, step: int, base: float, group: dict) -> float:
-        """Returns the rate of a step; ``base`` is the peak."""
+        """Returns the rate of a step; ``base`` is the peak if it is linear in the batch."""
+        base = peak_lr(base, group)
         num_steps = self.num_steps
         warmup_steps = min(self.steps(self.warmup), num_steps) if self.warmup else 0
         if self.end_ratio is None:
@@ -65,3 +67,16 @@ class WarmupCosineLR(StepScheduler):
         else:
             end = self.end_ratio * base
         return warmup_cosine(step, num_steps, warmup_steps, base, end)
+
+
+def peak_lr(linear: float, group: dict) -> float:
+    """Returns the peak of a group's rate by its rule for the batch.
+
+    Args:
+        linear: The configured rate times the batch over that of the config, as mmengine and
+            accumulation scale it.
+        group: The group. ``lr_of_base_batch``, which ``DecayGroupsConstructor`` notes for the rule
+            "sqrt", is the configured rate.
+    """
+    configured = group.get("lr_of_base_batch")
+    return linear if configured is None else math.sqrt(configured * linear)

@@ -14,6 +14,7 @@ from mmdino.utils.numbers import require_number
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 LEVELS_16_TO_8 = 65535 / 255
+OWN_KEYS = ("inputs", "data_samples")
 
 
 @MODELS.register_module()
@@ -71,7 +72,8 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
 
         Returns:
             ``inputs`` as a list of V tensors (B, C, H, W) or, in evaluation, one tensor, in the
-            dtype of ``mean``; ``data_samples`` unchanged.
+            dtype of ``mean``; ``data_samples`` unchanged; in training, what else the batch has,
+            such as masks, on the device.
 
         Raises:
             ValueError: If there are no inputs, or the number of their channels differs from that of
@@ -95,7 +97,8 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
                 f"Training needs a list of views, got a {type(inputs).__name__}. Put "
                 "dict(type='mmdino.MultiCropTransform') before PackInputs in the pipeline."
             )
-        return {"inputs": batch, "data_samples": data.get("data_samples")}
+        extras = {key: value for key, value in data.items() if training and key not in OWN_KEYS}
+        return {"inputs": batch, "data_samples": data.get("data_samples"), **extras}
 
     def _normalise(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         batch = images if isinstance(images, Tensor) else torch.stack(list(images))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from typing import Any, Literal
@@ -96,6 +96,7 @@ class SelfSupervisedModel(BaseSelfSupervisor):
         inputs: Tensor | list[Tensor],
         data_samples: list[DataSample] | None = None,
         mode: Literal["tensor", "predict", "loss"] = "tensor",
+        **extras: Tensor,
     ) -> Tensor | list[DataSample] | dict[str, Tensor]:
         """Runs the model in one of mmengine's modes.
 
@@ -105,6 +106,7 @@ class SelfSupervisedModel(BaseSelfSupervisor):
             data_samples: Samples of the B images.
             mode: "loss" computes the loss; "tensor" returns features (B, D); "predict" returns the
                 samples with their ``feature`` set.
+            **extras: What else the batch has, such as masks, for :meth:`loss`.
 
         Raises:
             ValueError: If the mode is unknown, or in training a need is unmet.
@@ -112,7 +114,7 @@ class SelfSupervisedModel(BaseSelfSupervisor):
         if mode == "loss":
             if self.training:
                 self.require_needs_met()
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, data_samples, **extras)
         if mode == "tensor":
             return self.extract_feat(inputs)
         if mode == "predict":
@@ -267,7 +269,7 @@ def view_features(
         neck: The neck.
         separate: Whether each view is a backbone call of its own; else consecutive views of one
             size share a call.
-        micro_batch: Number of images in a call, as in :func:`recomputed_feature`; None for all.
+        micro_batch: Number of images in a call, as in :func:`recomputed`; None for all.
 
     Raises:
         ValueError: If features differ in shape, as maps of views of different sizes do.
@@ -294,29 +296,32 @@ def _group_feature(
         return feature(torch.cat(views), backbone, neck)
     chunks = zip(*(view.split(micro_batch) for view in views), strict=True)
     features = [
-        recomputed_feature(torch.cat(chunk), backbone, neck).unflatten(0, (len(views), -1))
+        recomputed(feature, (backbone, neck), torch.cat(chunk), backbone, neck).unflatten(
+            0, (len(views), -1)
+        )
         for chunk in chunks
     ]
     return torch.cat(features, dim=1).flatten(0, 1)
 
 
-def recomputed_feature(
-    images: Tensor, backbone: nn.Module, neck: nn.Module | None = None
-) -> Tensor:
-    """:func:`feature` that keeps no activations: the backward pass computes them again.
+def recomputed(run: Callable[..., Any], networks: Sequence[nn.Module | None], *inputs: Any) -> Any:
+    """Runs networks so that they keep no activations: the backward pass computes them again.
 
     The second forward pass sees the same random numbers and moves no running statistics.
+
+    Args:
+        run: What to run, a function of ``inputs``.
+        networks: The networks in it.
+        *inputs: Its arguments.
     """
     if not torch.is_grad_enabled():
-        return feature(images, backbone, neck)
-    networks = [network for network in (backbone, neck) if network is not None]
+        return run(*inputs)
+    present = [network for network in networks if network is not None]
     return checkpoint(
-        feature,
-        images,
-        backbone,
-        neck,
+        run,
+        *inputs,
         use_reentrant=False,
-        context_fn=lambda: (nullcontext(), running_statistics_kept(networks)),
+        context_fn=lambda: (nullcontext(), running_statistics_kept(present)),
     )
 
 
@@ -385,6 +390,12 @@ def check_feature(features: Tensor, width: int | None, name: str = "head") -> No
     )
 
 
+def patch_stride(backbone: nn.Module) -> tuple[int, int]:
+    """Returns height and width of a patch, (1, 1) for a backbone without patches."""
+    projection = getattr(getattr(backbone, "patch_embed", None), "projection", None)
+    return getattr(projection, "stride", (1, 1))
+
+
 def check_patches(backbone: nn.Module, height: int, width: int) -> None:
     """Checks that a view divides into the patches of a backbone that has any.
 
@@ -393,8 +404,7 @@ def check_patches(backbone: nn.Module, height: int, width: int) -> None:
     Raises:
         ValueError: If it does not.
     """
-    projection = getattr(getattr(backbone, "patch_embed", None), "projection", None)
-    rows, columns = getattr(projection, "stride", (1, 1))
+    rows, columns = patch_stride(backbone)
     if height % rows or width % columns or min(height, width) < 1:
         raise ValueError(
             f"A view of {height} x {width} pixels does not divide into patches of {rows} x "

@@ -52,6 +52,8 @@ class StudentTeacher(SelfSupervisedModel):
             (G, B, .), the global views first, to a dict with ``loss`` and metrics.
         neck: Config of a neck.
         predictor: Config of a module that maps the head's output to what is compared.
+        parts: Configs of further parts of the student by name, for methods that derive from this
+            class. A teacher of moving averages has a copy of each.
         teacher: Which teacher.
         teacher_cfg: For ``"frozen"``: configs of its ``backbone``, ``neck`` and ``head``.
         num_global_views: Number G of views, the first ones, that the teacher sees.
@@ -95,6 +97,7 @@ class StudentTeacher(SelfSupervisedModel):
         loss: dict,
         neck: dict | None = None,
         predictor: dict | None = None,
+        parts: dict[str, dict] | None = None,
         teacher: Literal["ema", "student", "frozen"] = "ema",
         teacher_cfg: dict | None = None,
         num_global_views: int = 2,
@@ -120,9 +123,9 @@ class StudentTeacher(SelfSupervisedModel):
             require_number(
                 type(self).__name__, "micro_batch", micro_batch, least=1, whole=True, advice=advice
             )
-        student = copy.deepcopy({"backbone": backbone, "neck": neck, "head": head})
+        networks = copy.deepcopy({"backbone": backbone, "neck": neck, "head": head})
         super().__init__(
-            **student,
+            **networks,
             num_global_views=num_global_views,
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
@@ -132,20 +135,24 @@ class StudentTeacher(SelfSupervisedModel):
         self.micro_batch = micro_batch
         setattr(self, self.loss_name, self._build_loss(dict(loss)))
         self.predictor = None if predictor is None else MMPRETRAIN_MODELS.build(predictor)
+        parts = copy.deepcopy(parts or {})
+        self._part_names = tuple(parts)
+        for name, cfg in parts.items():
+            self.add_module(name, MODELS.build(copy.deepcopy(cfg)))
         self.teacher = None
         if teacher == "ema":
-            self.teacher = build_networks(without_predictor(student))
+            self.teacher = build_networks({**without_predictor(networks), **parts})
         elif teacher == "frozen":
             self.teacher = build_networks(copy.deepcopy(teacher_cfg))
         # Noted here, since a wrapper that shards the parts hides their classes.
-        parts = {"head": self.head, "predictor": self.predictor}
+        heads = {"head": self.head, "predictor": self.predictor}
         if self.teacher is not None and "head" in self.teacher:
-            parts["teacher_head"] = self.teacher["head"]
-        for name, part in parts.items():
-            check_neck(part, name.replace("teacher_head", "teacher_cfg.head"))
+            heads["teacher_head"] = self.teacher["head"]
+        for name, head in heads.items():
+            check_neck(head, name.replace("teacher_head", "teacher_cfg.head"))
         self._check_method()
-        self._takes_tuple = {name: is_mmpretrain_neck(part) for name, part in parts.items()}
-        self._widths = {name: input_width(part) for name, part in parts.items() if part is not None}
+        self._takes_tuple = {name: is_mmpretrain_neck(head) for name, head in heads.items()}
+        self._widths = {name: input_width(head) for name, head in heads.items() if head is not None}
         if sync_bn:
             self.synchronise_batch_norms()
         self._prepare_teacher()
@@ -197,6 +204,7 @@ class StudentTeacher(SelfSupervisedModel):
         (student,) = super().networks()
         if self.predictor is not None:
             student["predictor"] = self.predictor
+        student |= {name: getattr(self, name) for name in self._part_names}
         return [student] if self.teacher is None else [student, dict(self.teacher.items())]
 
     def init_weights(self) -> None:

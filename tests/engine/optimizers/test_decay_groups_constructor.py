@@ -108,12 +108,39 @@ def test_rate_of_biases_and_norms_has_a_factor_at_every_step(model, end):
     assert decayed["lr"] == warmup_cosine(5, 6, 1, 0.002, end.get("end_lr", 0.0002))
 
 
+def test_rate_follows_the_root_of_the_batch(model):
+    """As a run on eight times the batch of the config, by accumulation or by mmengine's scaling."""
+    cfg = {"type": "mmdino.WarmupCosineLR", "warmup": 0, "by_epoch": False, "end": 8}
+    paramwise = {"batch_rule": "sqrt", "one_dim_lr_mult": 0.5}
+    for counts, ratio in ((1, 8), (8, 1), (2, 4)):
+        wrapper = build(model, accumulative_counts=counts, paramwise_cfg=paramwise)
+        for group in wrapper.optimizer.param_groups:
+            group["lr"] *= ratio
+        PARAM_SCHEDULERS.build(cfg, default_args={"optimizer": wrapper})
+        rates = [group["lr"] for group in wrapper.optimizer.param_groups]
+        assert rates == pytest.approx([0.001 * 8**0.5, 0.0005 * 8**0.5])
+
+
+def test_networks_have_groups_of_their_own_where_gradients_are_clipped_by_them(model):
+    clip = {"type": "per_network", "max_norm": 3.0}
+    groups = build(model, clip_grad=clip).optimizer.param_groups
+    assert [group["network"] for group in groups] == ["linear", "linear", "norm"]
+
+
 def test_bad_configs_are_refused(model):
-    message = r"paramwise_cfg=\{'bias_lr_mult': 2\}; it knows one_dim_lr_mult, constant_lr"
+    message = r"paramwise_cfg=\{'bias_lr_mult': 2\}; it knows one_dim_lr_mult, constant_lr, layer_"
     with pytest.raises(ValueError, match=message):
         build(model, paramwise_cfg={"bias_lr_mult": 2})
-    with pytest.raises(ValueError, match=r"one_dim_lr_mult=-1"):
-        build(model, paramwise_cfg={"one_dim_lr_mult": -1})
+    for name, value in {
+        "one_dim_lr_mult": -1,
+        "layer_decay": 0,
+        "patch_embed_lr_mult": 2,
+        "batch_rule": "cubic",
+    }.items():
+        with pytest.raises(ValueError, match=rf"paramwise_cfg\.{name}={value!r}"):
+            build(model, paramwise_cfg={name: value})
+    with pytest.raises(ValueError, match="tells the depth of its layers"):
+        build(model, paramwise_cfg={"layer_decay": 0.9})
     with pytest.raises(ValueError, match=r"but no rate\. Set optim_wrapper\.optimizer\.lr"):
         build(model, optimizer={"type": "SGD"}, paramwise_cfg={"one_dim_lr_mult": 0.024})
     with pytest.raises(TypeError, match=r"paramwise_cfg=3; it must be a dict"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmdino.engine.optimizers.gradients import clip_each_tensor_, whole_norms
+from mmdino.engine.optimizers.gradients import clip_each_tensor_, clip_together_, whole_norms
 
 
 def with_gradients(*gradients):
@@ -67,3 +67,16 @@ def test_whole_norms_of_a_rank_that_holds_nothing_of_a_tensor():
     held, other = with_gradients(torch.tensor([3.0, 4.0]), torch.ones(2))
     other.grad = None
     assert whole_norms([other, held], None).tolist() == [0.0, 5.0]
+
+
+@pytest.mark.parametrize("max_norm", [0.01, 1.0, 100.0])
+def test_gradients_clipped_together_are_torchs(max_norm):
+    torch.manual_seed(0)
+    gradients = torch.randn(3, 4, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+    found, expected = with_gradients(*gradients), with_gradients(*gradients)
+    without = nn.Parameter(torch.zeros(2))
+    norm = clip_together_([*found, without], max_norm)
+    assert norm == pytest.approx(nn.utils.clip_grad_norm_(expected, max_norm).item())
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=0)
+    assert clip_together_([without], max_norm) == 0

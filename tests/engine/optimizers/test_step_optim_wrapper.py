@@ -98,8 +98,14 @@ def test_a_step_longer_than_its_epoch_is_refused(parameters):
 
 
 def test_unknown_kinds_of_clipping_are_refused(parameters):
-    with pytest.raises(ValueError, match="'per-tensor'; it must be one of norm, per_tensor, value"):
+    kinds = "norm, per_network, per_tensor, value"
+    with pytest.raises(ValueError, match=f"'per-tensor'; it must be one of {kinds}"):
         build(parameters, clip_grad={"type": "per-tensor", "max_norm": 3.0})
+
+
+def test_clipping_by_network_needs_groups_that_tell_it(parameters):
+    with pytest.raises(ValueError, match=r"per_network.*constructor='mmdino.DecayGroups"):
+        build(parameters, clip_grad={"type": "per_network", "max_norm": 3.0})
 
 
 def test_all_rates_are_logged_as_lr(parameters):

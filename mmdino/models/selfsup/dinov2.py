@@ -1,0 +1,288 @@
+"""DINOv2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmdino.models.backbones.features import Features
+from mmdino.models.layers import LazyLogits
+from mmdino.models.losses.ibot_loss import masked_patch_weights
+from mmdino.models.selfsup.base import (
+    check_feature,
+    feature_spread,
+    input_width,
+    patch_stride,
+    recomputed,
+)
+from mmdino.models.selfsup.dino import DINO
+from mmdino.registry import MODELS
+from mmdino.utils.numbers import require_number
+
+
+@MODELS.register_module()
+class DINOv2(DINO):
+    """DINO with masked patches and spread class tokens (Oquab et al. 2023, section 4).
+
+    The teacher sees the global views, the student masked global views and local views. The loss is
+    that of :class:`DINO` on class tokens, plus :class:`IBOTLoss` on masked patches, plus
+    :class:`KoLeoLoss` on the class tokens of the global views. Masks come with the batch, from the
+    loader's ``collate_fn=dict(type="mmdino.BlockMasks", ...)``.
+
+    Args:
+        backbone: Config of :class:`VisionTransformer` or of a backbone that takes ``masks`` and
+            ``local`` and gives :class:`Features`.
+        head: Config of the projection head of class tokens.
+        patch_head: Config of a head of its own for patches; None for that of the class tokens.
+        loss: Arguments of :class:`DINOLoss`.
+        ibot: Arguments of :class:`IBOTLoss`. The number of prototypes is that of the head.
+        koleo: Arguments of :class:`KoLeoLoss`.
+        ibot_weight: Weight of iBOT in the loss; 0 leaves it out.
+        koleo_weight: Weight of KoLeo in the loss; 0 leaves it out.
+        **kwargs: Other arguments of :class:`StudentTeacher`.
+
+    Raises:
+        ValueError: If a weight is negative; from the run, if the batch has no masks, they do not
+            fit the views, or the backbone gives no :class:`Features`.
+
+    Example:
+        >>> model = dict(
+        ...     type="mmdino.DINOv2",
+        ...     backbone=dict(type="mmdino.VisionTransformer", arch="vit-s", out_type="features"),
+        ...     head=dict(type="mmdino.DINOHead", in_channels=384, norm_last_layer=False))
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        patch_head: dict | None = None,
+        loss: dict | None = None,
+        ibot: dict | None = None,
+        koleo: dict | None = None,
+        ibot_weight: float = 1.0,
+        koleo_weight: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        for name, weight in (("ibot_weight", ibot_weight), ("koleo_weight", koleo_weight)):
+            require_number("DINOv2", name, weight, least=0)
+        parts = {} if patch_head is None else {"patch_head": patch_head}
+        super().__init__(backbone, head, loss, parts=parts, **kwargs)
+        self.ibot_weight = ibot_weight
+        self.koleo_weight = koleo_weight
+        self.ibot_loss = self.koleo_loss = None
+        if ibot_weight:
+            prototypes = (patch_head or head).get("out_channels", self.head.out_channels)
+            cfg = {"type": "mmdino.IBOTLoss", "num_prototypes": prototypes, **(ibot or {})}
+            self.ibot_loss = MODELS.build(cfg)
+        if koleo_weight:
+            self.koleo_loss = MODELS.build({"type": "mmdino.KoLeoLoss", **(koleo or {})})
+        if patch_head is not None:
+            self._widths["patch_head"] = input_width(self.patch_head)
+
+    @property
+    def needs(self) -> set[str]:
+        """The teacher has to be moved, and so have the centres of both losses."""
+        return super().needs | getattr(self.ibot_loss, "needs", set())
+
+    def train(self, mode: bool = True) -> DINOv2:
+        """Sets the mode; the teacher stays in eval mode, without augmentation of its positions."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
+    def loss(
+        self,
+        inputs: list[Tensor],
+        data_samples: list[Any] | None = None,
+        masks: Tensor | None = None,
+        mask_indices: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Computes the loss of a micro-batch.
+
+        Args:
+            inputs: V views, each (B, C, H, W), the global ones first.
+            data_samples: Not used: there are no labels.
+            masks: Masks (G, B, P), bool, True where a patch of a global view is masked.
+            mask_indices: Positions (M,) of the masked patches in the flattened masks.
+
+        Returns:
+            ``loss``; its terms with their weights, ``dino``, ``ibot`` and ``koleo``; the metrics of
+            :class:`DINOLoss`; ``ibot_ce_over_lnk``, ``ibot_entropy`` and ``nearest_distance`` of
+            the other losses; and ``feature_std``.
+
+        Raises:
+            ValueError: If there are no masks, or they do not fit the views.
+        """
+        self.check_views(inputs)
+        check_masks(masks, mask_indices, inputs, self.num_global_views, self.backbone)
+        num_global, batch_size = self.num_global_views, len(inputs[0])
+        global_views, local_views = inputs[:num_global], inputs[num_global:]
+        with torch.no_grad():
+            class_targets, patch_targets = self._targets(global_views, mask_indices)
+        tokens, patches = view_tokens(
+            global_views, self.backbone, masks.flatten(0, 1), micro_batch=self.micro_batch
+        )
+        class_tokens = [tokens]
+        for _, same_size in groupby(local_views, lambda view: view.shape[-2:]):
+            local_tokens, _ = view_tokens(
+                list(same_size), self.backbone, local=True, micro_batch=self.micro_batch
+            )
+            class_tokens.append(local_tokens)
+        class_tokens = torch.cat(class_tokens)
+        check_feature(class_tokens, self._widths["head"])
+
+        shape = (len(inputs), batch_size)
+        metrics = self._class_metrics(class_tokens, class_targets, shape)
+        terms = {"dino": metrics.pop("loss") * dino_scale(num_global, len(local_views))}
+        if self.ibot_loss is not None:
+            masked = patches.flatten(0, 1)[mask_indices]
+            weights = masked_patch_weights(masks, mask_indices)
+            found = self._patch_metrics(masked, patch_targets, weights)
+            terms["ibot"] = self.ibot_weight * found["loss"]
+            metrics["ibot_ce_over_lnk"] = found["ce_over_lnk"]
+            metrics["ibot_entropy"] = found["teacher_entropy"]
+        if self.koleo_loss is not None:
+            found = self.koleo_loss(tokens.unflatten(0, (num_global, batch_size)))
+            terms["koleo"] = self.koleo_weight * found["loss"]
+            metrics["nearest_distance"] = found["nearest_distance"]
+        return {
+            "loss": sum(terms.values()),
+            **{name: term.detach() for name, term in terms.items()},
+            **metrics,
+            "feature_std": feature_spread(tokens[:batch_size]),
+        }
+
+    def _targets(
+        self, global_views: Sequence[Tensor], mask_indices: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """The teacher's logits of class tokens (G, B, K) and of masked patches (M, K)."""
+        tokens, patches = view_tokens(
+            global_views, self.teacher["backbone"], micro_batch=self.micro_batch
+        )
+        class_logits = self.teacher["head"](tokens).unflatten(0, (len(global_views), -1))
+        if self.ibot_loss is None:
+            return class_logits, None
+        head = self.teacher["patch_head" if "patch_head" in self.teacher else "head"]
+        return class_logits, head(patches.flatten(0, 1)[mask_indices])
+
+    def _class_metrics(
+        self, tokens: Tensor, targets: Tensor, shape: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        def use(logits: Tensor | LazyLogits) -> dict[str, Tensor]:
+            return self.criterion(logits.unflatten(0, shape), targets)
+
+        return run_head(self.head, tokens, self.criterion, use)
+
+    def _patch_metrics(
+        self, patches: Tensor, targets: Tensor, weights: Tensor
+    ) -> dict[str, Tensor]:
+        def use(logits: Tensor | LazyLogits) -> dict[str, Tensor]:
+            return self.ibot_loss(logits, targets, weights)
+
+        return run_head(getattr(self, "patch_head", self.head), patches, self.ibot_loss, use)
+
+
+def run_head(head: nn.Module, x: Tensor, loss: nn.Module, use: Any) -> dict[str, Tensor]:
+    """Passes the logits of a head to ``use``, not computed yet where head and loss allow that."""
+    lazy = getattr(loss, "accepts_lazy_logits", False)
+    if lazy and getattr(head, "gives_lazy_logits", False):
+        return head(x, use)
+    return use(head(x))
+
+
+def dino_scale(num_global: int, num_local: int) -> float:
+    """Factor of the mean over pairs that makes it the sum of both class terms of the authors.
+
+    They divide by the number of pairs of global views, plus that of pairs with local views or 1
+    where there are none.
+    """
+    global_pairs, local_pairs = num_global * (num_global - 1), num_global * num_local
+    return (global_pairs + local_pairs) / (global_pairs + max(local_pairs, 1))
+
+
+def view_tokens(
+    views: Sequence[Tensor],
+    backbone: nn.Module,
+    masks: Tensor | None = None,
+    local: bool = False,
+    micro_batch: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Maps n views of one size, each (B, C, H, W), to class tokens and patches.
+
+    Args:
+        views: The views.
+        backbone: The backbone.
+        masks: Masks (n * B, P) of their patches.
+        local: Whether they are local views.
+        micro_batch: Number of images of whose views the backbone sees a call; None for all.
+
+    Returns:
+        Class tokens (n * B, D) and patches (n * B, P, D).
+
+    Raises:
+        ValueError: If the backbone gives no :class:`Features`.
+    """
+    images = torch.cat(list(views))
+    rows = len(images) if micro_batch is None else micro_batch * len(views)
+    tokens, patches = [], []
+    chunks = images.split(rows)
+    chunk_masks = [None] * len(chunks) if masks is None else masks.split(rows)
+    for chunk, chunk_mask in zip(chunks, chunk_masks, strict=True):
+        inputs = (chunk, backbone, chunk_mask, local)
+        run = _tokens if micro_batch is None else _recomputed_tokens
+        found = run(*inputs)
+        tokens.append(found[0])
+        patches.append(found[1])
+    return torch.cat(tokens), torch.cat(patches)
+
+
+def _recomputed_tokens(
+    images: Tensor, backbone: nn.Module, masks: Tensor | None, local: bool
+) -> tuple[Tensor, Tensor]:
+    return recomputed(_tokens, (backbone,), images, backbone, masks, local)
+
+
+def _tokens(
+    images: Tensor, backbone: nn.Module, masks: Tensor | None, local: bool
+) -> tuple[Tensor, Tensor]:
+    (*_, output) = backbone(images, masks=masks, local=local)
+    if not isinstance(output, Features):
+        raise ValueError(
+            "DINOv2 needs class token and patches, but the backbone gives a "
+            f"{type(output).__name__}. Set model.backbone.out_type='features'."
+        )
+    return output.cls, output.patches
+
+
+def check_masks(
+    masks: Tensor | None,
+    mask_indices: Tensor | None,
+    views: Sequence[Tensor],
+    num_global: int,
+    backbone: nn.Module,
+) -> None:
+    """Checks that a batch has masks that fit its global views.
+
+    Raises:
+        ValueError: If it has none, or they are for other views or another size of patches.
+    """
+    if masks is None or mask_indices is None:
+        raise ValueError(
+            "DINOv2 got a batch without masks. Set train_dataloader.collate_fn=dict("
+            "type='mmdino.BlockMasks', view_size=..., patch_size=...)."
+        )
+    height, width = views[0].shape[-2:]
+    rows, columns = patch_stride(backbone)
+    expected = (num_global, len(views[0]), (height // rows) * (width // columns))
+    if tuple(masks.shape) != expected:
+        raise ValueError(
+            f"DINOv2 got masks of shape {tuple(masks.shape)}, but (global views, images, patches) "
+            f"are {expected}. Set view_size, patch_size and num_global_views of "
+            "train_dataloader.collate_fn to those of the global views and of the backbone."
+        )
