@@ -9,7 +9,7 @@ model = dict(
     backbone=dict(_delete_=True, **_base_.vit),
     neck=None,
     head=dict(in_channels=_base_.width, hid_channels=256, out_channels=64),
-    # With an epsilon of 0.05 one of two seeds collapsed to uniform codes; 0.03 is the authors' advice.
+    # With an epsilon of 0.05 one of two seeds collapsed; 0.03 is what the authors advise.
     loss=dict(in_channels=64, num_prototypes=64, queue_length=256, epsilon=0.03),
 )
 default_hooks = dict(
