@@ -9,7 +9,7 @@ from mmdino.curation.vectors import Vectors
 
 POINTS_PER_CLUSTER = 256
 """Vectors a cluster that the centres are trained on; faiss's own limit."""
-ITERATIONS = 20
+ITERATIONS = 10
 
 
 def train_clusters(vectors: Vectors, count: int, seed: int = 0) -> np.ndarray:

@@ -14,14 +14,14 @@ from mmdino.curation.vectors import Vectors
 
 Kind = Literal["auto", "exact", "approximate"]
 KINDS = ("auto", "exact", "approximate")
-EXACT_PRODUCTS = 2.5e13
-"""Multiplications above which "auto" is approximate; about ten minutes on two cores."""
+EXACT_PRODUCTS = 1e13
+"""Multiplications above which "auto" is approximate; about six minutes on two cores."""
 
 MIN_PER_CELL = 39
 """Training vectors a cell that faiss asks for; it warns below."""
-TRAIN_PER_CELL = 64
+TRAIN_PER_CELL = MIN_PER_CELL
 PROBES = 16
-ITERATIONS = 10
+ITERATIONS = 6
 
 
 class Index(Protocol):

@@ -1513,6 +1513,18 @@ CURATION = [
         "99 images cannot be drawn without repetition",
     ),
     Row("", "curate.py balance $curated $out/c --clusters 0 --images 2", "clusters=0; it must be"),
+    options(
+        "",
+        "train_dataloader.dataset.list=none.txt",
+        "The list of images 'none.txt' does not exist",
+        run="train.py $folder",
+    ),
+    options(
+        "",
+        "train_dataloader.dataset.list=$tiny",
+        "of the list '$tiny' are not in",
+        run="train.py $folder",
+    ),
     Row("", "benchmarks/curate.py --images 0", "'0' given, but a whole number of 1 or more"),
 ]
 COMPARISONS = [

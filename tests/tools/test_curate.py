@@ -206,3 +206,21 @@ def test_any_checkpoint_embeds_and_an_interrupted_run_goes_on(
     assert "17 features of 12 numbers; 1 image(s) cannot be read" in printed
     assert "the features of 17 images are there already" in printed
     assert list(open_embedded(tmp_path / "bank").unreadable) == ["broken.png"]
+
+
+def test_a_run_trains_from_the_list(tmp_path):
+    tiny_tools.write_configs(tmp_path)
+    tiny_tools.write_images(tmp_path)
+    run("embed", "pixels", tmp_path / "images", tmp_path / "bank", *SIZES)
+    run("balance", tmp_path / "bank", tmp_path / "out", "--clusters", 2, "--images", 4)
+    listed = tmp_path / "out" / "images.txt"
+    work = tmp_path / "work"
+    tiny_tools.main_of("train.py")(
+        [
+            *(str(tmp_path / "folder.py"), "--work-dir", str(work), "--cfg-options"),
+            f"train_dataloader.dataset.list={listed}",
+        ]
+    )
+    used = next(work.glob("*.py")).read_text()
+    assert str(listed) in used
+    assert list(work.glob("epoch_*.pth"))

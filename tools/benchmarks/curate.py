@@ -125,6 +125,7 @@ def measure(
         seconds, processor = time.perf_counter() - started, time.process_time() - worked
         # Kilobytes on Linux; the largest so far, of the whole process.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"  {case}: {seconds:.1f} s", flush=True)
         rows.append({"case": case, "seconds": seconds, "processor s": processor, "peak GiB": peak})
         return result
 

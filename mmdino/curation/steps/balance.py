@@ -14,7 +14,7 @@ from mmdino.curation.report import LIST, write_page, write_report
 from mmdino.datasets.image_list import write_image_list
 from mmdino.utils.numbers import require_number
 
-SHOWN = 7
+SHOWN = 5
 WIDE = 9
 
 

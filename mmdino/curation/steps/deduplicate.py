@@ -101,7 +101,8 @@ class _Decision:
         return ~np.any(list(self.dropped_for.values()), axis=0)
 
 
-DUPLICATE = "near-duplicate"
+DUPLICATE, EVALUATION = "near-duplicate", "evaluation image"
+"""Reasons to drop an image."""
 
 
 def deduplicate(
@@ -228,7 +229,7 @@ def _decide(
     kept_for = keep_one(components.labels, preference)
     near_evaluation = drop_components(components.labels, [hit.hit for hit in hits])
     duplicate = (kept_for != np.arange(len(rows))) & ~near_evaluation
-    return _Decision(rows, kept_for, {DUPLICATE: duplicate, "evaluation image": near_evaluation})
+    return _Decision(rows, kept_for, {DUPLICATE: duplicate, EVALUATION: near_evaluation})
 
 
 def _reasons(decision: _Decision) -> list[tuple[str, np.ndarray]]:
@@ -265,7 +266,7 @@ def _dropped(
                     "similarity": round(float(value), 4),
                 }
             )
-    for position in np.flatnonzero(decision.dropped_for["evaluation image"]):
+    for position in np.flatnonzero(decision.dropped_for[EVALUATION]):
         record = {
             "image": name[position],
             "reason": "joined with a near-duplicate of an evaluation image",
@@ -370,7 +371,10 @@ def _group_sections(labels: np.ndarray, decision: _Decision, tile: Any) -> list[
         members = np.flatnonzero(labels == group)
         kept = decision.kept_for[members[0]]
         ordered = [kept, *members[members != kept]]
-        return Strip(f"{len(members)} images", [tile(int(member)) for member in ordered[:8]])
+        heading = f"{len(members)} images"
+        if decision.dropped_for[EVALUATION][members[0]]:
+            heading += ", near an evaluation image"
+        return Strip(heading, [tile(int(member)) for member in ordered[:8]])
 
     return [
         Section("the largest groups, up to 8 images of each", [strip(g) for g in largest], DROPPED),

@@ -22,8 +22,8 @@ from mmdino.curation.search import Kind, build_index
 from mmdino.datasets.image_list import write_image_list
 from mmdino.utils.numbers import require_number
 
-SHOWN = 12
-WIDE = 9
+SHOWN = 16
+WIDE = 10
 
 
 def retrieve(
@@ -89,7 +89,7 @@ def retrieve(
 
     def seed_tile(position: int) -> Tile:
         name = seeds.names[seeds.readable[position]]
-        return Tile(seeds.source / name, f"seed {name}", NEUTRAL)
+        return Tile(seeds.source / name, "seed", NEUTRAL)
 
     rng = np.random.default_rng(seed)
     if clusters is None:
@@ -99,7 +99,7 @@ def retrieve(
         chosen = np.sort(rng.permutation(len(of_seeds))[:SHOWN])
         strips = [
             Strip(
-                "seed and its nearest images",
+                f"{seeds.names[seeds.readable[s]]} and its nearest images",
                 [
                     seed_tile(s),
                     *(
