@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,10 +22,35 @@ READING_METHODS = ("get", "pop", "setdefault")
 @cache
 def syntax_tree(obj: Any) -> ast.AST | None:
     """Returns the parsed source of a class or function, None where there is none."""
+    if inspect.isclass(obj) and (tree := _class_in_its_module(obj)) is not None:
+        return tree
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(obj)))
     except (OSError, TypeError, SyntaxError):
         return None
+
+
+def _class_in_its_module(cls: type) -> ast.AST | None:
+    """Finds a class in its parsed module, which ``inspect`` would parse for each of its classes.
+
+    None where it is not there once, as classes made in functions or under conditions are not.
+    """
+    body = _module_body(cls.__module__)
+    for name in cls.__qualname__.split("."):
+        found = [node for node in body if isinstance(node, ast.ClassDef) and node.name == name]
+        if len(found) != 1:
+            return None
+        body = found[0].body
+    return found[0]
+
+
+@cache
+def _module_body(name: str) -> list[ast.stmt]:
+    """Returns the statements of a module, none where its source cannot be had."""
+    try:
+        return ast.parse(inspect.getsource(sys.modules[name])).body
+    except (KeyError, OSError, TypeError, SyntaxError):
+        return []
 
 
 @cache
@@ -37,35 +63,67 @@ def keys_read(obj: Any, name: str, attributes: bool = True) -> frozenset[str]:
         attributes: Whether ``d.key`` counts.
     """
     sources = inspect.getmro(obj) if inspect.isclass(obj) else (obj,)
-    trees = [tree for source in sources if (tree := syntax_tree(source)) is not None]
-    found = {key for tree in trees for node in ast.walk(tree) for key in _read_by(node, name)}
-    if attributes:
-        found |= {
-            node.attr
-            for tree in trees
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and _is_named(node.value, name)
-        }
+    # A variable has its own name; an attribute may have an underscore before it.
+    owners = (name, f".{name}", f"._{name}")
+    found: set[str] = set()
+    for source in sources:
+        keys, members = _all_reads(source)
+        for owner in owners:
+            found |= keys.get(owner, set())
+            if attributes:
+                found |= members.get(owner, set())
     return frozenset(found) - DICT_METHODS
 
 
+@cache
+def _all_reads(source: Any) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Returns what a class or function reads from every dict: its keys, and its attributes.
+
+    All at once, since walking through the source of torch's classes takes longest. Dicts that are
+    variables go by their name, those that are attributes by a dot and theirs.
+    """
+    keys: dict[str, set[str]] = {}
+    members: dict[str, set[str]] = {}
+    tree = syntax_tree(source)
+    for node in ast.walk(tree) if tree is not None else ():
+        for owner, key in _reads_of(node):
+            keys.setdefault(owner, set()).add(key)
+        if isinstance(node, ast.Attribute) and (owner := _name_of(node.value)):
+            members.setdefault(owner, set()).add(node.attr)
+    return keys, members
+
+
 def _read_by(node: ast.AST, name: str) -> Iterator[str]:
-    key = None
-    if isinstance(node, ast.Subscript) and _is_named(node.value, name):
-        key = node.slice
+    return (key for owner, key in _reads_of(node) if owner in (name, f".{name}", f"._{name}"))
+
+
+def _reads_of(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yields the dict, as :func:`_name_of` names it, and the key that a node reads, if any."""
+    owner = key = None
+    if isinstance(node, ast.Subscript):
+        owner, key = node.value, node.slice
     elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
-        key = node.left if _is_named(node.comparators[0], name) else None
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-        reads = node.func.attr in READING_METHODS and _is_named(node.func.value, name)
-        key = node.args[0] if reads else None
-    if isinstance(key, ast.Constant) and isinstance(key.value, str):
-        yield key.value
+        owner, key = node.comparators[0], node.left
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.args
+        and node.func.attr in READING_METHODS
+    ):
+        owner, key = node.func.value, node.args[0]
+    if isinstance(key, ast.Constant) and isinstance(key.value, str) and (name := _name_of(owner)):
+        yield name, key.value
+
+
+def _name_of(node: ast.AST | None) -> str | None:
+    """Returns the name of a variable, or a dot and that of an attribute; None for all else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return f".{node.attr}" if isinstance(node, ast.Attribute) else None
 
 
 def _is_named(node: ast.AST, name: str) -> bool:
-    if isinstance(node, ast.Name):
-        return node.id == name
-    return isinstance(node, ast.Attribute) and node.attr in (name, f"_{name}")
+    return _name_of(node) in (name, f".{name}", f"._{name}")
 
 
 @cache
