@@ -52,6 +52,8 @@ def arguments(path, images, work_dir):
         "default_hooks.checkpoint.interval": 1,
         "default_hooks.checkpoint.max_keep_ckpts": -1,
         "default_hooks.logger.interval": 1,
+        # Tested by itself; it takes as long as the training here.
+        "default_hooks.training_figure": None,
         "model.head.out_channels": 32,
         "model.head.hidden_channels": 16,
         "model.head.bottleneck_channels": 8,
