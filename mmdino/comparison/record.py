@@ -1,4 +1,4 @@
-"""The record of a run: what was planned, how far it came, what it used and what was measured."""
+"""The record of a run: what was planned, its state, what it used and what was measured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Record:
         digest: SHA-256 of ``content``.
         content: What decides the result of the run, from :attr:`Run.content`.
         command: Command that trained it.
-        state: How far it came.
+        state: Whether it has been trained.
         machine: Where it was trained.
         attempts: What each start of the run has used.
         error: Why it failed.

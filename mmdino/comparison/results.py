@@ -47,7 +47,7 @@ class Result:
 
     @property
     def is_trained(self) -> bool:
-        """Whether it came to its end."""
+        """Whether it has been trained to its end."""
         return self.record.state == "trained"
 
     @property
@@ -184,7 +184,7 @@ class Summary:
 
     Attributes:
         name: Name of the method.
-        trained: Runs that came to their end; only they count.
+        trained: Runs that were trained to their end; only they count.
         failed: Runs that failed.
         waiting: Runs that have not come to their end.
         values: Mean and deviation of each column of numbers that a trained run has.
