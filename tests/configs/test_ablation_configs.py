@@ -81,7 +81,7 @@ def path_of(name):
 def differences(found, base, prefix=""):
     """Dotted keys that two configs do not share with equal values.
 
-    Dicts of one type are compared key by key; of a dict that came, went or changed its type, only
+    Dicts of one type are compared key by key; of a dict that is new, gone or of another type, only
     its own key is named.
     """
     keys = set()

@@ -104,8 +104,6 @@ def arguments(path, images, work_dir):
         "default_hooks.checkpoint.interval": 1,
         "default_hooks.checkpoint.max_keep_ckpts": -1,
         "default_hooks.logger.interval": 1,
-        # Tested by itself; it takes as long as the training here.
-        "default_hooks.training_figure": None,
         "default_hooks.training_figure": None,
         **model_changes(cfg),
         **size_changes(cfg),
