@@ -97,7 +97,8 @@ RANGES = (
     ),
     # torch fails with the size of a tensor.
     Range(
-        r"model\.(head|predictor)\.((in|hid|out)_channels|num_layers)",
+        # Not in_channels: some heads of mmpretrain take one for each of several features.
+        r"model\.(head|predictor)\.((hid|out)_channels|num_layers)",
         lambda x: x >= 1,
         "a whole number of at least 1",
         True,
