@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmdino.models.layers import LazyLogits
+from mmdino.models.losses.cross_view import check_view_counts
 from mmdino.utils.numbers import require_number
 
 CenterMean = Literal["samples", "ranks"]
@@ -127,13 +128,7 @@ class CenteredLoss(BaseModule):
                 f"(global views, batch, prototypes), but got shapes {tuple(student_logits.shape)} "
                 f"and {tuple(teacher_logits.shape)}."
             )
-        num_views, num_globals = student_logits.shape[0], len(teacher_logits)
-        if num_views < 2 or not 1 <= num_globals <= num_views:
-            raise ValueError(
-                f"{owner} got {num_views} student and {num_globals} teacher views; it needs at "
-                "least two views, the first of which the teacher sees too. Add view groups to "
-                "MultiCropTransform."
-            )
+        check_view_counts(owner, student_logits.shape[0], len(teacher_logits))
         for name, logits in (("student", student_logits), ("teacher", teacher_logits)):
             if logits.shape[1:] != (student_logits.shape[1], self.num_prototypes):
                 raise ValueError(

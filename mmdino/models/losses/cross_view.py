@@ -57,12 +57,7 @@ def check_views(owner: str, student: Tensor, teacher: Tensor) -> None:
             f"{owner} takes student outputs (views, batch, width) and teacher outputs (global "
             f"views, batch, width), but got shapes {shapes}."
         )
-    if len(student) < 2 or not 1 <= len(teacher) <= len(student):
-        raise ValueError(
-            f"{owner} got {len(student)} student and {len(teacher)} teacher views; it needs at "
-            "least two views, the first of which the teacher sees too. Add view groups to "
-            "MultiCropTransform."
-        )
+    check_view_counts(owner, len(student), len(teacher))
     if student.shape[1] != teacher.shape[1]:
         raise ValueError(f"{owner} got different numbers of images, in shapes {shapes}.")
     if student.shape[2] != teacher.shape[2]:
@@ -70,6 +65,25 @@ def check_views(owner: str, student: Tensor, teacher: Tensor) -> None:
             f"{owner} got student outputs of width {student.shape[2]} and teacher outputs of width "
             f"{teacher.shape[2]}: a head that does not fit. Set the out_channels of the predictor "
             "to those of the head."
+        )
+
+
+def check_view_counts(owner: str, num_student: int, num_teacher: int) -> None:
+    """Checks that there are views to compare.
+
+    Args:
+        owner: Name of the loss.
+        num_student: Number of views of the student.
+        num_teacher: Number of views of the teacher.
+
+    Raises:
+        ValueError: If there are fewer than two, or more of the teacher than of the student.
+    """
+    if num_student < 2 or not 1 <= num_teacher <= num_student:
+        raise ValueError(
+            f"{owner} got {num_student} student and {num_teacher} teacher views; it needs at "
+            "least two views, the first of which the teacher sees too. Add view groups to "
+            "MultiCropTransform."
         )
 
 

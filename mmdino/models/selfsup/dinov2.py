@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -20,6 +20,7 @@ from mmdino.models.selfsup.base import (
     recomputed,
 )
 from mmdino.models.selfsup.dino import DINO
+from mmdino.models.selfsup.student_teacher import leaves_logits
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
 
@@ -188,12 +189,14 @@ class DINOv2(DINO):
         return run_head(getattr(self, "patch_head", self.head), patches, self.ibot_loss, use)
 
 
-def run_head(head: nn.Module, x: Tensor, loss: nn.Module, use: Any) -> dict[str, Tensor]:
+def run_head(
+    head: nn.Module,
+    x: Tensor,
+    loss: nn.Module,
+    use: Callable[[Tensor | LazyLogits], dict[str, Tensor]],
+) -> dict[str, Tensor]:
     """Passes the logits of a head to ``use``, not computed yet where head and loss allow that."""
-    lazy = getattr(loss, "accepts_lazy_logits", False)
-    if lazy and getattr(head, "gives_lazy_logits", False):
-        return head(x, use)
-    return use(head(x))
+    return head(x, use) if leaves_logits(head, loss) else use(head(x))
 
 
 def dino_scale(num_global: int, num_local: int) -> float:
@@ -235,17 +238,13 @@ def view_tokens(
     chunk_masks = [None] * len(chunks) if masks is None else masks.split(rows)
     for chunk, chunk_mask in zip(chunks, chunk_masks, strict=True):
         inputs = (chunk, backbone, chunk_mask, local)
-        run = _tokens if micro_batch is None else _recomputed_tokens
-        found = run(*inputs)
+        if micro_batch is None:
+            found = _tokens(*inputs)
+        else:
+            found = recomputed(_tokens, (backbone,), *inputs)
         tokens.append(found[0])
         patches.append(found[1])
     return torch.cat(tokens), torch.cat(patches)
-
-
-def _recomputed_tokens(
-    images: Tensor, backbone: nn.Module, masks: Tensor | None, local: bool
-) -> tuple[Tensor, Tensor]:
-    return recomputed(_tokens, (backbone,), images, backbone, masks, local)
 
 
 def _tokens(

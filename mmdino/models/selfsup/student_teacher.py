@@ -309,9 +309,8 @@ class StudentTeacher(SelfSupervisedModel):
         def use(outputs: Tensor | LazyLogits) -> dict[str, Tensor]:
             return criterion(outputs.unflatten(0, views), targets)
 
-        lazy = getattr(criterion, "accepts_lazy_logits", False)
-        lazy = lazy and getattr(self.head, "gives_lazy_logits", False) and not self.separate_views
-        if lazy and targets is not None and self.predictor is None:
+        alone = targets is not None and self.predictor is None and not self.separate_views
+        if alone and leaves_logits(self.head, criterion):
             return self.head(features, use)
         outputs = self._project("head", self.head, features, views)
         if targets is None:
@@ -354,6 +353,12 @@ class StudentTeacher(SelfSupervisedModel):
     def teacher_neck(self) -> nn.Module | None:
         """The neck of a teacher that is another network, None where there is none."""
         return self.teacher["neck"] if "neck" in self.teacher else None
+
+
+def leaves_logits(head: nn.Module, loss: nn.Module) -> bool:
+    """Whether a head can leave its last layer to a loss, so that not all logits exist at once."""
+    accepts = getattr(loss, "accepts_lazy_logits", False)
+    return accepts and getattr(head, "gives_lazy_logits", False)
 
 
 def without_predictor(network: dict[str, dict | None]) -> dict[str, dict | None]:
