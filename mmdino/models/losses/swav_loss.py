@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from mmdino.models.layers import at_least_float32, no_autocast
 from mmdino.models.losses.cross_view import (
-    check_view_counts,
     cross_view_loss,
     entropy,
     prototype_metrics,
@@ -178,8 +177,12 @@ class SwAVLoss(BaseModule):
                 "SwAVLoss takes outputs (views, batch, channels) of all and of the global views, "
                 f"but got shapes {tuple(student.shape)} and {tuple(teacher.shape)}."
             )
-        num_globals = len(teacher)
-        check_view_counts("SwAVLoss", len(student), num_globals)
+        num_views, num_globals = len(student), len(teacher)
+        if num_views < 2 or not 1 <= num_globals <= num_views:
+            raise ValueError(
+                f"SwAVLoss got {num_views} view(s), {num_globals} of them global; it needs at "
+                "least two views, the first of them global. Add view groups to MultiCropTransform."
+            )
         for outputs in (student, teacher):
             if outputs.shape[1:] != (student.shape[1], self.in_channels):
                 raise ValueError(
