@@ -31,7 +31,7 @@ from mmdino.evaluation.pca import (
 )
 from mmdino.utils.command_line import progress_bar
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.visualization.attention_figure import to_canvas, write_figure
+from mmdino.visualization.attention_figure import check_figure_path, to_canvas, write_figure
 from mmdino.visualization.media import is_video, write_animation, write_image
 from mmdino.visualization.pca_figure import check_number, color_picture, draw_pca_figure, pca_frames
 from mmdino.visualization.sources import Source, add_output, check_fps, source_of
@@ -159,6 +159,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--fit must be at least 1, not {args.fit}")
     if args.threshold and args.foreground is None:
         parser.error("--threshold is that of --foreground; add it")
+    if args.fps is not None and args.format == "png":
+        parser.error("--fps is for an animation; omit it or --format png")
     check_fps(parser, args.fps)
     return args
 
@@ -166,9 +168,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def load_painters(args: argparse.Namespace) -> dict[str, Painter]:
     """Loads the networks to show, by the label of their row."""
     trained = load_map_backbone(args.checkpoint, args.network, args.num_heads)
-    networks = {"PCA": trained}
-    if args.untrained is not None:
-        networks[f"untrained, seed {args.untrained}"] = untrained_like(trained, args.untrained)
+    if args.untrained is None:
+        networks = {"PCA": trained}
+    else:
+        untrained = untrained_like(trained, args.untrained)
+        networks = {"trained": trained, f"untrained, seed {args.untrained}": untrained}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return {name: Painter(network.to(device), args.size) for name, network in networks.items()}
 
@@ -182,8 +186,8 @@ def numbered(sources: Sequence[Source]) -> Iterator[tuple[int, str, np.ndarray]]
 
 def fit(
     sources: Sequence[Source], painters: Mapping[str, Painter], total: int, args: argparse.Namespace
-) -> list[str]:
-    """Fits the PCA of each network, and describes them in a line each, after those of the sizes."""
+) -> tuple[list[str], list[str]]:
+    """Fits the PCA of each network; returns lines on the sizes of inputs, and one on each PCA."""
     count = min(args.fit, total)
     chosen = {index * total // count for index in range(count)}
     sizes: dict[str, None] = {}
@@ -196,18 +200,19 @@ def fit(
             sizes[painter.input_text(image)] = None
         bar.update()
     bar.file.write("\n")
-    lines = list(sizes)[:SHOWN_SIZES]
+    shown = list(sizes)[:SHOWN_SIZES]
     if len(sizes) > SHOWN_SIZES:
-        lines.append(f"and {len(sizes) - SHOWN_SIZES} other sizes, likewise")
+        shown.append(f"and {len(sizes) - SHOWN_SIZES} other sizes, likewise")
+    lines = []
     for label, painter in painters.items():
         pca = painter.fit(args.foreground, args.threshold)
         shares = ", ".join(f"{100 * share:.0f} %" for share in pca.explained.tolist())
         which = "patches" if pca.foreground is None else "foreground patches"
         lines.append(
             f"{label}: {pca.patches} {which} of {count} of {total} image(s); red, green and blue "
-            f"are {shares} of the variance"
+            f"show {shares} of the variance"
         )
-    return lines
+    return shown, lines
 
 
 def write_files(
@@ -216,19 +221,14 @@ def write_files(
     """Writes a picture per image, or an animation per folder or video; returns their number.
 
     Raises:
-        ValueError: If a single image is to be animated, or two files would have one name.
+        ValueError: If two files would have one name, or frames of an animation differ in size.
     """
     mode = "bilinear" if args.smooth else "nearest"
     bar = progress_bar(total * len(painters))
     written: set[Path] = set()
     start = 0
     for source in sources:
-        suffix = args.format or ("mp4" if is_video(source.path) else "png")
-        if suffix != "png" and not source.is_sequence:
-            raise ValueError(
-                f"{source.path} is one image, and an animation needs several: give a folder of "
-                "images or a video, or omit --format."
-            )
+        suffix = output_format(source, args.format)
         for number, painter in enumerate(painters.values()):
             tag = "pca_untrained" if number else "pca"
             images = painted(source, painter, start, bar)
@@ -245,6 +245,20 @@ def write_files(
         start += source.count()
     bar.file.write("\n")
     return len(written)
+
+
+def output_format(source: Source, wanted: str | None) -> str:
+    """Returns the format of a source's files in --out.
+
+    Raises:
+        ValueError: If a single image is to be animated.
+    """
+    if wanted in ("gif", "mp4") and not source.is_sequence:
+        raise ValueError(
+            f"{source.path} is one image, and an animation needs several: give a folder of images "
+            "or a video, or omit --format."
+        )
+    return wanted or ("mp4" if is_video(source.path) else "png")
 
 
 def painted(
@@ -278,15 +292,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     init_default_scope("mmpretrain")
     sources = [source_of(Path(path), args.every) for path in args.input]
+    if args.figure:
+        check_figure_path(args.figure)
+    for source in sources:
+        output_format(source, args.format)
     painters = load_painters(args)
     total = sum(source.count() for source in sources)
     if args.figure:
         check_number(total)
-    lines = fit(sources, painters, total, args)
-    print("\n".join(lines))
+    sizes, lines = fit(sources, painters, total, args)
+    print("\n".join([*sizes, *lines]))
     if args.figure:
-        about = f"{args.network} of {Path(args.checkpoint).name}"
-        write_all_in_one(sources, painters, [about, *lines], args)
+        notes = [f"{args.network} of {Path(args.checkpoint).name}", *lines]
+        write_all_in_one(sources, painters, notes, args)
         print(f"Wrote {args.figure}.")
     if args.out:
         count = write_files(sources, painters, total, args)
