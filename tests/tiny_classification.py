@@ -28,7 +28,8 @@ def shrunk(path, images, work_dir, checkpoint=None):
     """Reads a shipped config and makes of it a run of seconds.
 
     What the config says of pipelines, heads, losses, schedules and hooks stays. Images become 32
-    pixels, a ViT 12 wide and 4 deep, a ResNet-50 a narrow ResNet-18, the run one epoch.
+    pixels (28 for patches of 14), a ViT 12 wide and 4 deep, a ResNet-50 a narrow ResNet-18, the run
+    one epoch.
 
     Args:
         path: The config.
@@ -37,11 +38,12 @@ def shrunk(path, images, work_dir, checkpoint=None):
         checkpoint: What to start from; None starts untrained.
     """
     cfg = Config.fromfile(path)
-    for split in ("train", "val"):
-        _shrink_loader(cfg[f"{split}_dataloader"], images / split)
-    _shrink_model(cfg.model, cfg.train_dataloader.dataset.type == "mmdino.ImageFolder")
     frozen = cfg.model.backbone.type == "mmdino.FrozenBackbone"
     backbone = cfg.model.backbone.backbone if frozen else cfg.model.backbone
+    side = SIDE - SIDE % backbone.get("patch_size", 1)
+    for split in ("train", "val"):
+        _shrink_loader(cfg[f"{split}_dataloader"], images / split, side)
+    _shrink_model(cfg.model, cfg.train_dataloader.dataset.type == "mmdino.ImageFolder", side)
     if checkpoint is None:
         backbone.init_cfg = None
     else:
@@ -60,37 +62,40 @@ def shrunk(path, images, work_dir, checkpoint=None):
     return cfg
 
 
-def _shrink_loader(loader, folder):
+def _shrink_loader(loader, folder, side):
     loader.update(batch_size=8, num_workers=0, persistent_workers=False, pin_memory=False)
     if loader.dataset.type == "mmdino.DrawnShapes":
-        loader.dataset.update(num_images=20, image_size=SIDE)
+        loader.dataset.update(num_images=20, image_size=side)
     else:
         loader.dataset.data_root = str(folder)
     for step in loader.dataset.pipeline:
         if step["type"] == "RandomResizedCrop":
-            step["scale"] = SIDE
+            step["scale"] = side
         elif step["type"] == "ResizeEdge":
-            step["scale"] = SIDE + 4
+            step["scale"] = side + 4
         elif step["type"] == "CenterCrop":
-            step["crop_size"] = SIDE
+            step["crop_size"] = side
 
 
-def _shrink_model(model, folder):
+def _shrink_model(model, folder, side):
     frozen = model.backbone.type == "mmdino.FrozenBackbone"
     backbone = model.backbone.backbone if frozen else model.backbone
     if backbone.type == "mmdino.ResNet":
         backbone.update(depth=18, stem_channels=8, base_channels=8)
         model.head.in_channels = 64
     else:
+        rotary = backbone.get("position_encoding")
+        if rotary:
+            rotary.head_dims = WIDTH // 3
         blocks = len(backbone.get("out_indices", [-1]))
         backbone.update(
             arch={
                 "embed_dims": WIDTH,
                 "num_layers": DEPTH,
-                "num_heads": 2,
+                "num_heads": 3 if rotary else 2,
                 "feedforward_channels": 4 * WIDTH,
             },
-            img_size=SIDE,
+            img_size=side,
         )
         if frozen:
             backbone.out_indices = list(range(DEPTH - blocks, DEPTH))

@@ -42,13 +42,14 @@ def write_folder(root, ids, size=(70, 100), count=2):
 def shrunk(path, data_root, work_dir, iters=2):
     """Reads a shipped config and makes its run one of a second or two; it starts untrained."""
     cfg = Config.fromfile(path)
+    crop = CROP - CROP % vit_of(cfg.model).get("patch_size", 1)
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         loader = cfg[name]
         loader.update(num_workers=0, persistent_workers=False)
         loader.dataset.update(data_root=str(data_root), serialize_data=False)
-        _shrink_pipeline(loader.dataset.pipeline)
+        _shrink_pipeline(loader.dataset.pipeline, crop)
     cfg.train_dataloader.batch_size = 2
-    _shrink_model(cfg.model)
+    _shrink_model(cfg.model, crop)
     cfg.train_cfg.update(max_iters=iters, val_interval=iters)
     cfg.default_hooks.logger.interval = 1
     cfg.default_hooks.checkpoint.interval = iters
@@ -74,17 +75,17 @@ def vit_of(model):
     return model.backbone.get("backbone", model.backbone)
 
 
-def _shrink_pipeline(pipeline):
+def _shrink_pipeline(pipeline, crop):
     for step in pipeline:
         if "scale" in step:
-            step.scale = (2 * CROP, CROP)
+            step.scale = (2 * crop, crop)
         if "crop_size" in step:
-            step.crop_size = (CROP, CROP)
+            step.crop_size = (crop, crop)
 
 
-def _shrink_model(model):
-    model.data_preprocessor.size = (CROP, CROP)
-    model.test_cfg.update(crop_size=(CROP, CROP), stride=(42, 42))
+def _shrink_model(model, crop):
+    model.data_preprocessor.size = (crop, crop)
+    model.test_cfg.update(crop_size=(crop, crop), stride=(42, 42))
     backbone = vit_of(model)
     backbone.init_cfg = None
     if backbone.type == "mmdino.ResNet":
@@ -99,6 +100,8 @@ def _shrink_model(model):
             "num_heads": 2,
             "feedforward_channels": 2 * WIDTH,
         }
+        if backbone.get("position_encoding"):
+            backbone.position_encoding.head_dims = WIDTH // 2
         widths = [WIDTH] * outputs
         if model.neck is not None and "embed_dim" in model.neck:
             model.neck.embed_dim = WIDTH

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 
+import tiny_dinov2
 import tiny_run
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmdino.utils.rotary import rotary_periods
+from mmdino.weights.layouts import authors_vit
 from mmdino.weights.layouts.key_bias import without_key_bias
+from mmdino.weights.layouts.renaming import strip_prefix
 
 HEADS = tiny_run.ARCH["num_heads"]
 VIT = {"type": "mmdino.VisionTransformer", "arch": tiny_run.ARCH, "img_size": 32}
@@ -63,6 +67,48 @@ def dino(use_bn=False, cfg=None):
     randomise(model)
     model.eval()
     return model
+
+
+def dinov2(patch_head=False, **backbone):
+    """A DINOv2 model whose student, teacher and centres are all random."""
+    cfg = tiny_dinov2.model()
+    cfg["backbone"] |= {**MORE, **backbone}
+    if patch_head:
+        cfg["patch_head"] = {**cfg["head"], "out_channels": 48, "bottleneck_channels": 6}
+    model = MODELS.build(cfg)
+    randomise(model)
+    return model.eval()
+
+
+def save_dinov2_training_file(path, model, kind):
+    """Writes a training file of DINOv2 with blocks in two chunks, as its authors do.
+
+    Args:
+        path: The file.
+        model: A DINOv2 of two blocks.
+        kind: ``"teacher"``, that alone, or ``"model"``, student and teacher in one dict.
+    """
+    names = {"backbone": "backbone", "head": "dino_head", "patch_head": "ibot_head"}
+    tensors = {}
+    for network, parts in (("student", model), ("teacher", model.teacher)):
+        for ours, theirs in names.items():
+            part = getattr(parts, ours, None)
+            if part is None:
+                continue
+            state = part.state_dict()
+            state = authors_vit.from_mmdino(state) if ours == "backbone" else state
+            for key, tensor in state.items():
+                chunked = re.sub(r"^blocks\.(\d)", r"blocks.\1.\1", key)
+                tensors[f"{network}.{theirs}.{chunked}"] = tensor
+    if kind == "model":
+        centers = {
+            "dino_loss.center": model.dino_loss.center,
+            "ibot_patch_loss.center": model.ibot_loss.center[None],
+        }
+        torch.save({"model": tensors | centers, "iteration": 7}, path)
+    else:
+        torch.save({"teacher": strip_prefix(tensors, "teacher.")}, path)
+    return path
 
 
 def randomise(model, seed=0):

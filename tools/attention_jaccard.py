@@ -19,9 +19,9 @@ from mmdino.evaluation.attention import (
     FRACTION,
     attention_maps,
     check_fraction,
-    reference_size,
     require_attention,
 )
+from mmdino.evaluation.image_input import reference_size
 from mmdino.evaluation.jaccard import (
     BASELINES,
     JaccardSummary,

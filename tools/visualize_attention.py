@@ -9,10 +9,8 @@ INPUT may be images, folders of images and videos. By default each image gives o
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +22,8 @@ from mmdino.evaluation.attention import (
     attention_maps,
     check_fraction,
     require_attention,
-    viewing_size,
 )
+from mmdino.evaluation.image_input import viewing_size
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.command_line import progress_bar
 from mmdino.utils.tool_errors import ToolParser, run_tool
@@ -36,39 +34,12 @@ from mmdino.visualization.attention_figure import (
     draw_attention_grid,
     write_figure,
 )
-from mmdino.visualization.media import (
-    DEFAULT_FPS,
-    is_video,
-    list_images,
-    read_frames,
-    read_image,
-    video_fps,
-    write_animation,
-)
+from mmdino.visualization.media import write_animation
+from mmdino.visualization.sources import Source, add_output, check_fps, source_of
 from mmdino.weights.networks import load_backbone, untrained_like
 
 HEADS_IN_GRID = {1: 4, 2: 2}
 """Default number of heads of --figure, by the number of networks."""
-FPS_RANGE = (0.01, 1000)
-"""Frames per second that the file formats can hold."""
-
-
-class Source(NamedTuple):
-    """An input: an image, a folder of images, or a video.
-
-    Attributes:
-        path: Its path.
-        name: Its name, for the files that are written.
-        read: Returns an iterator over names and images (H, W, 3) uint8, RGB.
-        is_sequence: Whether it can be animated.
-        fps: Frames per second of the animation.
-    """
-
-    path: Path
-    name: str
-    read: Callable[[], Iterator[tuple[str, np.ndarray]]]
-    is_sequence: bool
-    fps: float = DEFAULT_FPS
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -122,46 +93,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--every must be at least 1, not {args.every}")
     if args.fps is not None and args.format == "png":
         parser.error("--fps is for an animation: add --format gif or mp4")
-    least, most = FPS_RANGE
-    if args.fps is not None and not least <= args.fps <= most:
-        parser.error(f"--fps must be within {least} and {most}, not {args.fps}")
+    check_fps(parser, args.fps)
     return args
-
-
-def source_of(path: Path, every: int) -> Source:
-    """Returns the source of a path: an image, a folder or a video.
-
-    Raises:
-        FileNotFoundError: If it does not exist, or is a folder without images.
-    """
-    if not path.exists():
-        raise FileNotFoundError(
-            f"The input {str(path)!r} does not exist: expected an image, a folder of images or a "
-            "video."
-        )
-    if path.is_dir():
-        images = list_images(path)[::every]
-        names = image_names(images)
-        return Source(
-            path,
-            path.resolve().name,
-            lambda: zip(names, map(read_image, images), strict=True),
-            True,
-        )
-    if is_video(path):
-
-        def frames() -> Iterator[tuple[str, np.ndarray]]:
-            for index, frame in enumerate(read_frames(path, every)):
-                yield f"{path.stem}_{index * every:06d}", frame
-
-        return Source(path, path.stem, frames, True, video_fps(path) / every)
-    return Source(path, path.stem, lambda: iter([(path.stem, read_image(path))]), False)
-
-
-def image_names(paths: Sequence[Path]) -> list[str]:
-    """Returns the names of images, with the suffix only if it is needed to distinguish them."""
-    stems = Counter(path.stem for path in paths)
-    return [path.stem if stems[path.stem] == 1 else path.name for path in paths]
 
 
 def load_networks(args: argparse.Namespace) -> dict[str, nn.Module]:
@@ -200,20 +133,6 @@ def compute_attention(
 def file_tag(network: str) -> str:
     """Returns the suffix of the names of a network's files."""
     return "attention" if network == "trained" else "attention_untrained"
-
-
-def add_output(path: Path, written: set[Path]) -> None:
-    """Records an output file.
-
-    Raises:
-        ValueError: If another input of this run has the same output.
-    """
-    if path in written:
-        raise ValueError(
-            f"Two inputs have the same name, and the second would overwrite {path}. Run them "
-            "separately, each with its own --out."
-        )
-    written.add(path)
 
 
 def write_figures(

@@ -18,7 +18,7 @@ model = dict(
             _delete_=True,
             **_base_.vit,
             out_indices=[0, 1, 2],
-            out_type="raw",
+            out_type="features",
             norm_outputs=True,
             init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
         )

@@ -19,7 +19,7 @@ model = dict(
             _delete_=True,
             **_base_.vit,
             out_indices=[0, 1, 2, 3],
-            out_type="raw",
+            out_type="features",
             norm_outputs=True,
             init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
         )

@@ -12,36 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmdino.models.preprocessors.multi_view_preprocessor import IMAGENET_MEAN, IMAGENET_STD
+from mmdino.evaluation.image_input import network_input
 
 FRACTION = 0.6
 """Fraction of a head's attention mass that a mask holds, in the paper."""
 
-SIZE_PER_IMG_SIZE = 480 / 224
-"""The authors visualise networks trained at 224 px at 480 px."""
-
 ROUNDING = 1e-6
-
-MAX_PATCHES = 2**17
-"""Patches of an image, about those of a photograph of 3840 x 2160 pixels and patches of 8."""
-
-
-def reference_size(backbone: nn.Module) -> int:
-    """Returns the shorter side, in pixels, at which a network's attention is computed.
-
-    That is 480 px for a network of 224 px, as the authors do, and in proportion for others: at much
-    larger sizes a patch shows too little and the position embeddings are stretched too far.
-
-    Raises:
-        ValueError: If the network has no attention.
-    """
-    require_attention(backbone)
-    return round(SIZE_PER_IMG_SIZE * min(backbone.img_size))
-
-
-def viewing_size(backbone: nn.Module, image: np.ndarray) -> int:
-    """Returns the default shorter side of an image: its own, at most :func:`reference_size`."""
-    return min(*image.shape[:2], reference_size(backbone))
 
 
 def require_attention(backbone: nn.Module) -> None:
@@ -63,45 +39,6 @@ def require_attention(backbone: nn.Module) -> None:
         )
 
 
-def input_shape(
-    height: int, width: int, patch_size: int, size: int | None = None
-) -> tuple[int, int]:
-    """Computes the shape at which an image enters a network without being cropped.
-
-    Args:
-        height: Height of the image in pixels.
-        width: Width of the image in pixels.
-        patch_size: Side of a patch in pixels.
-        size: Shorter side in pixels; None for the image's own.
-
-    Returns:
-        Height and width at that size, each rounded to a multiple of the patch.
-
-    Raises:
-        ValueError: If the image, or ``size``, is smaller than a patch, or there would be more than
-            ``MAX_PATCHES``.
-    """
-    own = min(height, width)
-    if own < 1:
-        raise ValueError(f"The image of {width} x {height} pixels is empty.")
-    shorter = own if size is None else size
-    if shorter < patch_size:
-        raise ValueError(
-            f"The image of {width} x {height} pixels would enter the network with a shorter side "
-            f"of {shorter}, less than a patch of {patch_size}. Give a size, which is that side in "
-            f"pixels, of at least {patch_size}."
-        )
-    scale = shorter / own
-    rows, columns = (max(1, round(side * scale / patch_size)) for side in (height, width))
-    if rows * columns > MAX_PATCHES:
-        raise ValueError(
-            f"The image of {width} x {height} pixels would enter the network as {columns} x {rows} "
-            f"patches of {patch_size} pixels, more than {MAX_PATCHES}. Give a smaller size, which "
-            "is the shorter side in pixels, or crop the image."
-        )
-    return rows * patch_size, columns * patch_size
-
-
 def attention_maps(backbone: nn.Module, image: np.ndarray, size: int | None = None) -> Tensor:
     """Computes the attention of the class token in the last block.
 
@@ -119,23 +56,10 @@ def attention_maps(backbone: nn.Module, image: np.ndarray, size: int | None = No
             patch or has too many, or the attention is not finite.
     """
     require_attention(backbone)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(
-            "Attention needs an image (H, W, 3) of uint8 in RGB, got "
-            f"{image.dtype} of shape {image.shape}."
-        )
     weight = backbone.patch_embed.projection.weight
-    pixels = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    pixels = pixels.to(weight.device, torch.float32)
-    shape = input_shape(*image.shape[:2], weight.shape[-1], size)
-    if pixels.shape[-2:] != shape:
-        pixels = functional.interpolate(pixels, size=shape, mode="bicubic", antialias=True)
-        pixels.clamp_(0, 255)
-    mean, std = (
-        pixels.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD)
-    )
+    pixels = network_input(image, weight.shape[-1], size, weight)
     with torch.no_grad():
-        maps = backbone.class_token_attention(((pixels - mean) / std).to(weight.dtype))
+        maps = backbone.class_token_attention(pixels)
     maps = maps[0].float().cpu()
     if not maps.isfinite().all():
         raise ValueError(

@@ -345,10 +345,19 @@ def write_figure(figure: Figure, path: Path) -> None:
         ValueError: If the suffix of the path is not in ``FIGURE_SUFFIXES``.
         OSError: If the file cannot be written.
     """
+    check_figure_path(path)
+    with matplotlib.rc_context(STYLE), atomic_write(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], dpi=DPI)
+
+
+def check_figure_path(path: Path) -> None:
+    """Checks that a figure can be written to a path, before it is computed.
+
+    Raises:
+        ValueError: If the suffix of the path is not in ``FIGURE_SUFFIXES``.
+    """
     if path.suffix not in FIGURE_SUFFIXES:
         raise ValueError(
             f"Cannot write the figure {path}: its suffix must be one of "
             f"{', '.join(FIGURE_SUFFIXES)}."
         )
-    with matplotlib.rc_context(STYLE), atomic_write(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=DPI)

@@ -74,6 +74,12 @@ def _as_rgb(image: Image.Image, path: str | Path) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Writes an image (H, W, 3) uint8, RGB, atomically as PNG."""
+    with atomic_write(path) as temporary:
+        Image.fromarray(image).save(temporary, format="png")
+
+
 def list_images(folder: str | Path) -> list[Path]:
     """Lists the images of a folder in natural order, frame2 before frame10.
 

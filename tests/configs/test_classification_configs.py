@@ -103,6 +103,8 @@ def test_a_fixed_list_of_images_may_replace_a_fraction(images, tmp_path):
         ("vits8_imagenet", "deit-small", 8, [8, 9, 10, 11], False, 4 * 384),
         ("vitb16_imagenet", "deit-base", 16, [11], True, 2 * 768),
         ("vitb8_imagenet", "deit-base", 8, [11], True, 2 * 768),
+        ("dinov2_vits14_imagenet", "vit-s", 14, [8, 9, 10, 11], True, 5 * 384),
+        ("dinov3_vits16_imagenet", "vit-s", 16, [8, 9, 10, 11], True, 5 * 384),
     ],
 )
 def test_linear_configs_have_the_authors_features(name, arch, patch, blocks, mean_patch, width):
@@ -112,8 +114,11 @@ def test_linear_configs_have_the_authors_features(name, arch, patch, blocks, mea
     assert vit.norm_outputs
     assert cfg.model.neck.get("mean_patch", False) == mean_patch
     assert (cfg.model.head.in_channels, cfg.model.head.num_classes) == (width, 1000)
-    assert cfg.train_cfg.max_epochs == 100
+    released = name.startswith("dinov")
+    assert cfg.train_cfg.max_epochs == (10 if released else 100)
     assert cfg.optim_wrapper.optimizer == {"type": "SGD", "momentum": 0.9, "weight_decay": 0.0}
+    # An output of all tokens would count registers as patches.
+    assert vit.out_type == "features"
     assert cfg.auto_scale_lr == {"enable": True, "base_batch_size": 256}
 
 

@@ -10,11 +10,9 @@ from mmengine.registry import MODELS
 from mmdino.evaluation.attention import (
     attention_maps,
     attention_mask,
-    input_shape,
-    reference_size,
     resize_maps,
-    viewing_size,
 )
+from mmdino.evaluation.image_input import input_shape
 from mmdino.weights.layouts import authors_vit
 
 ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48}
@@ -76,21 +74,6 @@ def test_ten_thousand_tokens_need_no_square_of_them():
     assert shape == (800, 800)
     maps = attention_maps(build(), np.zeros((*shape, 3), np.uint8))
     assert maps.shape == (2, 100, 100)
-
-
-@pytest.mark.parametrize(("height", "width", "size"), [(9, 7, None), (90, 90, 7)])
-def test_smaller_than_a_patch_is_explained(height, width, size):
-    message = f"{width} x {height} pixels .* side of 7, less than a patch of 8.* at least 8"
-    with pytest.raises(ValueError, match=message):
-        input_shape(height, width, 8, size)
-
-
-def test_size_to_look_at_is_480_for_224_and_in_proportion():
-    assert reference_size(build(img_size=224)) == 480
-    small = build(img_size=32)
-    assert reference_size(small) == 69
-    assert viewing_size(small, np.zeros((50, 300, 3))) == 50
-    assert viewing_size(small, np.zeros((500, 300, 3))) == 69
 
 
 @pytest.mark.parametrize(

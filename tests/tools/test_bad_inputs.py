@@ -1309,6 +1309,52 @@ ATTENTION = [
         "asks to run code: posix.system",
     ),
 ]
+PCA = [
+    Row("", "pca.py $ckpt $root/alpha.png", "give --figure FILE for one figure, or --out DIR"),
+    Row("", "pca.py $ckpt none.png --out $out", "The input 'none.png' does not exist"),
+    Row("", "pca.py $ckpt $root/no_images --out $out", "has no image with one of the suffixes"),
+    Row("", "pca.py $root/alpha.png $ckpt --out $out", "is not a weight file"),
+    Row("", "pca.py $ckpt $root/empty.pth --out $out", "cannot be read as an image: it is empty"),
+    Row("security", "pca.py $ckpt $root/bomb/cat/0.png --out $out", "bomb/cat/0.png"),
+    Row("security", "pca.py $root/evil.pth $root/alpha.png --out $out", "asks to run code: posix"),
+    Row("silent", "pca.py $root/nan.pth $root/alpha.png --out $out", "are not finite"),
+    Row("", "pca.py $ckpt $root/alpha.png --out $out --size 8", "have 1 patch(es) of 12 channels"),
+    Row("", "pca.py $ckpt $root/alpha.png --out $out --size 7", "less than a patch of 8"),
+    Row("", "pca.py $ckpt $root/alpha.png --out $out --size 10000000", "Give a smaller size"),
+    Row("", "pca.py $ckpt $root/alpha.png --out $out --format mp4", "an animation needs several"),
+    Row("", "pca.py $ckpt $root/alpha.png --out $out --fps nan", "--fps must be within 0.01 and"),
+    Row(
+        "", "pca.py $ckpt $images/cat --out $out --format png --fps 5", "--fps is for an animation"
+    ),
+    Row("", "pca.py $ckpt $root/alpha.png --figure $out/f.xyz", "its suffix must be one of"),
+    Row("", "pca.py $ckpt $root/alpha.png --figure $root/alpha.png", "would overwrite an input"),
+    Row("", "pca.py $ckpt $root/alpha.png --figure $out/f.png --format gif", "--format is of the"),
+    Row("", "pca.py $ckpt $root/alpha.png --out $out --foreground left", "invalid choice: 'left'"),
+    Row("", "pca.py $ckpt $root/alpha.png --out $out --threshold 1", "is that of --foreground"),
+    Row(
+        "",
+        "pca.py $ckpt $root/alpha.png --out $out --foreground --threshold nan",
+        "threshold=nan; it must be a finite number",
+    ),
+    Row(
+        "",
+        "pca.py $ckpt $root/alpha.png --out $out --foreground --threshold 50",
+        "The foreground has 0 patch(es)",
+    ),
+    Row("", "pca.py $ckpt $root/alpha.png --out $out --fit 0", "--fit must be at least 1, not 0"),
+    Row("", "pca.py $ckpt $root/alpha.png --out $out --every 0", "--every must be at least 1"),
+    Row("", "pca.py $ckpt $root/alpha.png --out $root/text.pth", "text.pth: take another path"),
+    Row(
+        "",
+        "pca.py $ckpt $root/mixed/cat --out $out --format gif",
+        "All frames must have the same size",
+    ),
+    Row(
+        "",
+        "pca.py $ckpt $root/alpha.png $root/alpha.png --out $out",
+        "Two inputs have the same name",
+    ),
+]
 CONVERTERS = [
     Row(
         "",

@@ -11,7 +11,7 @@ model = dict(
             arch="deit-small",
             img_size=224,
             patch_size=16,
-            out_type="raw",
+            out_type="features",
             out_indices=[8, 9, 10, 11],
             norm_outputs=True,
             # The config names the checkpoint; None evaluates the untrained network.

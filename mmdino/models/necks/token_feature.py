@@ -16,15 +16,16 @@ from mmdino.registry import MODELS
 class TokenFeature(BaseModule):
     """Concatenates the class tokens of several blocks and optionally the last mean patch token.
 
-    The authors' linear evaluation uses the class tokens of the last four blocks for ViT-S, and the
-    class token and mean patch token of the last block for ViT-B (``eval_linear.py``).
+    The authors' linear evaluation of DINO uses the class tokens of the last four blocks for ViT-S,
+    and the class token and mean patch token of the last block for ViT-B (``eval_linear.py``); that
+    of DINOv2 the class tokens of one or four blocks, with or without the mean patch token.
 
     Args:
         mean_patch: Whether to append the mean of the last block's patch tokens.
 
     Example:
         >>> backbone = dict(
-        ...     type="mmdino.VisionTransformer", arch="deit-small", out_type="raw",
+        ...     type="mmdino.VisionTransformer", arch="deit-small", out_type="features",
         ...     out_indices=[8, 9, 10, 11], norm_outputs=True)
         >>> neck = dict(type="mmdino.TokenFeature")  # 4 * 384 wide
     """
@@ -37,9 +38,9 @@ class TokenFeature(BaseModule):
         """Concatenates tokens.
 
         Args:
-            outputs: Per block all tokens (B, N, D), the class token first, from a backbone with
-                ``out_type="raw"``; or :class:`Features`, from one with ``out_type="features"``,
-                which registers require.
+            outputs: Per block :class:`Features`, from a backbone with ``out_type="features"``; or
+                from one without registers all tokens (B, N, D), the class token first, with
+                ``out_type="raw"``.
 
         Returns:
             A tuple, as mmpretrain's heads expect, of one feature (B, blocks * D), or
@@ -62,7 +63,7 @@ def _class_and_patches(output: Tensor | Features) -> tuple[Tensor, Tensor]:
     if output.dim() != 3:
         raise ValueError(
             f"TokenFeature got an output of shape {tuple(output.shape)}: expected all tokens "
-            "(B, N, D) of each block. Set the backbone's out_type='raw'; for a ResNet use the neck "
-            "dict(type='GlobalAveragePooling')."
+            "(B, N, D) of each block. Set the backbone's out_type='features'; for a ResNet use the "
+            "neck dict(type='GlobalAveragePooling')."
         )
     return output[:, 0], output[:, 1:]

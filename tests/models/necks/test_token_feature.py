@@ -33,5 +33,5 @@ def test_registers_are_no_patches():
 
 
 def test_maps_are_refused():
-    with pytest.raises(ValueError, match=r"shape \(2, 3, 4, 4\).*out_type='raw'"):
+    with pytest.raises(ValueError, match=r"shape \(2, 3, 4, 4\).*out_type='features'"):
         MODELS.build({"type": "mmdino.TokenFeature"})((torch.zeros(2, 3, 4, 4),))

@@ -95,6 +95,8 @@ def head_logits(tensors: Mapping[str, Tensor], features: Tensor) -> Tensor:
             if index != indices[-1] and f"mlp.{index + 1}.running_mean" not in tensors:
                 x = functional.gelu(x)
     x = x / x.norm(dim=1, keepdim=True)
+    if "last_layer.weight" in tensors:
+        return _linear(tensors, "last_layer.", x)
     directions = tensors["last_layer.weight_v"]
     rows = tensors["last_layer.weight_g"] * directions / directions.norm(dim=1, keepdim=True)
     return x @ rows.T

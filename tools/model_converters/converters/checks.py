@@ -25,7 +25,12 @@ from converters.conversion import (
 from mmdino.evaluation.features import feature_of
 from mmdino.utils.rotary import rotary_periods
 from mmdino.utils.swiglu import swiglu_width
-from mmdino.weights.layouts.authors_full import UNUSED
+from mmdino.weights.layouts.authors_full import (
+    HEADS_OF_DINOV2,
+    authors_networks,
+    dino_state_dict,
+    has_dinov2_heads,
+)
 from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import compare
 from mmdino.weights.networks import BackboneWeights, build_backbone
@@ -74,7 +79,7 @@ def check_full(weights: FullWeights) -> float:
         weights: Result of :func:`full_weights`.
 
     Returns:
-        The largest difference, over features and logits of a random input and over the centre,
+        The largest difference, over features and logits of a random input and over the centres,
         between mmdino's networks and the authors', which get the source file or, for a source in
         mmdino's names, the converted tensors.
 
@@ -86,21 +91,33 @@ def check_full(weights: FullWeights) -> float:
     theirs = weights.source or full_checkpoint(weights, "authors")
     config = weights.config["backbone"]
     images = random_images(config)
-    head = MODELS.build(dict(weights.config["head"])).double().eval()
-    differences = [_difference(ours["dino_loss.center"], theirs["dino_loss"]["center"])]
-    for name, prefix in (("student", ""), ("teacher", "teacher.")):
-        network = {key.removeprefix("module."): value for key, value in theirs[name].items()}
-        used = {key: value for key, value in network.items() if not key.startswith(UNUSED)}
+    networks = authors_networks(theirs)
+    assert networks is not None, "full_weights reads full files only"
+    names = HEADS_OF_DINOV2 if has_dinov2_heads(networks["teacher"]) else {"head.": "head."}
+    back = dino_state_dict(theirs)
+    centers = [name for name in ours if name.endswith("_loss.center")]
+    differences = [_difference(ours[name], back[name]) for name in centers]
+    for network, prefix in (("student", ""), ("teacher", "teacher.")):
+        tensors = networks[network]
         our_features = features_by(
             "mmdino", config, strip_prefix(ours, f"{prefix}backbone."), images
         )
-        their_features = features_by("authors", config, strip_prefix(used, "backbone."), images)
-        head.load_state_dict(strip_prefix(ours, f"{prefix}head."))
-        with torch.no_grad():
-            our_logits = head(our_features)
-            their_logits = head_logits(_double(strip_prefix(used, "head.")), their_features)
+        their_features = features_by(
+            "authors", config, strip_prefix(tensors, "backbone."), images, norm_eps(config)
+        )
         differences.append(_difference(our_features, their_features))
-        differences.append(_difference(our_logits, their_logits))
+        for name, their_name in names.items():
+            our_head = strip_prefix(ours, f"{prefix}{name}")
+            if not our_head:
+                continue
+            head = MODELS.build(dict(weights.config[name.removesuffix(".")])).double().eval()
+            head.load_state_dict(our_head)
+            with torch.no_grad():
+                our_logits = head(our_features)
+                their_logits = head_logits(
+                    _double(strip_prefix(tensors, their_name)), their_features
+                )
+            differences.append(_difference(our_logits, their_logits))
     return _require_small(differences)
 
 

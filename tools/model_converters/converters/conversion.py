@@ -22,7 +22,11 @@ from mmdino.weights.layouts import (
     huggingface_vit,
     timm_vit,
 )
-from mmdino.weights.layouts.authors_full import authors_checkpoint, dino_state_dict
+from mmdino.weights.layouts.authors_full import (
+    authors_checkpoint,
+    dino_state_dict,
+    is_dinov2_state,
+)
 from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import Match, compare
 from mmdino.weights.networks import BackboneWeights, describe
@@ -45,12 +49,12 @@ OWN_OPTIONS = {"final_norm": True, "pre_norm": False}
 
 
 class FullWeights(NamedTuple):
-    """Student and teacher with their heads, and the centre."""
+    """Student and teacher with their heads, and the centres."""
 
     state_dict: dict[str, Tensor]
-    """State dict of ``mmdino.DINO``."""
+    """State dict of ``mmdino.DINO`` or ``mmdino.DINOv2``."""
     config: dict[str, Any]
-    """Config of that ``mmdino.DINO``."""
+    """Config of that model."""
     heads_from: str
     """Source of the number of attention heads, as text; empty for a ResNet."""
     epoch: int | None
@@ -60,7 +64,11 @@ class FullWeights(NamedTuple):
 
     def __str__(self) -> str:
         text = "student and teacher with heads, and the centre, in "
+        if self.config["type"] == "mmdino.DINOv2":
+            text = "student and teacher of DINOv2 with heads, and the centres, in "
         text += "mmdino's names" if self.source is None else "the authors' names"
+        if self.source is not None and not {"student", "model"} & self.source.keys():
+            text += " (the file has the teacher alone: the student is a copy, the centres are 0)"
         return f"{text}; {describe(self.config['backbone'], self.heads_from)}"
 
 
@@ -214,7 +222,7 @@ def full_weights(path: str | Path, num_heads: int | None = None) -> FullWeights:
     checkpoint = read_checkpoint(path)
     meta = checkpoint.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
-    for name in ("student", "teacher", "state_dict"):
+    for name in ("student", "teacher", "state_dict", "model"):
         if isinstance(checkpoint.get(name), Mapping):
             checkpoint[name] = state_dict_of(checkpoint[name], str(path))
     state = dino_state_dict(checkpoint)
@@ -237,6 +245,13 @@ def full_weights(path: str | Path, num_heads: int | None = None) -> FullWeights:
         "backbone": config,
         "head": head_config(strip_prefix(state, "head.")),
     }
+    if is_dinov2_state(state):
+        model |= {"type": "mmdino.DINOv2", "backbone": {**config, "out_type": "features"}}
+        patch_head = strip_prefix(state, "patch_head.")
+        if patch_head:
+            model["patch_head"] = head_config(patch_head)
+        if "ibot_loss.center" not in state:
+            model["ibot_weight"] = 0
     if config["type"] == RESNET:
         model["neck"] = {"type": "mmpretrain.GlobalAveragePooling"}
     return FullWeights(dict(state), model, heads_from, epoch, source)

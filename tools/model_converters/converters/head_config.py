@@ -19,13 +19,15 @@ def head_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
         for name, tensor in state_dict.items()
         if name.startswith("mlp.") and name.endswith(".weight") and tensor.dim() == 2
     ]
-    if not {"mlp.weight", "mlp.0.weight"} & {*names} or "last_layer.weight_v" not in state_dict:
+    plain = "last_layer.weight" in state_dict
+    rows = state_dict.get("last_layer.weight" if plain else "last_layer.weight_v")
+    if not {"mlp.weight", "mlp.0.weight"} & {*names} or rows is None:
         raise ValueError(
             "This is not a projection head, which has mlp.* and last_layer.weight_v: it has "
             f"{', '.join(list(state_dict)[:5]) or 'no tensors'}."
         )
     first = state_dict["mlp.weight" if "mlp.weight" in names else "mlp.0.weight"]
-    out_channels, bottleneck_channels = state_dict["last_layer.weight_v"].shape
+    out_channels, bottleneck_channels = rows.shape
     config = {
         "type": "mmdino.DINOHead",
         "in_channels": first.shape[1],
@@ -36,4 +38,7 @@ def head_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     }
     if len(names) > 1:
         config["hidden_channels"] = len(first)
+    if plain:
+        # The last layer of DINOv3.
+        config |= {"weight_norm": False, "norm_last_layer": False}
     return config

@@ -99,6 +99,18 @@ def test_full_file(tmp_path, use_bn, source):
     assert check_full(full_weights(path, num_heads=2)) < 1e-9
 
 
+@pytest.mark.parametrize("kind", ["teacher", "model"])
+def test_full_file_of_dinov2(tmp_path, kind):
+    model = tiny_weights.dinov2(patch_head=True)
+    path = tiny_weights.save_dinov2_training_file(tmp_path / "a.pth", model, kind)
+    weights = full_weights(path, num_heads=2)
+    assert check_full(weights) < 1e-12
+    name = "teacher.patch_head.mlp.0.weight"
+    other = weights.state_dict | {name: -weights.state_dict[name]}
+    with pytest.raises(ValueError, match="The check failed"):
+        check_full(weights._replace(state_dict=other))
+
+
 def test_a_full_file_whose_heads_are_mixed_up_fails(tmp_path):
     path = tiny_weights.save_authors_full(tmp_path / "full.pth", tiny_weights.dino())
     weights = full_weights(path, num_heads=2)

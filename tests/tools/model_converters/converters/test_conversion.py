@@ -104,6 +104,38 @@ def test_a_training_checkpoint_goes_to_the_authors_and_back(tmp_path, use_bn):
         assert torch.equal(back.state_dict[name], tensor)
 
 
+@pytest.mark.parametrize("patch_head", [False, True])
+def test_a_dinov2_goes_to_the_authors_and_back(tmp_path, patch_head):
+    model = tiny_weights.dinov2(patch_head)
+    torch.save({"state_dict": model.state_dict(), "meta": {"epoch": 3}}, tmp_path / "epoch_3.pth")
+    weights = full_weights(tmp_path / "epoch_3.pth", num_heads=2)
+    assert match_weights(weights).complete
+    write_full(tmp_path / "full.pth", full_checkpoint(weights, "authors"))
+    back = full_weights(tmp_path / "full.pth", num_heads=2)
+    match = match_weights(back)
+    assert match.complete
+    assert not match.unexpected
+    assert back.epoch == 3
+    assert back.state_dict.keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(back.state_dict[name], tensor)
+
+
+@pytest.mark.parametrize("kind", ["teacher", "model"])
+def test_a_training_file_of_dinov2_becomes_a_checkpoint_that_dinov2_loads(tmp_path, kind):
+    model = tiny_weights.dinov2(patch_head=True, num_registers=3)
+    path = tiny_weights.save_dinov2_training_file(tmp_path / "a.pth", model, kind)
+    weights = full_weights(path, num_heads=2)
+    assert match_weights(weights).complete
+    assert "student and teacher of DINOv2 with heads" in str(weights)
+    write_full(tmp_path / "b.pth", full_checkpoint(weights, "mmdino"))
+    state = read_checkpoint(tmp_path / "b.pth")["state_dict"]
+    fresh = tiny_weights.dinov2(patch_head=True, num_registers=3)
+    fresh.load_state_dict(state)
+    for name, tensor in model.teacher.state_dict().items():
+        assert torch.equal(fresh.teacher.state_dict()[name], tensor)
+
+
 def test_a_full_file_for_mmdino_is_tensors_and_says_its_heads(tmp_path):
     model = tiny_weights.dino()
     path = tiny_weights.save_authors_full(tmp_path / "full.pth", model)

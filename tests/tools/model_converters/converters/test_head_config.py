@@ -28,3 +28,10 @@ def test_head_config_builds_the_same_head(num_layers, use_bn):
 def test_what_is_no_head_is_refused():
     with pytest.raises(ValueError, match=r"not a projection head.*has fc\.weight"):
         head_config({"fc.weight": torch.zeros(2, 2)})
+
+
+def test_the_plain_last_layer_of_dinov3_is_seen():
+    tensors = {"mlp.0.weight": torch.ones(4, 12), "last_layer.weight": torch.ones(32, 4)}
+    config = head_config(tensors)
+    assert config["weight_norm"] is config["norm_last_layer"] is False
+    assert (config["out_channels"], config["bottleneck_channels"]) == (32, 4)
