@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdino.models.layers.attention import fastest_attention
+from mmdino.models.layers.branch_end import branch_end
 from mmdino.models.layers.layer_scale import layer_scale
 from mmdino.models.layers.position_encoding import NO_POSITIONS, RelativePositions, rotate
 
@@ -79,4 +80,5 @@ class SelfAttention(nn.Module):
         """Lets tokens (B, N, D) attend to each other."""
         query, key, value = self.queries_keys_values(x, positions)
         attended = fastest_attention(query, key, value, positions.bias)
-        return self.gamma1(self.proj_drop(self.proj(attended.transpose(1, 2).flatten(2))))
+        attended = attended.transpose(1, 2).flatten(2)
+        return branch_end(attended, self.proj, self.proj_drop, self.gamma1)

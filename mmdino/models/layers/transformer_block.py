@@ -7,6 +7,7 @@ from typing import Any, Literal
 from mmpretrain.models.utils import build_norm_layer
 from torch import Tensor, nn
 
+from mmdino.models.layers.branch_end import branch_end
 from mmdino.models.layers.layer_scale import layer_scale
 from mmdino.models.layers.position_encoding import NO_POSITIONS, RelativePositions
 from mmdino.models.layers.self_attention import SelfAttention
@@ -44,7 +45,10 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps tokens (B, N, D) to tokens (B, N, D)."""
-        return self.gamma2(self.layers(x))
+        (first, _, dropout), second, last_dropout = self.layers
+        if dropout.training and dropout.p > 0:
+            return self.gamma2(self.layers(x))
+        return branch_end(first(x), second, last_dropout, self.gamma2, gelu=True)
 
 
 class TransformerBlock(nn.Module):

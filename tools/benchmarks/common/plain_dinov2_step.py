@@ -3,8 +3,8 @@
 It does what the authors' code does on one device. The masked patches alone pass the heads, in a
 buffer as long as the masks may at most be. Stochastic depth computes the kept rows alone. The
 attention is torch's fused one, where the authors have that of xFormers. All logits, targets and
-log-softmaxes exist at once. Clipping is ``clip_grad_norm_`` of each network, the teacher moves by two
-multi-tensor calls, and AdamW is torch's default. A test shows that it computes the same as
+log-softmaxes exist at once. Clipping is ``clip_grad_norm_`` of each network, the teacher moves by
+two multi-tensor calls, and AdamW is torch's default. A test shows that it computes the same as
 :class:`DINOv2`.
 """
 
