@@ -54,11 +54,10 @@ class _BranchEnd(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> Tensor:
         with no_autocast(x):
-            low_weight = weight.to(dtype)
             hidden = functional.gelu(x) if gelu else x
-            output = functional.linear(hidden.to(dtype), low_weight, bias.to(dtype))
-            ctx.save_for_backward(x, low_weight, bias, scale)
-            ctx.gelu = gelu
+            output = functional.linear(hidden.to(dtype), weight.to(dtype), bias.to(dtype))
+            ctx.save_for_backward(x, weight, bias, scale)
+            ctx.gelu, ctx.dtype = gelu, dtype
             return output if scale is None else output * scale
 
     @staticmethod
@@ -66,21 +65,18 @@ class _BranchEnd(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, scale = ctx.saved_tensors
         with no_autocast(x):
-            rows = grad.flatten(0, -2)
-            low = rows.to(weight.dtype)
-            inputs = x.flatten(0, -2)
-            hidden = (functional.gelu(inputs) if ctx.gelu else inputs).to(weight.dtype)
-            weight_grad = (low.T @ hidden).to(bias.dtype)
+            rows, inputs = grad.flatten(0, -2), x.flatten(0, -2)
+            hidden = functional.gelu(inputs) if ctx.gelu else inputs
+            weight_grad = (rows.to(ctx.dtype).T @ hidden.to(ctx.dtype)).to(weight.dtype)
             del hidden
             bias_grad = rows.sum(0, dtype=bias.dtype)
             scale_grad = None
             if scale is not None:
-                along = torch.linalg.vecdot(weight_grad, weight.to(bias.dtype))
-                scale_grad = along.addcmul_(bias_grad, bias)
+                scale_grad = torch.linalg.vecdot(weight_grad, weight).addcmul_(bias_grad, bias)
                 weight_grad.mul_(scale.unsqueeze(1))
                 bias_grad.mul_(scale)
-                low = (rows * scale).to(weight.dtype)
-            input_grad = (low @ weight).to(x.dtype)
+                rows = rows * scale
+            input_grad = (rows.to(ctx.dtype) @ weight.to(ctx.dtype)).to(x.dtype)
             if ctx.gelu:
                 input_grad = torch.ops.aten.gelu_backward(input_grad, inputs)
         return input_grad.view_as(x), weight_grad, bias_grad, scale_grad, None, None
