@@ -4,6 +4,9 @@ python tools/benchmarks/step.py --threads 2. The plain step has the same network
 groups of views, explicit attention, a log-softmax for each pair of views, and loops over tensors
 for clipping and the teacher. The limit of the hardware is measured by the matrix products of one
 step, forward and backward, with the same shapes and nothing in between.
+
+--method dinov2 is the step of DINOv2, with a head of its own for patches unless --shared-head. Its
+plain step does what the authors' code does on one device (common/plain_dinov2_step.py).
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from common.dino_step import (
     build_dino,
     dino_step,
 )
+from common.dinov2_step import DROP_PATH_RATE, Masks, build_dinov2, dinov2_step, draw_masks
 from common.options import (
     SMOKE_MODEL,
     add_model_options,
@@ -30,12 +34,16 @@ from common.options import (
     positive,
     use_machine,
 )
+from common.plain_dinov2_step import PlainDINOv2Step
 from common.plain_step import PlainStep
 from common.report import draw_bars, draw_lines, print_table, timing_rows, write_json
 from common.timing import compare, peak_bytes
 from mmdino.utils.tool_errors import run_tool
 
-TARGETS = {"fp32": 0.96, "bf16": 0.75}
+TARGETS = {
+    "dino": {"fp32": 0.96, "bf16": 0.75},
+    "dinov2": {"fp32": 0.9, "bf16": 0.9},
+}
 GPU_TARGET = 0.7
 PLAIN, OURS, PRODUCTS = "plain step", "ours", "matrix products alone"
 SMOKE = {**SMOKE_MODEL, "batch": [2], "rounds": 2}
@@ -46,6 +54,10 @@ def parser() -> argparse.ArgumentParser:
     parser = benchmark_parser(__doc__)
     add_model_options(parser)
     parser.add_argument("--batch", type=positive, nargs="+", default=[8], help="images per step")
+    parser.add_argument("--method", choices=sorted(TARGETS), default="dino", help="whose step")
+    parser.add_argument(
+        "--shared-head", action="store_true", help="dinov2: one head for class tokens and patches"
+    )
     parser.add_argument("--compile", action="store_true", help="with torch.compile too")
     parser.add_argument("--with-cp", action="store_true", help="with activation checkpointing too")
     parser.add_argument("--no-memory", action="store_true", help="skip measuring memory")
@@ -74,32 +86,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def title(args: argparse.Namespace, batch: int) -> str:
     """Returns the title of a table: what it shows, and the target."""
-    target = TARGETS[args.dtype] if args.device == "cpu" else GPU_TARGET
+    target = TARGETS[args.method][args.dtype] if args.device == "cpu" else GPU_TARGET
     return (
-        f"Training step, {args.arch} patch {args.patch}, K {args.prototypes}, batch {batch}, "
-        f"{args.dtype}, {args.device}, {torch.get_num_threads()} thread(s). Target of ours: at most"
-        f" {target} x the plain step."
+        f"Training step of {args.method}, {args.arch} patch {args.patch}, K {args.prototypes}, "
+        f"batch {batch}, {args.dtype}, {args.device}, {torch.get_num_threads()} thread(s). Target "
+        f"of ours: at most {target} x the plain step."
     )
 
 
 def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
     """Runs the cases of one batch size and returns a row for each."""
     torch.manual_seed(0)
-    views = [
-        torch.randint(256, (batch, 3, side, side), dtype=torch.uint8, device=args.device)
-        for side in [args.global_size] * 2 + [args.local_size] * args.locals
-    ]
-    options = {OURS: {}}
-    if args.compile:
-        options["ours, compiled"] = {"compile": {}}
-    if args.with_cp:
-        options["ours, checkpointed"] = {"with_cp": True}
-    sizes = args.arch, args.patch, args.global_size, args.prototypes, args.device
-    models = {name: build_dino(*sizes, **changes) for name, changes in options.items()}
-    plain = PlainStep(models[OURS], DTYPES[args.dtype])
-    cases: dict[str, Callable[[], Any]] = {PLAIN: lambda: plain(views)}
-    for name, model in models.items():
-        cases[name] = partial(dino_step(model, DTYPES[args.dtype]), views)
+    cases = steps(args, batch)
     products = list(products_of_step(args, batch))
     cases[PRODUCTS] = run_products(products, DTYPES[args.dtype] or torch.float32, args.device)
     # Warm-up steps allocate the optimiser's state and compile.
@@ -116,6 +114,42 @@ def measure(args: argparse.Namespace, batch: int) -> list[dict[str, Any]]:
     if args.profile:
         print_operators(cases[OURS], args.profile)
     return rows
+
+
+def steps(args: argparse.Namespace, batch: int) -> dict[str, Callable[[], Any]]:
+    """Returns the plain step and ours, by name, each a function that trains on the same batch."""
+    views = [
+        torch.randint(256, (batch, 3, side, side), dtype=torch.uint8, device=args.device)
+        for side in [args.global_size] * 2 + [args.local_size] * args.locals
+    ]
+    options = {OURS: {}}
+    if args.compile:
+        options["ours, compiled"] = {"compile": {}}
+    if args.with_cp:
+        options["ours, checkpointed"] = {"with_cp": True}
+    sizes = args.arch, args.patch, args.global_size, args.prototypes, args.device
+    dtype = DTYPES[args.dtype]
+    if args.method == "dino":
+        models = {name: build_dino(*sizes, **changes) for name, changes in options.items()}
+        cases = {PLAIN: partial(PlainStep(models[OURS], dtype), views)}
+        for name, model in models.items():
+            cases[name] = partial(dino_step(model, dtype), views)
+        return cases
+    masks = masks_of(args, batch)
+    models = {
+        name: build_dinov2(*sizes, shared_head=args.shared_head, **changes)
+        for name, changes in options.items()
+    }
+    cases = {PLAIN: partial(PlainDINOv2Step(models[OURS], dtype), views, *masks)}
+    for name, model in models.items():
+        step = dinov2_step(model, dtype)
+        cases[name] = partial(step, views, masks.masks, masks.mask_indices)
+    return cases
+
+
+def masks_of(args: argparse.Namespace, batch: int) -> Masks:
+    """Returns the masks of a batch of DINOv2's step."""
+    return draw_masks(batch, args.global_size // args.patch, args.device)
 
 
 class Product(NamedTuple):
@@ -141,14 +175,18 @@ def products_of_step(args: argparse.Namespace, batch: int) -> Iterator[Product]:
     """Yields the matrix products of one step."""
     arch = architecture(args.arch)
     groups = [(2, args.global_size), (args.locals, args.local_size)]
+    masked = len(masks_of(args, batch).mask_indices) if args.method == "dinov2" else 0
     for trained, seen in ((2, groups), (0, groups[:1])):
         for views, side in seen:
             images, patches = batch * views, (side // args.patch) ** 2
             # The images need no gradient.
             pixels = 3 * args.patch**2
             yield Product(1, images * patches, pixels, arch["embed_dims"], 1, trained // 2)
+            if args.method == "dinov2" and trained and images:
+                # Stochastic depth computes no branch of the others.
+                images = max(int(images * (1 - DROP_PATH_RATE)), 1)
             yield from _blocks(arch, images, patches + 1, trained)
-        rows = batch * sum(views for views, _ in seen)
+        rows = batch * sum(views for views, _ in seen) + masked
         for k, n in ((arch["embed_dims"], 2048), (2048, 2048), (2048, 256), (256, args.prototypes)):
             yield Product(1, rows, k, n, 1, trained)
 

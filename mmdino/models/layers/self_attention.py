@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdino.models.layers.attention import fastest_attention
+from mmdino.models.layers.branch_end import branch_end
 from mmdino.models.layers.layer_scale import layer_scale
+from mmdino.models.layers.normed_linear import normed_linear
 from mmdino.models.layers.position_encoding import NO_POSITIONS, RelativePositions, rotate
 
 
@@ -25,8 +27,13 @@ class QKVWithoutKeyBias(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps tokens (.., D) to (.., 3D)."""
+        return functional.linear(x, self.weight, self.acting_bias)
+
+    @property
+    def acting_bias(self) -> Tensor:
+        """The bias (3D,) with zeros for the keys."""
         query, key, value = self.bias.chunk(3)
-        return functional.linear(x, self.weight, torch.cat([query, torch.zeros_like(key), value]))
+        return torch.cat([query, torch.zeros_like(key), value])
 
 
 class SelfAttention(nn.Module):
@@ -64,10 +71,21 @@ class SelfAttention(nn.Module):
         self.gamma1 = layer_scale(embed_dims, layer_scale_init_value)
 
     def queries_keys_values(
-        self, x: Tensor, positions: RelativePositions = NO_POSITIONS
+        self,
+        x: Tensor,
+        positions: RelativePositions = NO_POSITIONS,
+        norm: nn.Module | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns queries, keys and values (B, heads, N, D / heads) of tokens (B, N, D)."""
-        tokens = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dims))
+        """Returns queries, keys and values (B, heads, N, D / heads) of tokens (B, N, D).
+
+        Args:
+            x: The tokens.
+            positions: What positions do to queries, keys and scores.
+            norm: A norm that the tokens pass first.
+        """
+        bias = getattr(self.qkv, "acting_bias", self.qkv.bias)
+        tokens = normed_linear(x, norm, self.qkv.weight, bias)
+        tokens = tokens.unflatten(-1, (3, self.num_heads, self.head_dims))
         # Unbound, not indexed: the backward pass then stacks three gradients, where indexing fills
         # three tensors of the size of all with zeros and adds them up.
         query, key, value = (part.transpose(1, 2) for part in tokens.unbind(2))
@@ -75,8 +93,14 @@ class SelfAttention(nn.Module):
             query, key = rotate(query, positions.rotation), rotate(key, positions.rotation)
         return query, key, value
 
-    def forward(self, x: Tensor, positions: RelativePositions = NO_POSITIONS) -> Tensor:
-        """Lets tokens (B, N, D) attend to each other."""
-        query, key, value = self.queries_keys_values(x, positions)
+    def forward(
+        self,
+        x: Tensor,
+        positions: RelativePositions = NO_POSITIONS,
+        norm: nn.Module | None = None,
+    ) -> Tensor:
+        """Lets tokens (B, N, D) attend to each other, after a norm if one is given."""
+        query, key, value = self.queries_keys_values(x, positions, norm)
         attended = fastest_attention(query, key, value, positions.bias)
-        return self.gamma1(self.proj_drop(self.proj(attended.transpose(1, 2).flatten(2))))
+        attended = attended.transpose(1, 2).flatten(2)
+        return branch_end(attended, self.proj, self.proj_drop, self.gamma1)

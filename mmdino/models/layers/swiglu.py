@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdino.models.layers.layer_scale import layer_scale
+from mmdino.models.layers.normed_linear import normed_linear
 
 
 class SwiGLU(nn.Module):
@@ -33,7 +34,8 @@ class SwiGLU(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.gamma2 = layer_scale(embed_dims, layer_scale_init_value)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps tokens (B, N, D) to tokens (B, N, D)."""
-        gate, value = self.w12(x).chunk(2, dim=-1)
+    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """Maps tokens (B, N, D), after a norm if one is given, to tokens (B, N, D)."""
+        tokens = normed_linear(x, norm, self.w12.weight, self.w12.bias)
+        gate, value = tokens.chunk(2, dim=-1)
         return self.gamma2(self.drop(self.w3(functional.silu(gate) * value)))

@@ -7,7 +7,9 @@ from typing import Any, Literal
 from mmpretrain.models.utils import build_norm_layer
 from torch import Tensor, nn
 
+from mmdino.models.layers.branch_end import branch_end
 from mmdino.models.layers.layer_scale import layer_scale
+from mmdino.models.layers.normed_linear import normed_linear
 from mmdino.models.layers.position_encoding import NO_POSITIONS, RelativePositions
 from mmdino.models.layers.self_attention import SelfAttention
 from mmdino.models.layers.stochastic_depth import RowStochasticDepth, StochasticDepth
@@ -42,9 +44,13 @@ class FeedForward(nn.Module):
         )
         self.gamma2 = layer_scale(embed_dims, layer_scale_init_value)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps tokens (B, N, D) to tokens (B, N, D)."""
-        return self.gamma2(self.layers(x))
+    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """Maps tokens (B, N, D), after a norm if one is given, to tokens (B, N, D)."""
+        (first, _, dropout), second, last_dropout = self.layers
+        if dropout.training and dropout.p > 0:
+            return self.gamma2(self.layers(x if norm is None else norm(x)))
+        hidden = normed_linear(x, norm, first.weight, first.bias)
+        return branch_end(hidden, second, last_dropout, self.gamma2, gelu=True)
 
 
 class TransformerBlock(nn.Module):
@@ -96,5 +102,5 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, positions: RelativePositions = NO_POSITIONS) -> Tensor:
         """Maps tokens (B, N, D) to tokens (B, N, D)."""
-        x = self.drop_path.residual(x, lambda rows: self.attn(self.ln1(rows), positions))
-        return self.drop_path.residual(x, lambda rows: self.ffn(self.ln2(rows)))
+        x = self.drop_path.residual(x, lambda rows: self.attn(rows, positions, self.ln1))
+        return self.drop_path.residual(x, lambda rows: self.ffn(rows, self.ln2))

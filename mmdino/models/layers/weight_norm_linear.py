@@ -103,5 +103,5 @@ def normalised_rows(weight_v: Tensor, weight_g: Tensor, dtype: torch.dtype) -> T
     rows = torch.empty_like(weight_v, dtype=dtype)
     for block in row_blocks(weight_v):
         part = weight_v[block]
-        rows[block] = (part / row_lengths(part)).mul_(at_least_float32(weight_g[block]))
+        rows[block] = part * (at_least_float32(weight_g[block]) / row_lengths(part))
     return rows

@@ -60,7 +60,7 @@ class IBOTLoss(PrototypeLoss):
         center_momentum: float = 0.9,
         targets: Targets = "centered",
         sinkhorn_iterations: int = 3,
-        chunk: int | None = 256,
+        chunk: int | None = 64,
     ) -> None:
         super().__init__(
             num_prototypes,

@@ -200,17 +200,21 @@ def _factor(dtype: torch.dtype, rows: int) -> float:
 
 def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
     """Adds left^T right, (K, D) of (R, K) and (R, D), to a total in float32 at least."""
+    precise = at_least_float32(left[:0]).dtype
+    if left.dtype == precise:
+        return left.T @ right if total is None else total.addmm_(left.T, right)
     if total is None:
-        return at_least_float32(left.T @ right)
-    if total.dtype == left.dtype:
-        return total.addmm_(left.T, right)
-    return total.add_(left.T @ right)
+        total = right.new_zeros(left.shape[1], right.shape[1], dtype=precise)
+    # Block by block, since the product in half precision is another matrix as large.
+    for block in row_blocks(total):
+        total[block] += left[:, block].T @ right
+    return total
 
 
 def _to_parameters_(row_grad: Tensor, weight_v: Tensor, weight_g: Tensor, factor: Tensor) -> Tensor:
     """Turns the gradient of rows g v / |v| into that of v, in place; returns that of g (K, 1)."""
     length = row_lengths(weight_v)
-    direction = weight_v / length
-    along = torch.linalg.vecdot(direction, row_grad).unsqueeze(1)
-    row_grad.sub_(direction.mul_(along)).mul_(weight_g / length * factor)
+    along = torch.linalg.vecdot(weight_v, row_grad).unsqueeze(1).div_(length)
+    scale = weight_g / length * factor
+    row_grad.mul_(scale).addcmul_(weight_v, scale.mul_(along).div_(length), value=-1)
     return along.mul_(factor)

@@ -27,7 +27,7 @@ def centered(logits: Tensor, center: Tensor | float, temperature: float) -> Tens
     Returns:
         Log-probabilities (..., K).
     """
-    return functional.log_softmax((logits - center) / temperature, dim=-1)
+    return functional.log_softmax((logits - center).div_(temperature), dim=-1)
 
 
 @torch.no_grad()

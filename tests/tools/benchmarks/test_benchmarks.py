@@ -27,6 +27,8 @@ def load(name):
     [
         ("step", ["--with-cp"], ["plain step", "ours", "ours, checkpointed"]),
         ("step", ["--dtype", "bf16"], ["plain step", "ours"]),
+        ("step", ["--method", "dinov2"], ["plain step", "ours"]),
+        ("step", ["--method", "dinov2", "--shared-head", "--dtype", "bf16"], ["plain step"]),
         ("loss", [], ["a log-softmax a pair", "ours, chunk None", "ours, chunk 2"]),
         (
             "loss",

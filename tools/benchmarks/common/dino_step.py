@@ -15,6 +15,7 @@ from common.plain_step import CLIP_NORM, LR, MOMENTUM, WEIGHT_DECAY
 from mmdino.engine.hooks.ema_teacher_hook import move_teacher_
 from mmdino.engine.optimizers import DecayGroupsConstructor
 from mmdino.models import DINO
+from mmdino.models.losses import CenteredLoss
 from mmdino.weights.specs import VIT_ARCHS
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16}
@@ -64,6 +65,11 @@ def build_dino(
             "data_preprocessor": data_preprocessor,
         }
     )
+    return made_ready(model, device)
+
+
+def made_ready(model: DINO, device: str | torch.device) -> DINO:
+    """Puts a model on its device, in train mode, for :func:`training_step`."""
     for need in model.needs:
         model.mark_met(need)
     return model.to(device).train()
@@ -93,22 +99,45 @@ def dino_step(model: DINO, dtype: torch.dtype | None) -> Callable[..., None]:
         model: Result of :func:`build_dino`.
         dtype: Dtype of autocast; None disables it.
     """
-    optim_wrapper = DecayGroupsConstructor(
-        {
-            "type": "mmdino.StepOptimWrapper",
-            "precision": str(dtype or torch.float32).removeprefix("torch."),
-            "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": WEIGHT_DECAY},
-            "clip_grad": {"type": "per_tensor", "max_norm": CLIP_NORM},
-        }
-    )(model)
-    teacher, student = model.teacher_pairs()
+    train = training_step(model, dtype, "per_tensor")
 
     def step(
         inputs: Sequence[Tensor] | Sequence[Sequence[Tensor]],
         data_samples: Sequence[DataSample] | None = None,
     ) -> None:
-        model.train_step({"inputs": inputs, "data_samples": data_samples}, optim_wrapper)
+        train({"inputs": inputs, "data_samples": data_samples})
+
+    return step
+
+
+def training_step(
+    model: DINO, dtype: torch.dtype | None, clipping: str
+) -> Callable[[dict[str, Any]], dict[str, Tensor]]:
+    """Returns a function that trains on a batch: preprocessing, optimiser, teacher and centres.
+
+    It returns what the model logs.
+
+    Args:
+        model: Result of :func:`made_ready`.
+        dtype: Dtype of autocast; None disables it.
+        clipping: Kind of clipping of ``StepOptimWrapper``.
+    """
+    optim_wrapper = DecayGroupsConstructor(
+        {
+            "type": "mmdino.StepOptimWrapper",
+            "precision": str(dtype or torch.float32).removeprefix("torch."),
+            "optimizer": {"type": "AdamW", "lr": LR, "weight_decay": WEIGHT_DECAY},
+            "clip_grad": {"type": clipping, "max_norm": CLIP_NORM},
+        }
+    )(model)
+    teacher, student = model.teacher_pairs()
+    losses = [module for module in model.modules() if isinstance(module, CenteredLoss)]
+
+    def step(batch: dict[str, Any]) -> dict[str, Tensor]:
+        log = model.train_step(batch, optim_wrapper)
         move_teacher_(teacher, student, MOMENTUM)
-        model.dino_loss.update_center()
+        for loss in losses:
+            loss.update_center()
+        return log
 
     return step

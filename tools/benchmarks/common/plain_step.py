@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-from mmdino.models import DINO, DINOHead, VisionTransformer
+from mmdino.models import DINO, DINOHead, MultiViewPreprocessor, VisionTransformer
 from mmdino.models.backbones.vision_transformer import interpolate_pos_embed
 from mmdino.models.layers import at_least_float32
 
@@ -151,6 +151,12 @@ def move_one_by_one(teacher: Sequence[Tensor], student: Sequence[Tensor], moment
         slow.mul_(momentum).add_((1 - momentum) * fast.detach())
 
 
+def plain_normalise(view: Tensor, preprocessor: MultiViewPreprocessor) -> Tensor:
+    """Normalises a view (B, C, H, W) in uint8 with the numbers of a preprocessor."""
+    view = view.flip(1) if preprocessor.bgr_to_rgb else view
+    return (view.to(preprocessor.mean.dtype) - preprocessor.mean) / preprocessor.std
+
+
 class PlainStep:
     """The training step of a plain network with the weights and the device of a ``DINO``.
 
@@ -162,8 +168,7 @@ class PlainStep:
     def __init__(self, source: DINO, dtype: torch.dtype | None = None) -> None:
         self.device = source.head.last_layer.weight_v.device
         self.dtype = dtype
-        self.mean, self.std = source.data_preprocessor.mean, source.data_preprocessor.std
-        self.flips = source.data_preprocessor.bgr_to_rgb
+        self.preprocessor = source.data_preprocessor
         self.student, self.teacher = (
             nn.ModuleList([PlainVisionTransformer(backbone), PlainHead(head)]).to(self.device)
             for backbone, head in (
@@ -190,7 +195,7 @@ class PlainStep:
 
     def __call__(self, views: Sequence[Tensor]) -> Tensor:
         """Trains on V views (B, C, H, W) in uint8, the two global ones first; returns the loss."""
-        views = [self._normalise(view) for view in views]
+        views = [plain_normalise(view.to(self.device), self.preprocessor) for view in views]
         enabled = self.dtype is not None
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled):
             with torch.no_grad():
@@ -213,10 +218,6 @@ class PlainStep:
         self.optimizer.zero_grad()
         move_one_by_one(list(self.teacher.parameters()), list(self.student.parameters()), MOMENTUM)
         return loss.detach()
-
-    def _normalise(self, view: Tensor) -> Tensor:
-        view = view.to(self.device)
-        return ((view.flip(1) if self.flips else view).to(self.mean.dtype) - self.mean) / self.std
 
     @staticmethod
     def _project(network: nn.ModuleList, groups: Sequence[Sequence[Tensor]]) -> Tensor:

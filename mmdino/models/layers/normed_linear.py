@@ -1,0 +1,80 @@
+"""Layer norm and the linear layer after it, in one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional
+
+from mmdino.models.layers.precision import no_autocast, product_dtype
+
+
+def normed_linear(x: Tensor, norm: nn.Module | None, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Computes ``linear(norm(x), weight, bias)``, without a norm if there is none.
+
+    After a layer norm of the precision of x, x is all that is kept for the backward pass, which
+    normalises again. Other norms are called.
+
+    Args:
+        x: Tokens (..., D).
+        norm: The norm.
+        weight: Weights (O, D) of the linear layer.
+        bias: Its bias (O,).
+    """
+    if norm is None:
+        return functional.linear(x, weight, bias)
+    plain = type(norm) is nn.LayerNorm and norm.elementwise_affine and norm.bias is not None
+    if not plain or norm.weight.dtype != x.dtype or not torch.is_grad_enabled():
+        return functional.linear(norm(x), weight, bias)
+    return _NormedLinear.apply(
+        x, norm.weight, norm.bias, weight, bias, norm.normalized_shape, norm.eps, product_dtype(x)
+    )
+
+
+class _NormedLinear(torch.autograd.Function):
+    """:func:`normed_linear` after a layer norm."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        x: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        shape: tuple[int, ...],
+        eps: float,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        with no_autocast(x):
+            normed, mean, rstd = torch.native_layer_norm(x, shape, scale, shift, eps)
+            ctx.save_for_backward(x, scale, shift, weight, mean, rstd)
+            ctx.shape, ctx.eps, ctx.dtype = shape, eps, dtype
+            ctx.bias_dtype = None if bias is None else bias.dtype
+            bias = None if bias is None else bias.to(dtype)
+            return functional.linear(normed.to(dtype), weight.to(dtype), bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, scale, shift, weight, mean, rstd = ctx.saved_tensors
+        with no_autocast(x):
+            normed, _, _ = torch.native_layer_norm(x, ctx.shape, scale, shift, ctx.eps)
+            rows = grad.to(ctx.dtype)
+            weight_grad = rows.flatten(0, -2).T @ normed.to(ctx.dtype).flatten(0, -2)
+            del normed
+            bias_grad = None
+            if ctx.bias_dtype is not None:
+                bias_grad = grad.flatten(0, -2).sum(0, dtype=ctx.bias_dtype)
+            norm_grads = torch.ops.aten.native_layer_norm_backward(
+                (rows @ weight.to(ctx.dtype)).to(x.dtype),
+                x,
+                ctx.shape,
+                mean,
+                rstd,
+                scale,
+                shift,
+                [True, True, True],
+            )
+        return *norm_grads, weight_grad.to(weight.dtype), bias_grad, None, None, None
