@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
-from mmdino.models.layers.precision import no_autocast, product_dtype
+from mmdino.models.layers.precision import linear_dtype, no_autocast
 
 
 def branch_end(
@@ -20,19 +20,21 @@ def branch_end(
     """Computes ``scale(dropout(linear(x)))``, with GELU before that if asked for.
 
     Of the tokens only x is kept for the backward pass: GELU is computed again, and the gradient of
-    the scale follows from that of the weights. Values and gradients are those of the modules.
+    the scale follows from that of the weights. Values and gradients are those of the modules, which
+    are called in float16: there the sums without the scale, 1e-5 at the start, may overflow.
 
     Args:
         x: Tokens (..., D).
         linear: The linear layer.
-        dropout: ``nn.Dropout``; the modules themselves are called where it drops.
+        dropout: ``nn.Dropout``; the modules are called where it drops, too.
         scale: mmpretrain's ``LayerScale`` or the identity.
         gelu: Whether x passes GELU first.
     """
-    if dropout.training and dropout.p > 0:
+    dtype = linear_dtype(x)
+    if dtype is torch.float16 or (dropout.training and dropout.p > 0):
         return scale(dropout(linear(functional.gelu(x) if gelu else x)))
     factor = getattr(scale, "weight", None)
-    return _BranchEnd.apply(x, linear.weight, linear.bias, factor, gelu, product_dtype(x))
+    return _BranchEnd.apply(x, linear.weight, linear.bias, factor, gelu, dtype)
 
 
 class _BranchEnd(torch.autograd.Function):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
-from mmdino.models.layers.precision import no_autocast, product_dtype
+from mmdino.models.layers.precision import linear_dtype, no_autocast
 
 
 def normed_linear(x: Tensor, norm: nn.Module | None, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -28,7 +28,7 @@ def normed_linear(x: Tensor, norm: nn.Module | None, weight: Tensor, bias: Tenso
     if not plain or norm.weight.dtype != x.dtype or not torch.is_grad_enabled():
         return functional.linear(norm(x), weight, bias)
     return _NormedLinear.apply(
-        x, norm.weight, norm.bias, weight, bias, norm.normalized_shape, norm.eps, product_dtype(x)
+        x, norm.weight, norm.bias, weight, bias, norm.normalized_shape, norm.eps, linear_dtype(x)
     )
 
 

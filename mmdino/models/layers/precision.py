@@ -20,8 +20,15 @@ def no_autocast(tensor: Tensor) -> AbstractContextManager:
     return torch.autocast(tensor.device.type, enabled=False)
 
 
-def product_dtype(tensor: Tensor) -> torch.dtype:
-    """Precision of matrix products: autocast's where it is on, else the tensor's, or float32."""
+def linear_dtype(tensor: Tensor) -> torch.dtype:
+    """Precision that a linear layer computes in: autocast's where it is on, else the tensor's."""
     if torch.is_autocast_enabled(tensor.device.type) and tensor.dtype != torch.float64:
         return torch.get_autocast_dtype(tensor.device.type)
+    return tensor.dtype
+
+
+def product_dtype(tensor: Tensor) -> torch.dtype:
+    """Precision of matrix products: autocast's where it is on, else float32 at least."""
+    if torch.is_autocast_enabled(tensor.device.type):
+        return linear_dtype(tensor)
     return at_least_float32(tensor).dtype

@@ -66,3 +66,20 @@ def test_gelu_is_not_kept_for_the_backward_pass():
         branch_end(x, linear, dropout, scale, gelu=True)
     tokens = [tensor for tensor in kept if tensor.dim() == 3]
     assert [tensor.data_ptr() for tensor in tokens] == [x.data_ptr()]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_in_half_precision_stays_in_it(dtype):
+    linear, dropout, scale, x = (part.to(dtype) for part in modules(True, True))
+    expected = scale(dropout(linear(functional.gelu(x))))
+    assert torch.equal(branch_end(x, linear, dropout, scale, gelu=True), expected)
+
+
+def test_in_float16_gradients_do_not_overflow_before_the_scale():
+    linear, dropout, scale, x = (part.float() for part in modules(False, True))
+    nn.init.constant_(scale.weight, 1e-5)
+    x = x.detach().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.float16):
+        output = branch_end(x, linear, dropout, scale)
+    (output * 1e6).sum().backward()
+    assert linear.weight.grad.isfinite().all()
