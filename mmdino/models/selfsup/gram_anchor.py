@@ -50,7 +50,8 @@ class GramAnchor(BaseModule):
 
     Example:
         >>> init_cfg = dict(type="Pretrained", checkpoint="work_dirs/dinov3_vits16/epoch_100.pth")
-        >>> model = dict(type="mmdino.DINOv2", gram=dict(weight=2.0, teacher=dict(init_cfg=init_cfg)))
+        >>> gram = dict(weight=2.0, teacher=dict(init_cfg=init_cfg))
+        >>> model = dict(type="mmdino.DINOv2", gram=gram)
     """
 
     def __init__(
