@@ -148,7 +148,8 @@ def assert_trained(path, work_dir):
     ]
     heads = ["head", "patch_head"] if cfg.model.get("patch_head") else ["head"]
     for head in heads:
-        prototypes = [epoch["state_dict"][f"{head}.last_layer.weight_v"] for epoch in after]
+        layer = "weight_v" if cfg.model[head].get("weight_norm", True) else "weight"
+        prototypes = [epoch["state_dict"][f"{head}.last_layer.{layer}"] for epoch in after]
         for epoch, (before, later) in enumerate(pairwise(prototypes), start=2):
             assert torch.equal(before, later) is (epoch <= frozen), f"{head}, epoch {epoch}"
     warmup = cfg.default_hooks.teacher_temp_warmup

@@ -29,9 +29,7 @@ views = [
     )
     for blur_prob in (0.3, 0.1)
 ]
-views.append(
-    dict(num=2, size=_base_.local_size, scale=(0.25, 0.6), blur_prob=0.1, **_base_.jitter)
-)
+views.append(dict(num=2, size=_base_.local_size, scale=(0.25, 0.6), blur_prob=0.1, **_base_.jitter))
 
 model = dict(
     backbone=dict(

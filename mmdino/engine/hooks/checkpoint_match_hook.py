@@ -53,7 +53,11 @@ class CheckpointMatchHook(Hook):
         _convert_authors_file(runner, checkpoint)
         loaded = checkpoint.get("state_dict", checkpoint)
         anew = () if runner._resume else getattr(bare_model(runner), "starts_anew", ())
-        _leave_out(loaded, anew)
+        if anew:
+            _leave_out(loaded, anew)
+            runner.logger.info(
+                f"{', '.join(anew)}* starts as the config says, not from the checkpoint."
+            )
         _check_tensors(runner, loaded, anew)
         config = _stored_config(runner, checkpoint)
         _check_network(runner, config)
