@@ -1,7 +1,7 @@
-# DINOv3 on the demo's drawn images: a few minutes on two CPU cores. Rotary positions, Sinkhorn-Knopp
-# targets, a head each for classes and patches, and Gram anchoring from the middle of the run, with a
-# Gram teacher that is copied there and two epochs later. Network, views, length and rate are those
-# of all demos.
+# DINOv3 on the demo's drawn images: a few minutes on two CPU cores. Rotary positions,
+# Sinkhorn-Knopp targets, a head each for classes and patches, and Gram anchoring from the middle of
+# the run, with a Gram teacher that is copied there and two epochs later. Network, views, length and
+# rate are those of all demos.
 _base_ = [
     "../_base_/runs/demo.py",
     "../_base_/models/dinov3_vit.py",
@@ -45,7 +45,7 @@ model = dict(
     patch_head=head,
     loss=dict(teacher_temp=0.03),
     ibot=dict(teacher_temp=0.03),
-    gram=dict(weight=2.0, teacher=dict()),
+    gram=dict(weight=2.0, teacher={}),
 )
 train_pipeline = [
     dict(type="mmdino.MultiCropTransform", views=views),

@@ -1,8 +1,8 @@
 # DINOv3's recipe for ImageNet-1k: ViT-L/16, 125,000 iterations with a batch of 2048 (here 32 GPUs x
 # 64 images), which are 200 passes. Optimisation is that of DINOv2's short run: the authors' rate of
-# 0.001 has a factor of 4 in their rule for the batch, so it is the 0.004 here. Published: k-NN 82.0,
-# linear 83.5 (README of their code; its config says 82.2 and 83.3), 14 hours on 32 H100. Neither
-# Gram anchoring nor the stages after it are part of this recipe.
+# 0.001 has a factor of 4 in their rule for the batch, so it is the 0.004 here. Published: k-NN
+# 82.0, linear 83.5 (README of their code; its config says 82.2 and 83.3), 14 hours on 32 H100.
+# Neither Gram anchoring nor the stages after it are part of this recipe.
 # Stochastic depth, views and schedules beyond batch and length are those of DINOv2's short recipe;
 # we have not seen that they are the same.
 #   tools/dist_train.sh configs/dinov3/dinov3_vitl16.py 8

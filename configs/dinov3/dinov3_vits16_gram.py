@@ -4,19 +4,19 @@
 # pixels for 256. Numbers are those of the authors' 7B: weight 2 after a rise of 1000 steps, copies
 # every 10,000 steps and three at most, half the weight for the class term of local views, momentum
 # 0.999, weight decay 0.04, and a rate of 3e-5, which with the factor of 4 in their rule is the
-# 1.2e-4 here. Theirs is constant; a warm-up of one pass lets the fresh moments of Adam settle. Their
-# stage is a fifth of the main run, and so is this one.
-# The authors did not run it on ViT-L and smaller, and their Gram teacher is from the first tenths of
-# the main run. For another one:
-#   model.gram.teacher.init_cfg="{'type':'Pretrained','checkpoint':'FILE'}"
-#   default_hooks.gram_anchor.first_refresh=10000
+# 1.2e-4 here. Theirs is constant; a warm-up of one pass lets the fresh moments of Adam settle.
+# Their stage is a fifth of the main run, and so is this one.
+# The authors did not run it on ViT-L and smaller, and their Gram teacher is from the first tenths
+# of the main run (paper, from memory). For another one:
+#   --cfg-options model.gram.teacher.init_cfg.type=Pretrained \
+#       model.gram.teacher.init_cfg.checkpoint=FILE default_hooks.gram_anchor.first_refresh=10000
 _base_ = ["dinov3_vits16.py"]
 
 load_from = "work_dirs/dinov3_vits16/epoch_200.pth"
 max_epochs = 40
 clean_size = 448
 
-model = dict(gram=dict(weight=2.0, teacher=dict()))
+model = dict(gram=dict(weight=2.0, teacher={}))
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
