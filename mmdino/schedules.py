@@ -44,6 +44,20 @@ def warmup_cosine(step: int, num_steps: int, warmup_steps: int, peak: float, end
     return cosine(step - warmup_steps, num_steps - warmup_steps, peak, end)
 
 
+def late_cosine(step: int, start_step: int, warmup_steps: int, before: float, end: float) -> float:
+    """Constant until ``start_step``, then half a cosine to ``end``, then constant.
+
+    For the Gram term (DINOv3). Both ends of the cosine are among its ``warmup_steps``: it has the
+    value ``before`` at ``start_step`` and ``end`` at ``start_step + warmup_steps - 1``. With one
+    step or none the value is ``end`` from ``start_step`` on.
+    """
+    if step < start_step:
+        return before
+    if step >= start_step + warmup_steps - 1:
+        return end
+    return cosine(step - start_step, warmup_steps - 1, before, end)
+
+
 def step_of(iteration: int, counts: int, epoch_length: int | None) -> int:
     """Returns the optimiser step of a micro-batch, both counted from 0.
 

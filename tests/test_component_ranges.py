@@ -26,17 +26,19 @@ MASKS = {
 }
 ARCH = {"embed_dims": 8, "num_layers": 1, "num_heads": 2, "feedforward_channels": 8}
 VIT = {"type": "mmdino.VisionTransformer", "arch": ARCH, "img_size": 8, "patch_size": 4}
+ANCHOR = {"type": "mmdino.GramAnchor", "backbone": VIT}
 ROTARY = {"type": "mmdino.RotaryPositions"}
 NORM = {"type": "mmdino.BatchNormNeck"}
 PREPROCESSOR = {"type": "mmdino.MultiViewPreprocessor", "mean": [0.0], "std": [1.0]}
 SEG_MAP = {"type": "mmdino.CheckSegMap", "num_classes": 2}
 IGNORE = {"type": "mmdino.IgnoreSegIds", "ids": [1]}
 LR, DECAY = {"type": "mmdino.WarmupCosineLR"}, {"type": "mmdino.CosineWeightDecay"}
-EMA, FREEZE, QUEUE, WARMUP, MONITOR, SPEED = (
+EMA, FREEZE, GRAM, QUEUE, WARMUP, MONITOR, SPEED = (
     {"type": f"mmdino.{name}"}
     for name in (
         "EMATeacherHook",
         "LastLayerFreezeHook",
+        "GramAnchorHook",
         "QueueStartHook",
         "TeacherTempWarmupHook",
         "CollapseMonitorHook",
@@ -79,6 +81,7 @@ RANGES = [
     (MODELS, IBOT, "sinkhorn_iterations", COUNT, "a whole number at least 1"),
     (MODELS, KOLEO, "top_k", COUNT, "a whole number at least 1"),
     (MODELS, KOLEO, "group_size", (1, *COUNT), "a whole number above 1"),
+    (MODELS, ANCHOR, "weight", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
     (FUNCTIONS, MASKS, "view_size", COUNT, "a whole number at least 1"),
     (FUNCTIONS, MASKS, "patch_size", COUNT, "a whole number at least 1"),
     (FUNCTIONS, MASKS, "num_global_views", COUNT, "a whole number at least 1"),
@@ -108,6 +111,12 @@ RANGES = [
     (HOOKS, EMA, "end_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (HOOKS, FREEZE, "epochs", (-1, *FRACTION), "a whole number at least 0"),
     (HOOKS, FREEZE, "steps", (-1, *FRACTION), "a whole number at least 0"),
+    (HOOKS, GRAM, "start", (-1, *FRACTION, None), "a whole number at least 0"),
+    (HOOKS, GRAM, "warmup", (-1, *FRACTION, None), "a whole number at least 0"),
+    (HOOKS, GRAM, "first_refresh", (-1, *FRACTION), "a whole number at least 0"),
+    (HOOKS, GRAM, "refresh_interval", COUNT, "a whole number at least 1"),
+    (HOOKS, GRAM, "max_refreshes", COUNT, "a whole number at least 1"),
+    (HOOKS, GRAM, "local_weight", (-0.1, NAN, INF, "a", None), "a finite number at least 0"),
     (HOOKS, QUEUE, "epochs", (-1, *FRACTION), "a whole number at least 0"),
     (HOOKS, WARMUP, "epochs", (-1, *FRACTION), "a whole number at least 0"),
     (HOOKS, WARMUP, "start", (0, -1, NAN, INF, "a"), "a finite number above 0"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmdino.schedules import cosine, linear_warmup, warmup_cosine
+from mmdino.schedules import cosine, late_cosine, linear_warmup, warmup_cosine
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
@@ -37,3 +37,13 @@ def test_no_warmup_is_the_final_value_at_once():
     assert linear_warmup(0, 0, 0.04, 0.07) == 0.07
     assert linear_warmup(0, 1, 0.04, 0.07) == 0.04
     assert linear_warmup(1, 1, 0.04, 0.07) == 0.07
+
+
+def test_late_cosine_has_both_ends_among_its_steps():
+    found = [late_cosine(step, 2, 3, 1.0, 0.5) for step in range(7)]
+    assert found == pytest.approx([1, 1, 1, 0.75, 0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_late_cosine_of_one_step_or_none_is_the_end_at_once(warmup):
+    assert [late_cosine(step, 2, warmup, 0.0, 2.0) for step in range(4)] == [0, 0, 2, 2]

@@ -18,7 +18,7 @@ from mmdino.models.losses import (
 )
 from mmdino.models.necks import BatchNormNeck, TokenFeature
 from mmdino.models.preprocessors import MultiViewPreprocessor
-from mmdino.models.selfsup import DINO, DINOv2, SelfSupervisedModel, StudentTeacher
+from mmdino.models.selfsup import DINO, DINOv2, GramAnchor, SelfSupervisedModel, StudentTeacher
 
 __all__ = [
     "DINO",
@@ -32,6 +32,7 @@ __all__ = [
     "DINOv2",
     "Features",
     "FrozenBackbone",
+    "GramAnchor",
     "GramLoss",
     "IBOTLoss",
     "KoLeoLoss",

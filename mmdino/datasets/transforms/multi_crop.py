@@ -44,6 +44,9 @@ class MultiCropTransform(BaseTransform):
     Modified keys: ``img``, a list of V contiguous uint8 arrays of shape (h, w, C) in the order of
     the groups. ``img_shape`` is removed, since views differ in shape.
 
+    Added keys: ``clean_img``, a list of the undistorted crops of the groups with ``clean_size``, in
+    their order, if there are any.
+
     Args:
         views: The view groups, larger views first, with the fields of
             :class:`~mmdino.datasets.transforms.views.group.ViewGroup`. By default the paper's two
@@ -109,12 +112,29 @@ class MultiCropTransform(BaseTransform):
             finish(crop, plan, group)
             for crop, plan, group in zip(crops, plans, groups, strict=True)
         ]
+        clean = [
+            clean_view(image, plan, group.clean_size)
+            for plan, group in zip(plans, groups, strict=True)
+            if group.clean_size is not None
+        ]
+        if clean:
+            results["clean_img"] = clean
         results.pop("img_shape", None)
         return results
 
     def __repr__(self) -> str:
         groups = "".join(f"    {group},\n" for group in self.groups)
         return f"{type(self).__name__}(color={self.color!r}, views=[\n{groups}])"
+
+
+def clean_view(image: np.ndarray, plan: ViewPlan, size: tuple[int, int]) -> np.ndarray:
+    """Crops and flips an image (H, W, C) as a plan says, and changes nothing else.
+
+    DINOv3's authors crop once at the larger size and resize that for the student. Here both
+    pictures are resized from the image, so that views are the same with and without this one.
+    """
+    view = resize_crop(image, plan.box, size)
+    return flip(view) if plan.flip else view
 
 
 def finish_fused(view: np.ndarray, plan: ViewPlan, group: ViewGroup) -> np.ndarray:

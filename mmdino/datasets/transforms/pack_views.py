@@ -14,7 +14,8 @@ from mmdino.registry import TRANSFORMS
 class PackViews(PackInputs):
     """mmpretrain's ``PackInputs`` with the channels split by OpenCV, in 2/3 of the time.
 
-    Arguments and results are the same.
+    Arguments and results are the same; the undistorted crops of :class:`MultiCropTransform`, where
+    it makes any, become ``clean_views`` beside ``inputs``.
 
     Example:
         >>> train_pipeline = [
@@ -22,6 +23,13 @@ class PackViews(PackInputs):
         ...     dict(type="mmdino.MultiCropTransform"),
         ...     dict(type="mmdino.PackViews")]
     """
+
+    def transform(self, results: dict) -> dict:
+        """Packs a sample."""
+        packed = super().transform(results)
+        if "clean_img" in results:
+            packed["clean_views"] = self.format_input(results["clean_img"])
+        return packed
 
     @staticmethod
     def format_input(input_: object) -> object:

@@ -9,6 +9,7 @@ from mmdino.engine.hooks.ema_teacher_hook import EMATeacherHook
 from mmdino.engine.hooks.equal_shapes_hook import EqualShapesHook
 from mmdino.engine.hooks.feature_drop_hook import FeatureDropHook
 from mmdino.engine.hooks.finite_loss_hook import FiniteLossHook
+from mmdino.engine.hooks.gram_anchor_hook import GramAnchorHook
 from mmdino.engine.hooks.iteration_seed_hook import IterationSeedHook
 from mmdino.engine.hooks.last_layer_freeze_hook import LastLayerFreezeHook
 from mmdino.engine.hooks.queue_start_hook import QueueStartHook
@@ -27,6 +28,7 @@ __all__ = [
     "EqualShapesHook",
     "FeatureDropHook",
     "FiniteLossHook",
+    "GramAnchorHook",
     "IterationSeedHook",
     "LastLayerFreezeHook",
     "QueueStartHook",

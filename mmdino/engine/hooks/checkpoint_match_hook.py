@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -37,7 +37,8 @@ class CheckpointMatchHook(Hook):
     heads, as far as the checkpoint has its config. To resume, a checkpoint must have the state of
     the same optimiser, schedulers and parameters; other differences of the configs are logged. The
     tensors of an authors' file with student, teacher, heads and centre are
-    renamed, so that ``load_from`` accepts it.
+    renamed, so that ``load_from`` accepts it. What starts anew, such as the Gram teacher, is taken
+    from a checkpoint to resume only.
 
     Raises:
         ValueError: From loading, if the checkpoint does not match, or if a run resumes from a file
@@ -51,7 +52,13 @@ class CheckpointMatchHook(Hook):
         """Checks the checkpoint before the weights are loaded."""
         _convert_authors_file(runner, checkpoint)
         loaded = checkpoint.get("state_dict", checkpoint)
-        _check_tensors(runner, loaded)
+        anew = () if runner._resume else getattr(bare_model(runner), "starts_anew", ())
+        if anew:
+            _leave_out(loaded, anew)
+            runner.logger.info(
+                f"{', '.join(anew)}* starts as the config says, not from the checkpoint."
+            )
+        _check_tensors(runner, loaded, anew)
         config = _stored_config(runner, checkpoint)
         _check_network(runner, config)
         if runner._resume:
@@ -60,13 +67,21 @@ class CheckpointMatchHook(Hook):
             _tell_changes(runner, checkpoint, config)
 
 
-def _check_tensors(runner: Runner, loaded: Mapping[str, Any]) -> None:
+def _leave_out(loaded: Any, beginnings: tuple[str, ...]) -> None:
+    """Removes the tensors whose names begin so, in place."""
+    if isinstance(loaded, MutableMapping):
+        for name in [name for name in loaded if str(name).startswith(beginnings)]:
+            del loaded[name]
+
+
+def _check_tensors(runner: Runner, loaded: Mapping[str, Any], anew: tuple[str, ...]) -> None:
     if not isinstance(loaded, Mapping) or not loaded:
         raise ValueError("The checkpoint has no weights: its state_dict is empty.")
     loaded = state_dict_of(loaded, "The checkpoint")
     expected = {
         name: torch.empty(shape, device="meta")
         for name, shape in state_shapes(runner.model).items()
+        if not name.startswith(anew)
     }
     match = compare(loaded, allow_pos_embed_resize(expected, loaded))
     unexpected = [name for name in match.unexpected if name.startswith(NETWORKS)]

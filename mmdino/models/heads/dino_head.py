@@ -9,7 +9,13 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmdino.models.layers import LazyLogits, WeightNormLinear, at_least_float32, no_autocast
+from mmdino.models.layers import (
+    LazyLogits,
+    PlainLinear,
+    WeightNormLinear,
+    at_least_float32,
+    no_autocast,
+)
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
 
@@ -34,6 +40,9 @@ class DINOHead(BaseModule):
         use_bn: Whether each hidden layer of the MLP has a batch norm.
         norm_last_layer: Whether the prototypes keep length 1. Letting their length train helps
             ViT-S and is unstable for ViT-B.
+        weight_norm: Whether the prototypes are a direction and a length each. Without it they are
+            the rows of a plain linear layer (``last_layer.weight``), as in DINOv3, and need
+            ``norm_last_layer=False``.
         predictor: Arguments of an MLP from bottleneck to bottleneck before the normalisation, for
             the student alone (the ablation "with a predictor", table 7; the paper does not give its
             sizes): ``hidden_channels``, 4096 as in BYOL by default, ``num_layers``, 2, and
@@ -41,7 +50,8 @@ class DINOHead(BaseModule):
         init_cfg: mmengine's initialisation config.
 
     Raises:
-        ValueError: If a size is not positive, or there are fewer than two prototypes.
+        ValueError: If a size is not positive, there are fewer than two prototypes, or those of a
+            plain layer are to keep their length.
         TypeError: If ``predictor`` is not a dict of the arguments above.
 
     Example:
@@ -60,6 +70,7 @@ class DINOHead(BaseModule):
         bottleneck_channels: int = 256,
         use_bn: bool = False,
         norm_last_layer: bool = True,
+        weight_norm: bool = True,
         predictor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -75,17 +86,25 @@ class DINOHead(BaseModule):
             # The distribution over a single prototype says nothing.
             least = 2 if name == "out_channels" else 1
             require_number("DINOHead", name, size, least=least, whole=True)
+        if norm_last_layer and not weight_norm:
+            raise ValueError(
+                "DINOHead got weight_norm=False and norm_last_layer=True, but the rows of a plain "
+                "layer do not keep their length. Set norm_last_layer=False."
+            )
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.mlp = _mlp(in_channels, hidden_channels, bottleneck_channels, num_layers, use_bn)
         self.predictor = None if predictor is None else _predictor(bottleneck_channels, predictor)
-        self.last_layer = WeightNormLinear(
-            bottleneck_channels, out_channels, train_gain=not norm_last_layer
-        )
+        if weight_norm:
+            self.last_layer: nn.Module = WeightNormLinear(
+                bottleneck_channels, out_channels, train_gain=not norm_last_layer
+            )
+        else:
+            self.last_layer = PlainLinear(bottleneck_channels, out_channels)
         self._init_mlps()
 
     def init_weights(self) -> None:
-        """Starts the MLPs' weights from a truncated normal of deviation 0.02, biases from 0."""
+        """Starts linear weights from a truncated normal of deviation 0.02, biases from 0."""
         super().init_weights()
         if not self.init_cfg:
             self._init_mlps()
@@ -94,7 +113,8 @@ class DINOHead(BaseModule):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor, use: Callable[[LazyLogits], Any] | None = None) -> Any:
         """Maps features (B, D) to logits (B, K).

@@ -25,6 +25,7 @@ from mmdino.models.layers.sync_batch_norm import (
 from mmdino.models.layers.transformer_block import FFN, FeedForward, TransformerBlock
 from mmdino.models.layers.weight_norm_linear import (
     LazyLogits,
+    PlainLinear,
     WeightNormLinear,
     normalised_rows,
     row_blocks,
@@ -39,6 +40,7 @@ __all__ = [
     "CPUSyncBatchNorm",
     "FeedForward",
     "LazyLogits",
+    "PlainLinear",
     "RelativePositions",
     "RotaryPositions",
     "RowStochasticDepth",

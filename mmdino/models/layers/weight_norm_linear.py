@@ -1,4 +1,4 @@
-"""The prototypes: a bias-free linear layer with normalised rows, and logits not computed yet."""
+"""The prototypes: bias-free linear layers, and logits not computed yet."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class LazyLogits:
     """Unit vectors (..., D) that enter the last layer."""
     weight_v: Tensor
     """Directions (K, D) of the prototypes, of any length."""
-    weight_g: Tensor
-    """Lengths (K, 1) of the prototypes."""
+    weight_g: Tensor | None
+    """Lengths (K, 1) of the prototypes; None where ``weight_v`` has those too."""
     dtype: torch.dtype
     """Precision of the matrix product."""
 
@@ -77,6 +77,22 @@ class WeightNormLinear(nn.Module):
     def lazy(self, x: Tensor) -> LazyLogits:
         """Returns the logits of (..., D) without computing them."""
         return LazyLogits(x, self.weight_v, self.weight_g, product_dtype(x))
+
+
+class PlainLinear(nn.Linear):
+    """A bias-free linear layer, DINOv3's last one.
+
+    Args:
+        in_features: Width D of the input.
+        out_features: Number K of rows, the prototypes.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+    def lazy(self, x: Tensor) -> LazyLogits:
+        """Returns the logits of (..., D) without computing them."""
+        return LazyLogits(x, self.weight, None, product_dtype(x))
 
 
 def row_blocks(matrix: Tensor) -> Iterator[slice]:

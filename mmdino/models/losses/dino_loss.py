@@ -43,6 +43,8 @@ class DINOLoss(PrototypeLoss):
 
     Attributes:
         current_teacher_temp: Temperature in force; follows from the epoch.
+        local_weight: Factor of the terms of local views, which ``GramAnchorHook`` lowers (DINOv3).
+            Metrics are means that are weighted likewise.
 
     Raises:
         ValueError: If a temperature, the chunk or the number of iterations is not positive, the
@@ -73,6 +75,7 @@ class DINOLoss(PrototypeLoss):
             chunk,
         )
         self.sinkhorn_per_view = sinkhorn_per_view
+        self.local_weight = 1.0
 
     @property
     def collapse_advice(self) -> dict[str, str]:
@@ -112,21 +115,42 @@ class DINOLoss(PrototypeLoss):
         pairs = view_pairs(student_logits.shape[0], len(teacher_logits))
         with no_autocast(teacher_logits):
             log_targets = self.log_targets(teacher_logits)
+            weights = self._view_weights(student_logits.shape[0], teacher_logits)
             if isinstance(student_logits, LazyLogits):
-                chunk = self.chunk or student_logits.shape[1]
+                num_images = student_logits.shape[1]
+                rows = None if weights is None else weights.expand(-1, num_images) / num_images
                 loss, teacher_entropy, argmax = prototype_cross_entropy(
-                    student_logits, log_targets, pairs, self.student_temp, chunk
+                    student_logits,
+                    log_targets,
+                    pairs,
+                    self.student_temp,
+                    self.chunk or num_images,
+                    rows,
                 )
             else:
                 log_targets = log_targets(slice(None))
                 log_probs = functional.log_softmax(
                     at_least_float32(student_logits) / self.student_temp, dim=-1
                 )
+                if weights is not None:
+                    log_probs = log_probs * weights.unsqueeze(-1)
                 loss = cross_view_loss(log_probs, log_targets.exp(), pairs)
                 teacher_entropy, argmax = entropy(log_targets), log_targets.argmax(-1)
             if self.training and self.needs_center_update:
                 self.observe(teacher_logits)
-        return prototype_metrics(loss, teacher_entropy, argmax, self.num_prototypes)
+        mean = loss
+        if weights is not None:
+            mean = loss / weights.flatten()[[source for _, source in pairs]].mean()
+        metrics = prototype_metrics(mean, teacher_entropy, argmax, self.num_prototypes)
+        return {**metrics, "loss": loss}
+
+    def _view_weights(self, num_views: int, teacher_logits: Tensor) -> Tensor | None:
+        """Weights (V, 1) of the student's views; None where all are 1."""
+        if self.local_weight == 1:
+            return None
+        weights = at_least_float32(teacher_logits[:0]).new_ones(num_views, 1)
+        weights[len(teacher_logits) :] = self.local_weight
+        return weights
 
     def assignment_center(self, teacher_logits: Tensor) -> Tensor:
         """Returns the centre of all views (K), or one for each view (G, 1, K)."""

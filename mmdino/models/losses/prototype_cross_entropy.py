@@ -78,7 +78,7 @@ class _PrototypeCrossEntropy(torch.autograd.Function):
         ctx: FunctionCtx,
         inputs: Tensor,
         weight_v: Tensor,
-        weight_g: Tensor,
+        weight_g: Tensor | None,
         log_targets: LogTargets,
         pairs: Pairs,
         temperature: float,
@@ -154,6 +154,9 @@ class _PrototypeCrossEntropy(torch.autograd.Function):
         (input_grad, row_grad), ctx.gradients = ctx.gradients, None
         factor = grad_loss / ctx.divisor
         weight_v, weight_g = ctx.saved_tensors
+        if weight_g is None:
+            row_grad = (row_grad * factor).to(weight_v.dtype)
+            return (input_grad * factor).to(ctx.input_dtype), row_grad, *[None] * 8
         gain_grad = torch.empty_like(weight_g) if ctx.needs_input_grad[2] else None
         for block in row_blocks(row_grad):
             along = _to_parameters_(row_grad[block], weight_v[block], weight_g[block], factor)
@@ -167,8 +170,12 @@ class _PrototypeCrossEntropy(torch.autograd.Function):
         )
 
 
-def _rows(weight_v: Tensor, weight_g: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+def _rows(
+    weight_v: Tensor, weight_g: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None]:
     """Rows (K, D) for the matrix products, and what their products (..., K) are multiplied by."""
+    if weight_g is None:
+        return weight_v.to(dtype), None
     if dtype in HALF:
         return normalised_rows(weight_v, weight_g, dtype), None
     # A copy of all rows would be as large as the logits of several images.

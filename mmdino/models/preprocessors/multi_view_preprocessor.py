@@ -15,6 +15,8 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 LEVELS_16_TO_8 = 65535 / 255
 OWN_KEYS = ("inputs", "data_samples")
+CLEAN_VIEWS = "clean_views"
+"""Undistorted crops, which are normalised as the views are."""
 
 
 @MODELS.register_module()
@@ -73,7 +75,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         Returns:
             ``inputs`` as a list of V tensors (B, C, H, W) or, in evaluation, one tensor, in the
             dtype of ``mean``; ``data_samples`` unchanged; in training, what else the batch has,
-            such as masks, on the device.
+            such as masks, on the device, of which ``clean_views`` are normalised too.
 
         Raises:
             ValueError: If there are no inputs, or the number of their channels differs from that of
@@ -98,6 +100,8 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
                 "dict(type='mmdino.MultiCropTransform') before PackInputs in the pipeline."
             )
         extras = {key: value for key, value in data.items() if training and key not in OWN_KEYS}
+        if CLEAN_VIEWS in extras:
+            extras[CLEAN_VIEWS] = [self._normalise(view) for view in extras[CLEAN_VIEWS]]
         return {"inputs": batch, "data_samples": data.get("data_samples"), **extras}
 
     def _normalise(self, images: Tensor | Sequence[Tensor]) -> Tensor:

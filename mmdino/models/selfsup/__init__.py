@@ -3,6 +3,7 @@
 from mmdino.models.selfsup.base import SelfSupervisedModel
 from mmdino.models.selfsup.dino import DINO
 from mmdino.models.selfsup.dinov2 import DINOv2
+from mmdino.models.selfsup.gram_anchor import GramAnchor
 from mmdino.models.selfsup.student_teacher import StudentTeacher
 
-__all__ = ["DINO", "DINOv2", "SelfSupervisedModel", "StudentTeacher"]
+__all__ = ["DINO", "DINOv2", "GramAnchor", "SelfSupervisedModel", "StudentTeacher"]

@@ -26,6 +26,7 @@ HOOK_FOR_NEED = {
     "teacher": "mmdino.EMATeacherHook",
     "center": "mmdino.CenterUpdateHook",
     "queue": "mmdino.QueueStartHook",
+    "gram_teacher": "mmdino.GramAnchorHook",
 }
 """The hook that takes care of each need, for the error message."""
 
@@ -76,6 +77,11 @@ class SelfSupervisedModel(BaseSelfSupervisor):
     def needs(self) -> set[str]:
         """What has to be updated between steps, such as {"teacher", "center"}."""
         return set()
+
+    @property
+    def starts_anew(self) -> tuple[str, ...]:
+        """Beginnings of names in the state dict that weights to start a run from do not set."""
+        return ()
 
     def mark_met(self, need: str) -> None:
         """Notes that a need is taken care of.

@@ -44,6 +44,8 @@ class DINOv2(DINO):
         koleo: Arguments of :class:`KoLeoLoss`.
         ibot_weight: Weight of iBOT in the loss; 0 leaves it out.
         koleo_weight: Weight of KoLeo in the loss; 0 leaves it out.
+        gram: Arguments of :class:`GramAnchor`, which anchors the similarities between patches to
+            those of an earlier model (DINOv3); None leaves it out.
         **kwargs: Other arguments of :class:`StudentTeacher`.
 
     Raises:
@@ -67,6 +69,7 @@ class DINOv2(DINO):
         koleo: dict | None = None,
         ibot_weight: float = 1.0,
         koleo_weight: float = 0.1,
+        gram: dict | None = None,
         **kwargs: Any,
     ) -> None:
         for name, weight in (("ibot_weight", ibot_weight), ("koleo_weight", koleo_weight)):
@@ -84,11 +87,28 @@ class DINOv2(DINO):
             self.koleo_loss = MODELS.build({"type": "mmdino.KoLeoLoss", **(koleo or {})})
         if patch_head is not None:
             self._widths["patch_head"] = input_width(self.patch_head)
+        self.gram_anchor = None
+        if gram is not None:
+            self.gram_anchor = MODELS.build(
+                {"type": "mmdino.GramAnchor", "backbone": backbone, **gram}
+            )
+            self.gram_anchor.check_student(self.backbone)
 
     @property
     def needs(self) -> set[str]:
         """The teacher has to be moved, and so have the centres of both losses."""
-        return super().needs | getattr(self.ibot_loss, "needs", set())
+        parts = (self.ibot_loss, self.gram_anchor)
+        return super().needs.union(*(getattr(part, "needs", ()) for part in parts))
+
+    @property
+    def starts_anew(self) -> tuple[str, ...]:
+        """The Gram teacher is that of the config, whatever weights a run starts from."""
+        return () if self.gram_anchor is None else ("gram_anchor.",)
+
+    def networks(self) -> list[dict[str, nn.Module]]:
+        """Returns the parts of student, teacher and, where it is another network, Gram teacher."""
+        backbone = getattr(self.gram_anchor, "backbone", None)
+        return super().networks() + ([] if backbone is None else [{"backbone": backbone}])
 
     def train(self, mode: bool = True) -> DINOv2:
         """Sets the mode; the teacher stays in eval mode, without augmentation of its positions."""
@@ -103,6 +123,7 @@ class DINOv2(DINO):
         data_samples: list[Any] | None = None,
         masks: Tensor | None = None,
         mask_indices: Tensor | None = None,
+        clean_views: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Computes the loss of a micro-batch.
 
@@ -111,9 +132,12 @@ class DINOv2(DINO):
             data_samples: Not used: there are no labels.
             masks: Masks (G, B, P), bool, True where a patch of a global view is masked.
             mask_indices: Positions (M,) of the masked patches in the flattened masks.
+            clean_views: G undistorted crops of the regions of the global views, each (B, C, h, w),
+                for the Gram teacher.
 
         Returns:
-            ``loss``; its terms with their weights, ``dino``, ``ibot`` and ``koleo``; the metrics of
+            ``loss``; its terms with their weights, ``dino``, ``ibot``, ``koleo`` and ``gram``; the
+            metrics of
             :class:`DINOLoss`; ``ibot_ce_over_lnk``, ``ibot_entropy`` and ``nearest_distance`` of
             the other losses; and ``feature_std``.
 
@@ -125,7 +149,9 @@ class DINOv2(DINO):
         num_global, batch_size = self.num_global_views, len(inputs[0])
         global_views, local_views = inputs[:num_global], inputs[num_global:]
         with torch.no_grad():
-            class_targets, patch_targets = self._targets(global_views, mask_indices)
+            class_targets, patch_targets, teacher_patches = self._targets(
+                global_views, mask_indices
+            )
         tokens, patches = view_tokens(
             global_views, self.backbone, masks.flatten(0, 1), micro_batch=self.micro_batch
         )
@@ -152,6 +178,17 @@ class DINOv2(DINO):
             found = self.koleo_loss(tokens.unflatten(0, (num_global, batch_size)))
             terms["koleo"] = self.koleo_weight * found["loss"]
             metrics["nearest_distance"] = found["nearest_distance"]
+        if self.gram_anchor is None:
+            refuse_clean_views(clean_views)
+        else:
+            terms["gram"] = self.gram_anchor(
+                patches,
+                teacher_patches,
+                global_views,
+                clean_views,
+                masks.flatten(0, 1),
+                self.micro_batch,
+            )
         return {
             "loss": sum(terms.values()),
             **{name: term.detach() for name, term in terms.items()},
@@ -161,16 +198,16 @@ class DINOv2(DINO):
 
     def _targets(
         self, global_views: Sequence[Tensor], mask_indices: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """The teacher's logits of class tokens (G, B, K) and of masked patches (M, K)."""
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The teacher's logits of class tokens (G, B, K) and masked patches (M, K); its patches."""
         tokens, patches = view_tokens(
             global_views, self.teacher["backbone"], micro_batch=self.micro_batch
         )
         class_logits = self.teacher["head"](tokens).unflatten(0, (len(global_views), -1))
         if self.ibot_loss is None:
-            return class_logits, None
+            return class_logits, None, patches
         head = self.teacher["patch_head" if "patch_head" in self.teacher else "head"]
-        return class_logits, head(patches.flatten(0, 1)[mask_indices])
+        return class_logits, head(patches.flatten(0, 1)[mask_indices]), patches
 
     def _class_metrics(
         self, tokens: Tensor, targets: Tensor, shape: tuple[int, int]
@@ -257,6 +294,19 @@ def _tokens(
             f"{type(output).__name__}. Set model.backbone.out_type='features'."
         )
     return output.cls, output.patches
+
+
+def refuse_clean_views(clean_views: Sequence[Tensor] | None) -> None:
+    """Refuses undistorted crops that nothing looks at.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if clean_views is not None:
+        raise ValueError(
+            "DINOv2 got undistorted crops, which only the Gram teacher looks at. Set model.gram, "
+            "or leave clean_size out of the view groups of MultiCropTransform."
+        )
 
 
 def check_masks(

@@ -52,6 +52,50 @@ def test_size_may_be_height_and_width():
     assert shapes == [(32, 48, 3), (16, 16, 3), (16, 16, 3)]
 
 
+@pytest.mark.parametrize("color", ["sequential", "fused"])
+def test_undistorted_crops_change_no_view(color):
+    groups = [
+        {"size": 24, "scale": (0.3, 1.0), "blur_prob": 0.5, "solarize_prob": 0.5},
+        {"size": 24, "scale": (0.3, 1.0)},
+        {"num": 2, "size": 16, "scale": (0.1, 0.4)},
+    ]
+    with_clean = [{**group, "clean_size": 40} for group in groups[:2]] + groups[2:]
+    for seed in range(5):
+        plain = build(*groups, color=color)(draw_sample((0, seed, 1)))
+        found = build(*with_clean, color=color)(draw_sample((0, seed, 1)))
+        assert "clean_img" not in plain
+        assert [view.shape for view in found["clean_img"]] == [(40, 40, 3)] * 2
+        assert all(map(np.array_equal, found["img"], plain["img"]))
+
+
+@pytest.mark.parametrize("color", ["sequential", "fused"])
+def test_undistorted_crops_show_the_regions_of_their_views(color):
+    """Without colour changes a view equals its crop at its own size, flipped or not."""
+    sizes = {"size": (24, 30), "scale": (0.3, 1.0), "jitter_prob": 0, "gray_prob": 0}
+    groups = [{**sizes, "num": 2, "clean_size": (24, 30)}, {**sizes, "num": 1}]
+    flips = []
+    for seed in range(8):
+        sample = build(*groups, color=color)(draw_sample((0, seed, 1)))
+        assert len(sample["clean_img"]) == 2
+        assert all(map(np.array_equal, sample["clean_img"], sample["img"][:2]))
+        still = [{**group, "flip_prob": 0} for group in groups]
+        unflipped = build(*still, color=color)(draw_sample((0, seed, 1)))["clean_img"]
+        flips += map(np.array_equal, sample["clean_img"], unflipped)
+    assert len(set(flips)) == 2
+
+
+def test_larger_undistorted_crops_show_the_regions_of_distorted_views():
+    """Shrunk to the view, of a smooth image, they differ from it by interpolation only."""
+    rows, columns = np.mgrid[:120, :160]
+    image = np.stack([rows * 2, columns, (rows + columns) / 2], axis=-1).astype(np.uint8)
+    group = {"num": 2, "size": 24, "scale": (0.3, 1.0), "jitter_prob": 0, "gray_prob": 0}
+    sample = {"img": image, "sample_idx": SeededIndex(1, (0, 4, 1))}
+    result = build({**group, "clean_size": 48})(sample)
+    for view, clean in zip(result["img"], result["clean_img"], strict=True):
+        shrunk = view_ops.resize_crop(clean, (0, 0, 48, 48), (24, 24)).astype(int)
+        assert abs(shrunk - view).max() <= 2
+
+
 def test_only_the_image_and_its_shape_change_in_the_sample():
     sample = dict(draw_sample(), img_path="a.jpg", ori_shape=(60, 80), img_shape=(60, 80))
     image, before = sample["img"], sample["img"].copy()
@@ -303,6 +347,8 @@ def test_other_images_are_refused(image, error, message):
         ({"saturation": (0, 1)}, TypeError, r"views\[1\].saturation"),
         ({"hue": 0.6}, ValueError, r"views\[1\].hue must be a number from 0 to 0.5, got 0.6"),
         ({"blur_sigma": (-1, 2)}, ValueError, r"views\[1\].blur_sigma"),
+        ({"clean_size": 0}, ValueError, r"views\[1\].clean_size must be an int of at least 1"),
+        ({"clean_size": "a"}, TypeError, r"views\[1\].clean_size must be an int of at least 1"),
         ({"solarize_threshold": 256}, ValueError, r"solarize_threshold .* from 0 to 255, got 256"),
         ({"blur": 1}, ValueError, r"views\[1\] has unknown fields \['blur'\]; valid .*blur_p"),
     ],

@@ -42,3 +42,12 @@ def test_single_images_are_packed_as_by_mmpretrain(image):
 def test_what_is_no_image_is_refused():
     with pytest.raises(TypeError, match="Unsupported input type"):
         pack("mmdino.PackViews", ["a.jpg"])
+
+
+def test_undistorted_crops_are_packed_beside_the_views():
+    views, clean = [draw(6, 5, 3), draw(6, 5, 3)], [draw(12, 10, 3)]
+    sample = {"img": views, "clean_img": clean}
+    packed = TRANSFORMS.build({"type": "mmdino.PackViews"})(sample)
+    assert packed.keys() == {"inputs", "data_samples", "clean_views"}
+    (found,) = packed["clean_views"]
+    assert torch.equal(found, torch.from_numpy(clean[0]).permute(2, 0, 1))

@@ -189,3 +189,19 @@ def test_optimisers_without_a_fused_kernel_and_choices_of_ones_own_stay():
     assert "fused" not in trained(torch.float32, type="RMSprop")[1].defaults
     # It cannot start the momentum of the last layer after the freeze.
     assert not trained(torch.float32, type="SGD", momentum=0.9)[1].defaults["fused"]
+
+
+def test_groups_are_the_same_in_a_wrapper_for_several_ranks(model):
+    """Whose names of parameters begin with another part."""
+    options = {
+        "clip_grad": {"type": "per_network", "max_norm": 1.0},
+        "paramwise_cfg": {"constant_lr": ["norm"]},
+    }
+    wrapped, bare = (
+        build(network, **options).optimizer.param_groups
+        for network in (nn.DataParallel(model), model)
+    )
+    assert {group["network"] for group in bare} == {"linear", "norm"}
+    for group, expected in zip(wrapped, bare, strict=True):
+        assert list(map(id, group.pop("params"))) == list(map(id, expected.pop("params")))
+        assert group == expected

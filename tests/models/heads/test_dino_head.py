@@ -53,6 +53,21 @@ def test_trainable_parameters_are_the_reference_ones(golden, case):
     assert trainable == set(golden("head", f"{case}/")["trainable"])
 
 
+def test_prototypes_without_weight_norm_are_a_plain_layer():
+    torch.manual_seed(0)
+    head = build(weight_norm=False, norm_last_layer=False)
+    assert [n for n, _ in head.named_parameters() if "last" in n] == ["last_layer.weight"]
+    assert head.last_layer.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    x = torch.randn(5, 24)
+    expected = torch.nn.functional.normalize(head.mlp(x), dim=-1) @ head.last_layer.weight.T
+    torch.testing.assert_close(head(x), expected)
+
+
+def test_a_plain_layer_that_is_to_keep_its_length_is_refused():
+    with pytest.raises(ValueError, match=r"weight_norm=False .* Set norm_last_layer=False"):
+        build(weight_norm=False)
+
+
 def test_copies_share_nothing():
     head = build()
     twin = copy.deepcopy(head)

@@ -107,6 +107,32 @@ def test_figures_are_entropy_and_divergence_of_the_pairs():
     torch.testing.assert_close(figures["teacher_entropy"], entropy)
 
 
+@pytest.mark.parametrize("chunk", [None, 3])
+@pytest.mark.parametrize("local_weight", [0.5, 0.0])
+def test_local_views_may_count_less(chunk, local_weight):
+    """The pairs of a global view with the other keep their weight, and metrics are means."""
+    torch.manual_seed(0)
+    student, teacher = torch.randn(5, 4, 8).double(), torch.randn(2, 4, 8).double()
+    loss = build(chunk=chunk).double()
+    loss.local_weight = local_weight
+    found = loss(lazy(student) if chunk else student, teacher)
+
+    targets = (teacher / 0.04).softmax(-1)
+    log_probs = (student / 0.1).log_softmax(-1)
+    terms = [
+        (1.0 if view < 2 else local_weight, -(targets[target] * log_probs[view]).sum(-1).mean())
+        for target in range(2)
+        for view in range(5)
+        if view != target
+    ]
+    total = sum(weight * term for weight, term in terms)
+    mean = total / sum(weight for weight, _ in terms)
+    torch.testing.assert_close(found["loss"], total / 8, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found["ce_over_lnk"], mean / math.log(8), rtol=0, atol=1e-12)
+    expected = mean - found["teacher_entropy"]
+    torch.testing.assert_close(found["kl"], expected, rtol=0, atol=1e-12)
+
+
 def test_used_prototypes_shows_a_collapse_to_one_point():
     same = torch.zeros(2, 4, 8)
     same[..., 3] = 1

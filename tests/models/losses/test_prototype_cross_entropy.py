@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import MODELS
 from torch.nn import functional
 
-from mmdino.models.layers import LazyLogits, WeightNormLinear
+from mmdino.models.layers import LazyLogits, PlainLinear, WeightNormLinear
 
 FIGURES = ("loss", "ce_over_lnk", "teacher_entropy", "kl", "used_prototypes")
 K, D = 48, 12
@@ -32,10 +32,11 @@ def build(chunk, dtype=torch.float64, **options):
     return loss.to(dtype)
 
 
-def run(chunk, layer, features, teacher_logits, autocast=None, scale=1.0):
+def run(chunk, layer, features, teacher_logits, autocast=None, scale=1.0, local_weight=1.0):
     """Figures, gradients by name, and the centre after the step."""
     layer, features = copy.deepcopy(layer), features.detach().clone().requires_grad_()
     loss = build(chunk, features.dtype)
+    loss.local_weight = local_weight
     with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None):
         student = layer(features) if chunk is None else layer.lazy(features)
         figures = loss(student, teacher_logits)
@@ -62,6 +63,18 @@ def test_values_and_gradients_are_those_of_all_logits(
     for name, gradient in plain[1].items():
         torch.testing.assert_close(fused[1][name], gradient, rtol=0, atol=1e-9)
     assert torch.equal(fused[2], plain[2])
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 64])
+@pytest.mark.parametrize("local_weight", [1.0, 0.5, 0.0])
+def test_plain_layer_and_weighted_local_views_are_those_of_all_logits(chunk, local_weight):
+    _, features, teacher_logits = case(6, 2, 5)
+    inputs = (PlainLinear(D, K).double(), features, teacher_logits)
+    plain, fused = (run(c, *inputs, scale=3.0, local_weight=local_weight) for c in (None, chunk))
+    for name in FIGURES:
+        torch.testing.assert_close(fused[0][name], plain[0][name], rtol=0, atol=1e-12)
+    assert plain[1].keys() == {"weight", "features"}
+    torch.testing.assert_close(fused[1], plain[1], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

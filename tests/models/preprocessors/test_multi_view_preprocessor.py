@@ -96,6 +96,15 @@ def test_precision_follows_the_model():
     assert build().double()({"inputs": images()})["inputs"].dtype == torch.float64
 
 
+@pytest.mark.parametrize("collated", [False, True])
+def test_undistorted_crops_are_normalised_as_views(collated):
+    view = images()
+    clean = [view if collated else list(view)]
+    found = build()({"inputs": [view], "clean_views": clean}, training=True)
+    (found,), (expected,) = found["clean_views"], found["inputs"]
+    assert torch.equal(found, expected)
+
+
 def test_wrong_channels_are_refused():
     with pytest.raises(ValueError, match=r"3 channel\(s\), but got images .*\(2, 8, 4, 4\)"):
         build()({"inputs": [images(channels=8)]}, training=True)

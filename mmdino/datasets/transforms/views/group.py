@@ -41,6 +41,9 @@ class ViewGroup:
         blur_sigma: Range of the blur's standard deviation, pixels of the view.
         solarize_prob: Probability of solarisation.
         solarize_threshold: Lowest level that is inverted, 0 to 255.
+        clean_size: Height and width of a second picture of each crop, pixels: the same box and
+            flip, but no colour change, blur or solarisation. For the Gram teacher of DINOv3; None
+            makes none.
     """
 
     num: int = 1
@@ -58,6 +61,7 @@ class ViewGroup:
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarize_prob: float = 0.0
     solarize_threshold: int = 128
+    clean_size: tuple[int, int] | None = None
 
     @property
     def three_channel_fields(self) -> tuple[str, ...]:
@@ -147,6 +151,10 @@ def _height_width(name: str, value: object) -> tuple[int, int]:
     return _integer(name, height, low=1), _integer(name, width, low=1)
 
 
+def _optional_height_width(name: str, value: object) -> tuple[int, int] | None:
+    return None if value is None else _height_width(name, value)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
@@ -171,4 +179,5 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "blur_sigma": _interval,
     "solarize_prob": partial(_number, high=1.0),
     "solarize_threshold": partial(_integer, low=0, high=255),
+    "clean_size": _optional_height_width,
 }
