@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmdino.engine.progress import accumulative_counts
+from mmdino.engine.schedulers.warmup_cosine_lr import peak_lr
 from mmdino.registry import HOOKS
 from mmdino.utils.numbers import require_number
 
@@ -44,10 +45,10 @@ class ThroughputHook(Hook):
         counts = accumulative_counts(runner.optim_wrapper)
         batch = per_rank * get_world_size() * counts
         group = runner.optim_wrapper.optimizer.param_groups[0]
+        peak = peak_lr(group.get("initial_lr", group["lr"]), group)
         runner.logger.info(
             f"Effective batch: {per_rank} images x {get_world_size()} rank(s) x {counts} "
-            f"micro-batch(es) = {batch}. Peak learning rate: "
-            f"{group.get('initial_lr', group['lr']):.4g}."
+            f"micro-batch(es) = {batch}. Peak learning rate: {peak:.4g}."
         )
 
     def after_train_iter(
