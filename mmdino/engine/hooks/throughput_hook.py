@@ -8,6 +8,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmdino.engine.model_access import bare_model
 from mmdino.engine.progress import accumulative_counts
 from mmdino.engine.schedulers.warmup_cosine_lr import peak_lr
 from mmdino.registry import HOOKS
@@ -18,8 +19,9 @@ from mmdino.utils.numbers import require_number
 class ThroughputHook(Hook):
     """Logs images/s over all ranks and the fraction of time spent waiting for data.
 
-    At the start it logs the effective batch and the resulting peak learning rate, and once, if the
-    network waits for the loader, what to do about it.
+    At the start it logs the effective batch, the resulting peak learning rate and what the method
+    has to say of such a batch (``batch_advice``), and once, if the network waits for the loader,
+    what to do about it.
 
     Args:
         window: Number of iterations that the metrics are averaged over.
@@ -50,6 +52,9 @@ class ThroughputHook(Hook):
             f"Effective batch: {per_rank} images x {get_world_size()} rank(s) x {counts} "
             f"micro-batch(es) = {batch}. Peak learning rate: {peak:.4g}."
         )
+        advise = getattr(bare_model(runner), "batch_advice", None)
+        if advise is not None and (advice := advise(batch)):
+            runner.logger.warning(advice)
 
     def after_train_iter(
         self,

@@ -121,3 +121,11 @@ def test_a_backbone_without_patches_is_refused():
     model = build(backbone={**backbone, "out_type": "cls_token"})
     with pytest.raises(ValueError, match=r"Set model\.backbone\.out_type='features'"):
         model(**tiny_dinov2.batch(), mode="loss")
+
+
+@pytest.mark.parametrize("method", [tiny_run.vit_model(), tiny_methods.method("simclr")])
+def test_masks_for_a_method_without_any_are_refused(method):
+    model = MODELS.build(method).eval()
+    message = r"got a batch with masks, mask_indices, which it does not use\. .*mmdino\.DINOv2"
+    with pytest.raises(ValueError, match=message):
+        model(**tiny_dinov2.batch(), mode="loss")
