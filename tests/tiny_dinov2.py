@@ -22,23 +22,20 @@ RUNS = {
 
 
 class RandomViews(tiny_run.RandomViews):
-    """Views with the seed that masks are drawn from, and masks of their own.
-
-    ``mask`` (2, P) masks three patches of the first view, whatever the batch that the image is in.
-    """
+    """Views with the seed that masks are drawn from."""
 
     def __getitem__(self, index):
         sample = super().__getitem__(index)
         sample["data_samples"].set_metainfo({"sample_idx": index})
-        first = sum(getattr(index, "seed", (0, int(index)))) % (PATCHES - 3)
-        sample["mask"] = torch.zeros(2, PATCHES, dtype=torch.bool)
-        sample["mask"][0, first : first + 3] = True
         return sample
 
 
 def collate_masks(batch):
-    """Collates samples with their own masks, as many patches on each of several ranks."""
-    masks = torch.stack([sample.pop("mask") for sample in batch], dim=1)
+    """Masks three patches of the first view of an image, whatever the batch that it is in."""
+    masks = torch.zeros(2, len(batch), PATCHES, dtype=torch.bool)
+    for row, sample in enumerate(batch):
+        first = sum(sample["data_samples"].sample_idx.seed) % (PATCHES - 3)
+        masks[0, row, first : first + 3] = True
     indices = masks.flatten().nonzero().squeeze(1)
     return {**default_collate(batch), "masks": masks, "mask_indices": indices}
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import Optimizer
 
 from mmdino.engine.optimizers.layer_decay_constructor import layer_depths
@@ -123,6 +125,9 @@ class DecayGroupsConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Builds the wrapper for the trainable parameters of ``model``."""
+        # A sharded model has the names of the bare one while its parameters are gathered.
+        if is_model_wrapper(model) and not isinstance(model, FullyShardedDataParallel):
+            model = model.module
         clip_grad = self.wrapper_cfg.get("clip_grad") or {}
         groups = parameter_groups(
             model, self.constant_lr, self._lr_mult(model), clip_grad.get("type") == "per_network"

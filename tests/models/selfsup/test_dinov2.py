@@ -6,6 +6,8 @@ import math
 
 import pytest
 import tiny_dinov2
+import tiny_methods
+import tiny_run
 import torch
 from mmengine.registry import MODELS
 from torch import nn
