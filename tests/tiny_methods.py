@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tiny_dinov2
 import tiny_run
 import torch
 from torch import nn
@@ -85,6 +86,8 @@ def hooks(name, **changes):
 
 def options(name, **changes):
     """What a run of four epochs of four steps passes to ``tiny_run.build``."""
+    if name in tiny_dinov2.RUNS:
+        return tiny_dinov2.run(name, IMAGES, **changes)
     return {
         "model": method(name),
         "custom_hooks": hooks(name),

@@ -86,7 +86,7 @@ def head_changes(name):
 
 
 def masked_changes(cfg):
-    """What DINOv2's configs need beside: small views, a second head, no checkpoint to start from."""
+    """What DINOv2's configs need beside: small views, a second head, no checkpoint."""
     if cfg.model.type != "mmdino.DINOv2":
         return {}
     changes = {}

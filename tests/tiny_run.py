@@ -146,8 +146,8 @@ def resnet_model(**options):
 def config(work_dir, **options):
     """Config of a run; ``options`` replace whole keys.
 
-    Convenience keys: ``batch_size``, ``accumulative_counts``, ``epochs``, ``dataset``, ``wrapper``
-    (merged into optim_wrapper).
+    Convenience keys: ``batch_size``, ``accumulative_counts``, ``epochs``, ``dataset``,
+    ``collate_fn``, ``wrapper`` (merged into optim_wrapper).
     """
     counts = options.pop("accumulative_counts", 1)
     wrapper = options.pop("wrapper", {})
@@ -159,7 +159,7 @@ def config(work_dir, **options):
             "sampler": {"type": "mmdino.EpochSampler", "shuffle": True},
             "batch_size": options.pop("batch_size", 4),
             "num_workers": 0,
-            "collate_fn": {"type": "default_collate"},
+            "collate_fn": options.pop("collate_fn", {"type": "default_collate"}),
         },
         "train_cfg": {"type": "mmdino.ResumableTrainLoop", "max_epochs": options.pop("epochs", 2)},
         "optim_wrapper": {

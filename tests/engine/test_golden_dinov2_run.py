@@ -11,6 +11,7 @@ import tiny_run
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS
+from torch import nn
 from torch.utils.data import Dataset
 
 from mmdino.engine.optimizers import DecayGroupsConstructor
@@ -229,8 +230,9 @@ def orders(reference):
             yield from of_views[:, :kept]
 
 
+@pytest.mark.parametrize("wrapper_of", [lambda model: model, nn.DataParallel])
 @pytest.mark.parametrize("case", CASES)
-def test_groups_are_the_references(golden, case):
+def test_groups_are_the_references(golden, case, wrapper_of):
     reference = golden("dinov2_step", f"{case}/group/")
     model = MODELS.build(model_config(**CASES[case]))
     wrapper = DecayGroupsConstructor(
@@ -239,7 +241,7 @@ def test_groups_are_the_references(golden, case):
             "optimizer": {"type": "AdamW", "lr": 1.0, "weight_decay": 1.0},
         },
         {"layer_decay": 0.9, "patch_embed_lr_mult": 0.2},
-    )(model)
+    )(wrapper_of(model))
     names = {parameter: name for name, parameter in model.named_parameters()}
     found = {
         names[parameter]: (group["lr"], group["weight_decay"])

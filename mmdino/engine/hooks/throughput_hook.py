@@ -8,7 +8,9 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmdino.engine.model_access import bare_model
 from mmdino.engine.progress import accumulative_counts
+from mmdino.engine.schedulers.warmup_cosine_lr import peak_lr
 from mmdino.registry import HOOKS
 from mmdino.utils.numbers import require_number
 
@@ -17,8 +19,9 @@ from mmdino.utils.numbers import require_number
 class ThroughputHook(Hook):
     """Logs images/s over all ranks and the fraction of time spent waiting for data.
 
-    At the start it logs the effective batch and the resulting peak learning rate, and once, if the
-    network waits for the loader, what to do about it.
+    At the start it logs the effective batch, the resulting peak learning rate and what the method
+    has to say of such a batch (``batch_advice``), and once, if the network waits for the loader,
+    what to do about it.
 
     Args:
         window: Number of iterations that the metrics are averaged over.
@@ -44,11 +47,14 @@ class ThroughputHook(Hook):
         counts = accumulative_counts(runner.optim_wrapper)
         batch = per_rank * get_world_size() * counts
         group = runner.optim_wrapper.optimizer.param_groups[0]
+        peak = peak_lr(group.get("initial_lr", group["lr"]), group)
         runner.logger.info(
             f"Effective batch: {per_rank} images x {get_world_size()} rank(s) x {counts} "
-            f"micro-batch(es) = {batch}. Peak learning rate: "
-            f"{group.get('initial_lr', group['lr']):.4g}."
+            f"micro-batch(es) = {batch}. Peak learning rate: {peak:.4g}."
         )
+        advise = getattr(bare_model(runner), "batch_advice", None)
+        if advise is not None and (advice := advise(batch)):
+            runner.logger.warning(advice)
 
     def after_train_iter(
         self,

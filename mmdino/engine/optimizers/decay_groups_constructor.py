@@ -125,8 +125,9 @@ class DecayGroupsConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Builds the wrapper for the trainable parameters of ``model``."""
+        # Networks and layers go by the names of parameters, to which a wrapper adds a part; a
+        # sharded model has the names of the bare one while its parameters are gathered.
         if is_model_wrapper(model) and not isinstance(model, FullyShardedDataParallel):
-            # Networks and layers go by the names of parameters, to which this wrapper adds a part.
             model = model.module
         clip_grad = self.wrapper_cfg.get("clip_grad") or {}
         groups = parameter_groups(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from typing import Any, Literal
@@ -115,11 +116,14 @@ class SelfSupervisedModel(BaseSelfSupervisor):
             **extras: What else the batch has, such as masks, for :meth:`loss`.
 
         Raises:
-            ValueError: If the mode is unknown, or in training a need is unmet.
+            ValueError: If the mode is unknown, or in training a need is unmet, or the batch has
+                more than the method takes.
         """
         if mode == "loss":
             if self.training:
                 self.require_needs_met()
+            if extras:
+                check_extras(self, extras)
             return self.loss(inputs, data_samples, **extras)
         if mode == "tensor":
             return self.extract_feat(inputs)
@@ -232,6 +236,24 @@ class SelfSupervisedModel(BaseSelfSupervisor):
                 "training loop of your own, call model.mark_met(name) once you update them "
                 "yourself."
             )
+
+
+def check_extras(model: SelfSupervisedModel, extras: Iterable[str]) -> None:
+    """Checks that the loss of a model takes what a batch has beside views and samples.
+
+    Raises:
+        ValueError: If it does not, as with masks for a method that masks nothing.
+    """
+    parameters = inspect.signature(model.loss).parameters
+    takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    unknown = [name for name in extras if name not in parameters]
+    if unknown and not takes_all:
+        raise ValueError(
+            f"{type(model).__name__} got a batch with {', '.join(unknown)}, which it does not use. "
+            "Masks come from train_dataloader.collate_fn.type='mmdino.BlockMasks' and are for "
+            "model.type='mmdino.DINOv2'; other methods take "
+            "train_dataloader.collate_fn=dict(type='default_collate')."
+        )
 
 
 def has_too_few_images(network: nn.Module, num_images: int) -> bool:

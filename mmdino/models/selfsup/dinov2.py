@@ -20,6 +20,7 @@ from mmdino.models.selfsup.base import (
     recomputed,
 )
 from mmdino.models.selfsup.dino import DINO
+from mmdino.models.selfsup.small_batch import small_batch_advice
 from mmdino.models.selfsup.student_teacher import leaves_logits
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
@@ -195,6 +196,10 @@ class DINOv2(DINO):
             **metrics,
             "feature_std": feature_spread(tokens[:batch_size]),
         }
+
+    def batch_advice(self, num_images: int) -> str | None:
+        """Returns what users saw with as few images in an optimiser step; None for many."""
+        return small_batch_advice(num_images, self.criterion)
 
     def _targets(
         self, global_views: Sequence[Tensor], mask_indices: Tensor

@@ -6,9 +6,12 @@ import re
 from itertools import cycle
 
 import pytest
+import tiny_dinov2
 import tiny_run
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+
+from mmdino.models.selfsup import small_batch
 
 ADVICE = "of the time is spent waiting for data. Raise train_dataloader.num_workers"
 HALF_WAITING = [(0.2, 0.1)]
@@ -77,3 +80,34 @@ def test_no_advice_before_the_window_is_full_nor_below_the_fraction(tmp_path, ar
 def test_bad_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match=r"at least [01]"):
         HOOKS.build({"type": "mmdino.ThroughputHook", **arguments})
+
+
+@pytest.mark.parametrize(("rule", "peak"), [("linear", "0.008"), ("sqrt", "0.005657")])
+def test_peak_rate_is_that_of_the_rule_for_the_batch(tmp_path, rule, peak):
+    optimizer = {"type": "AdamW", "lr": 0.004}
+    runner = tiny_run.build(
+        tmp_path,
+        wrapper={"optimizer": optimizer, "paramwise_cfg": {"batch_rule": rule}},
+        auto_scale_lr={"enable": True, "base_batch_size": 2},
+        log_level="INFO",
+        epochs=1,
+    )
+    runner.train()
+    assert f"x 1 micro-batch(es) = 4. Peak learning rate: {peak}." in tiny_run.log_text(runner)
+
+
+@pytest.mark.parametrize(("least", "warned"), [(4, False), (5, True)])
+def test_the_start_of_a_dinov2_run_warns_of_a_small_batch_once(
+    tmp_path, monkeypatch, least, warned
+):
+    monkeypatch.setattr(small_batch, "LEAST_IMAGES", least)
+    options = tiny_dinov2.run("dinov2_sinkhorn_shared", images=4, epochs=2)
+    runner = tiny_run.build(
+        tmp_path, batch_size=2, accumulative_counts=2, log_level="INFO", **options
+    )
+    runner.train()
+    log = tiny_run.log_text(runner)
+    assert log.count("A batch of 4 images is small for DINOv2") == warned
+    assert log.count("Sinkhorn-Knopp spreads so few samples over 32 prototypes") == warned
+    # Accumulation is said by itself, once for all losses that compare images.
+    assert log.count("compares the images of a batch, and with") == 1

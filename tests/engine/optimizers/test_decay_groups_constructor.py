@@ -127,6 +127,23 @@ def test_networks_have_groups_of_their_own_where_gradients_are_clipped_by_them(m
     assert [group["network"] for group in groups] == ["linear", "linear", "norm"]
 
 
+def test_a_wrapper_for_several_devices_changes_no_group(model):
+    """Its names begin with "module.", the names of modules in a config do not."""
+    options = {
+        "paramwise_cfg": {"constant_lr": ["norm"]},
+        "clip_grad": {"type": "per_network", "max_norm": 3.0},
+    }
+    groups, wrapped = (
+        build(network, **options).optimizer.param_groups
+        for network in (model, nn.DataParallel(model))
+    )
+    assert len(wrapped) == len(groups) == 3
+    for found, expected in zip(wrapped, groups, strict=True):
+        parameters, same = found.pop("params"), expected.pop("params")
+        assert all(p is q for p, q in zip(parameters, same, strict=True))
+        assert found == expected
+
+
 def test_bad_configs_are_refused(model):
     message = r"paramwise_cfg=\{'bias_lr_mult': 2\}; it knows one_dim_lr_mult, constant_lr, layer_"
     with pytest.raises(ValueError, match=message):
@@ -189,19 +206,3 @@ def test_optimisers_without_a_fused_kernel_and_choices_of_ones_own_stay():
     assert "fused" not in trained(torch.float32, type="RMSprop")[1].defaults
     # It cannot start the momentum of the last layer after the freeze.
     assert not trained(torch.float32, type="SGD", momentum=0.9)[1].defaults["fused"]
-
-
-def test_groups_are_the_same_in_a_wrapper_for_several_ranks(model):
-    """Whose names of parameters begin with another part."""
-    options = {
-        "clip_grad": {"type": "per_network", "max_norm": 1.0},
-        "paramwise_cfg": {"constant_lr": ["norm"]},
-    }
-    wrapped, bare = (
-        build(network, **options).optimizer.param_groups
-        for network in (nn.DataParallel(model), model)
-    )
-    assert {group["network"] for group in bare} == {"linear", "norm"}
-    for group, expected in zip(wrapped, bare, strict=True):
-        assert list(map(id, group.pop("params"))) == list(map(id, expected.pop("params")))
-        assert group == expected

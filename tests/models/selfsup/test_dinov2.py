@@ -6,6 +6,8 @@ import math
 
 import pytest
 import tiny_dinov2
+import tiny_methods
+import tiny_run
 import torch
 from mmengine.registry import MODELS
 from torch import nn
@@ -120,4 +122,12 @@ def test_a_backbone_without_patches_is_refused():
     backbone = tiny_dinov2.model()["backbone"]
     model = build(backbone={**backbone, "out_type": "cls_token"})
     with pytest.raises(ValueError, match=r"Set model\.backbone\.out_type='features'"):
+        model(**tiny_dinov2.batch(), mode="loss")
+
+
+@pytest.mark.parametrize("method", [tiny_run.vit_model(), tiny_methods.method("simclr")])
+def test_masks_for_a_method_without_any_are_refused(method):
+    model = MODELS.build(method).eval()
+    message = r"got a batch with masks, mask_indices, which it does not use\. .*mmdino\.DINOv2"
+    with pytest.raises(ValueError, match=message):
         model(**tiny_dinov2.batch(), mode="loss")
