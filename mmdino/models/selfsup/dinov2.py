@@ -20,6 +20,7 @@ from mmdino.models.selfsup.base import (
     recomputed,
 )
 from mmdino.models.selfsup.dino import DINO
+from mmdino.models.selfsup.distillation import all_patches, build_frozen_teacher
 from mmdino.models.selfsup.student_teacher import leaves_logits
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
@@ -44,11 +45,19 @@ class DINOv2(DINO):
         koleo: Arguments of :class:`KoLeoLoss`.
         ibot_weight: Weight of iBOT in the loss; 0 leaves it out.
         koleo_weight: Weight of KoLeo in the loss; 0 leaves it out.
+        frozen_teacher: For distillation: configs of the ``backbone``, ``head`` and, if the student
+            has one, ``patch_head`` of a larger network, and ``checkpoint``, a checkpoint of a run
+            of DINOv2 with it. The targets come from the teacher in that file, which stays as it is;
+            the model's own teacher is a moving average of the student that no loss depends on, and
+            the network to keep. The student's views are not masked. It learns from all patches of
+            the global views, as in the paper, or from those of the batch's masks, if it has any, as
+            in DINOv3's code.
         **kwargs: Other arguments of :class:`StudentTeacher`.
 
     Raises:
-        ValueError: If a weight is negative; from the run, if the batch has no masks, they do not
-            fit the views, or the backbone gives no :class:`Features`.
+        ValueError: If a weight is negative, or a frozen teacher does not go with the student; from
+            the run, if the batch has no masks, they do not fit the views, or the backbone gives no
+            :class:`Features`.
 
     Example:
         >>> model = dict(
@@ -67,6 +76,7 @@ class DINOv2(DINO):
         koleo: dict | None = None,
         ibot_weight: float = 1.0,
         koleo_weight: float = 0.1,
+        frozen_teacher: dict | None = None,
         **kwargs: Any,
     ) -> None:
         for name, weight in (("ibot_weight", ibot_weight), ("koleo_weight", koleo_weight)):
@@ -84,6 +94,11 @@ class DINOv2(DINO):
             self.koleo_loss = MODELS.build({"type": "mmdino.KoLeoLoss", **(koleo or {})})
         if patch_head is not None:
             self._widths["patch_head"] = input_width(self.patch_head)
+        self.frozen_teacher = None
+        if frozen_teacher is not None:
+            self.frozen_teacher = build_frozen_teacher(
+                frozen_teacher, self.networks()[0], self.data_preprocessor, bool(ibot_weight)
+            )
 
     @property
     def needs(self) -> set[str]:
@@ -121,13 +136,16 @@ class DINOv2(DINO):
             ValueError: If there are no masks, or they do not fit the views.
         """
         self.check_views(inputs)
-        check_masks(masks, mask_indices, inputs, self.num_global_views, self.backbone)
         num_global, batch_size = self.num_global_views, len(inputs[0])
         global_views, local_views = inputs[:num_global], inputs[num_global:]
+        if self.frozen_teacher is not None and masks is None:
+            masks, mask_indices = all_patches(global_views, self.backbone)
+        check_masks(masks, mask_indices, inputs, self.num_global_views, self.backbone)
+        student_masks = masks.flatten(0, 1) if self.frozen_teacher is None else None
         with torch.no_grad():
             class_targets, patch_targets = self._targets(global_views, mask_indices)
         tokens, patches = view_tokens(
-            global_views, self.backbone, masks.flatten(0, 1), micro_batch=self.micro_batch
+            global_views, self.backbone, student_masks, micro_batch=self.micro_batch
         )
         class_tokens = [tokens]
         for _, same_size in groupby(local_views, lambda view: view.shape[-2:]):
@@ -163,13 +181,16 @@ class DINOv2(DINO):
         self, global_views: Sequence[Tensor], mask_indices: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """The teacher's logits of class tokens (G, B, K) and of masked patches (M, K)."""
+        teacher = self.teacher
+        if self.frozen_teacher is not None:
+            teacher = self.frozen_teacher.for_images(global_views[0])
         tokens, patches = view_tokens(
-            global_views, self.teacher["backbone"], micro_batch=self.micro_batch
+            global_views, teacher["backbone"], micro_batch=self.micro_batch
         )
-        class_logits = self.teacher["head"](tokens).unflatten(0, (len(global_views), -1))
+        class_logits = teacher["head"](tokens).unflatten(0, (len(global_views), -1))
         if self.ibot_loss is None:
             return class_logits, None
-        head = self.teacher["patch_head" if "patch_head" in self.teacher else "head"]
+        head = teacher["patch_head" if "patch_head" in teacher else "head"]
         return class_logits, head(patches.flatten(0, 1)[mask_indices])
 
     def _class_metrics(
