@@ -75,7 +75,7 @@ def test_loss_is_the_plain_formula(teacher, with_masks):
     found = model(**batch, mode="loss")
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-9, msg=name)
-    parameters = [p for p in (*model.backbone.parameters(), *model.head.parameters())]
+    parameters = [*model.backbone.parameters(), *model.head.parameters()]
     for own, plain in zip(
         torch.autograd.grad(found["loss"], parameters),
         torch.autograd.grad(expected["loss"], parameters),

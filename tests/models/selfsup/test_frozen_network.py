@@ -77,7 +77,7 @@ def test_a_checkpoint_of_a_run_with_another_file_is_refused(files, load):
 
 
 def test_a_file_without_heads_says_what_to_do(files, tmp_path):
-    path, _, model = files
+    *_, model = files
     released = tmp_path / "released.pth"
     torch.save(model.teacher["backbone"].state_dict(), released)
     with pytest.raises(ValueError, match=r"released.pth has no teacher\.head\.\*.* Train them\."):
