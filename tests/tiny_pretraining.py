@@ -54,10 +54,9 @@ def arguments(path, images, work_dir):
         "default_hooks.logger.interval": 1,
         # Tested by itself; it takes as long as the training here.
         "default_hooks.training_figure": None,
-        "model.head.out_channels": 32,
-        "model.head.hidden_channels": 16,
-        "model.head.bottleneck_channels": 8,
+        **head_changes("model.head"),
         **backbone_changes(cfg.model.backbone),
+        **masked_changes(cfg),
     }
     if warms_up(cfg):
         changes["default_hooks.teacher_temp_warmup.epochs"] = TEMP_EPOCHS
@@ -76,6 +75,48 @@ def dataset_changes(name, loader, images):
     if loader.dataset.type == "mmdino.DrawnShapes":
         return {f"{name}.dataset.num_images": 12}
     return {f"{name}.dataset.data_root": images, f"{name}.dataset.every": 1}
+
+
+def head_changes(name):
+    return {
+        f"{name}.out_channels": 32,
+        f"{name}.hidden_channels": 16,
+        f"{name}.bottleneck_channels": 8,
+    }
+
+
+def masked_changes(cfg):
+    """What DINOv2's configs need beside: small views, a second head, no checkpoint to start from."""
+    if cfg.model.type != "mmdino.DINOv2":
+        return {}
+    changes = {}
+    if cfg.model.get("patch_head"):
+        changes |= {**head_changes("model.patch_head"), "model.patch_head.in_channels": WIDTH}
+    if cfg.model.get("micro_batch"):
+        changes["model.micro_batch"] = 2
+    if cfg.get("load_from"):
+        changes["load_from"] = None
+    patch = cfg.model.backbone.patch_size
+    if cfg.model.backbone.img_size // patch > 8:
+        changes |= view_changes(cfg, 4 * patch, 2 * patch)
+    return changes
+
+
+def view_changes(cfg, global_size, local_size):
+    """What makes the views and images of a recipe for photographs small."""
+    changes = {
+        "model.backbone.img_size": global_size,
+        "train_dataloader.collate_fn.view_size": global_size,
+    }
+    views = cfg.train_dataloader.dataset.pipeline[1].views
+    for index, view in enumerate(views):
+        size = global_size if view.size == views[0].size else local_size
+        changes[f"train_dataloader.dataset.pipeline.1.views.{index}.size"] = size
+    if cfg.get("val_cfg"):
+        for name in ("val_dataloader", BANK):
+            changes[f"{name}.dataset.pipeline.1.scale"] = global_size
+            changes[f"{name}.dataset.pipeline.2.crop_size"] = global_size
+    return changes
 
 
 def backbone_changes(backbone):
@@ -105,9 +146,11 @@ def assert_trained(path, work_dir):
         torch.load(work_dir / f"epoch_{epoch}.pth", weights_only=False)
         for epoch in range(1, epochs + 1)
     ]
-    prototypes = [epoch["state_dict"]["head.last_layer.weight_v"] for epoch in after]
-    for epoch, (before, later) in enumerate(pairwise(prototypes), start=2):
-        assert torch.equal(before, later) is (epoch <= frozen), f"epoch {epoch}"
+    heads = ["head", "patch_head"] if cfg.model.get("patch_head") else ["head"]
+    for head in heads:
+        prototypes = [epoch["state_dict"][f"{head}.last_layer.weight_v"] for epoch in after]
+        for epoch, (before, later) in enumerate(pairwise(prototypes), start=2):
+            assert torch.equal(before, later) is (epoch <= frozen), f"{head}, epoch {epoch}"
     warmup = cfg.default_hooks.teacher_temp_warmup
     if warmup is not None:
         temperatures, _ = after[-1]["message_hub"]["log_scalars"]["train/teacher_temp"].data

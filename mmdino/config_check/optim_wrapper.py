@@ -85,10 +85,10 @@ def _check_clipping(walk: Walk, value: Mapping, path: str, wrapper: Any) -> None
         "value": {*arguments_of(clip_value).known} - {"parameters"},
     }
     if clips_each:
-        known["per_tensor"] = {"max_norm"}
+        known |= {kind: {"max_norm"} for kind in ("per_network", "per_tensor")}
     kind = value.get("type", "norm")
     if kind not in known:
-        more = "" if clips_each else " (per_tensor is of mmdino.StepOptimWrapper)"
+        more = "" if clips_each else " (others are of mmdino.StepOptimWrapper)"
         walk.problems.add(
             join(path, "type"), f"got {kind!r}; expected one of {', '.join(sorted(known))}{more}"
         )

@@ -166,7 +166,7 @@ VALUES = [
         "'float32', 'bfloat16', 'float16', 'auto'; did you mean 'bf",
     ),
     ("optim_wrapper.clip_grad.max_norm", 0, "a number above 0"),
-    ("optim_wrapper.clip_grad.type", "foo", "one of norm, per_tensor, value"),
+    ("optim_wrapper.clip_grad.type", "foo", "one of norm, per_network, per_tensor, value"),
     ("train_cfg.max_epochs", 0, "a whole number of at least 1"),
     ("train_cfg.max_epochs", 2.5, "a whole number of at least 1"),
     ("train_cfg.max_epochs", "abc", "a whole number of at least 1"),

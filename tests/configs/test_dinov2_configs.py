@@ -18,9 +18,14 @@ def _plain_text(monkeypatch):
     monkeypatch.setattr(Config, "pretty_text", property(Config.text.fget))
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Twelve images in six classes."""
+    return tiny_pretraining.write_images(tmp_path_factory.mktemp("images"))
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_trains(path, tmp_path):
-    images = tiny_pretraining.write_images(tmp_path / "images")
+def test_trains(path, images, tmp_path):
     tiny_pretraining.main(tiny_pretraining.arguments(path, images, tmp_path / "run"))
     tiny_pretraining.assert_trained(path, tmp_path / "run")
     (scalars,) = (tmp_path / "run").rglob("scalars.json")
