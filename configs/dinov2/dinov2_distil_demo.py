@@ -1,6 +1,6 @@
 # Distillation on the demo's drawn images: a student of half the width and two thirds of the depth
 # learns from the DINOv2 of dinov2_demo.py, which has to be trained first. A few minutes on two CPU
-# cores. dinov2_demo_small below shows what the same student learns without a teacher:
+# cores:
 #   python tools/train.py configs/dinov2/dinov2_demo.py
 #   python tools/train.py configs/dinov2/dinov2_distil_demo.py
 _base_ = ["dinov2_demo.py"]
