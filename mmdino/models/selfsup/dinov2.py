@@ -124,7 +124,8 @@ class DINOv2(DINO):
         Args:
             inputs: V views, each (B, C, H, W), the global ones first.
             data_samples: Not used: there are no labels.
-            masks: Masks (G, B, P), bool, True where a patch of a global view is masked.
+            masks: Masks (G, B, P), bool, True where a patch of a global view is masked. With a
+                frozen teacher nothing is masked: they choose patches, and None chooses all.
             mask_indices: Positions (M,) of the masked patches in the flattened masks.
 
         Returns:

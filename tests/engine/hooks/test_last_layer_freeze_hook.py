@@ -7,6 +7,7 @@ import tiny_run
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from torch import nn
 
 
 def moved(work_dir, epochs=None, steps=None, **options):
@@ -139,6 +140,17 @@ def test_no_gradient_is_computed_for_what_has_no_backward_pass(tmp_path):
     runner.register_hook(Recorder())
     runner.train()
     assert wanted == [{False}] * 3 + [{True}] * 3
+
+
+def test_a_wrapper_gets_all_the_gradients_that_it_wants(tmp_path):
+    runner = tiny_run.build(tmp_path)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.model = nn.DataParallel(runner.model)
+    freeze = {"type": "mmdino.LastLayerFreezeHook", "layer": "backbone", "what": "backward"}
+    hook = HOOKS.build(freeze)
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)
+    assert all(p.requires_grad for p in runner.model.module.backbone.parameters())
 
 
 def test_what_is_withheld_is_one_of_three():
