@@ -3,7 +3,8 @@
 # random heads spoil a backbone at once (docs/results.md). So the heads are trained on the frozen
 # backbone in the first passes (default_hooks.backbone_freeze), then everything at a low rate.
 #   tools/dist_train.sh configs/dinov2/dinov2_continue_vits14.py 8
-# The log has the k-NN accuracy at iteration 0, and warns if it falls below that.
+# The log has the k-NN accuracy at iteration 0, and warns if it falls below that; without labelled
+# images add val_dataloader=None val_cfg=None val_evaluator=None.
 # Weights: https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth; any file
 # of this network does, such as timm's, whose missing mask token starts from 0 and is learned after
 # the freeze. For the one with registers, dinov2_vits14_reg4_pretrain.pth, add
