@@ -1,7 +1,8 @@
 # Continues from the authors' ViT-S/14 on ImageNet or, with train_dataloader.dataset.data_root, on
-# your own images, without wrecking its features. Released weights have no heads, and gradients from
-# random heads spoil a backbone at once (docs/results.md). So the heads are trained on the frozen
-# backbone in the first passes (default_hooks.backbone_freeze), then everything at a low rate.
+# your own images, without wrecking its features. Released weights have no heads, and with new ones
+# at the rate of a run from scratch users saw the features degrade (issues 204 and 339 of the
+# authors' repository). So the heads are trained on the frozen backbone in the first passes
+# (default_hooks.backbone_freeze), then everything at a low rate.
 #   tools/dist_train.sh configs/dinov2/dinov2_continue_vits14.py 8
 # The log has the k-NN accuracy at iteration 0, and warns if it falls below that; without labelled
 # images add val_dataloader=None val_cfg=None val_evaluator=None.

@@ -79,9 +79,10 @@ def _check_tensors(runner: Runner, loaded: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"The checkpoint has no heads, as released weights have none, but a "
                 f"{type(model).__name__} has. Start from its backbone: set {key}=dict("
-                "type='Pretrained', checkpoint=...) instead of load_from, and train the new heads "
-                "on the frozen backbone first, then all at a low rate, or the features degrade. "
-                "configs/dinov2/dinov2_continue_vits14.py does so (default_hooks.backbone_freeze)."
+                "type='Pretrained', checkpoint=...) instead of load_from. So that new heads do not "
+                "spoil its features, train them on the frozen backbone first, then all at a low "
+                "rate, as configs/dinov2/dinov2_continue_vits14.py does "
+                "(default_hooks.backbone_freeze)."
             )
         raise ValueError(
             f"The checkpoint does not match the model: {match}. Use the config that the "
