@@ -10,6 +10,8 @@ import tiny_dinov2
 import tiny_run
 import torch
 
+from mmdino.weights.networks import backbone_weights
+
 SCRIPT = tiny_run.SCRIPTS / "methods_on_two_ranks.py"
 
 
@@ -78,6 +80,14 @@ def test_checkpoints_lack_the_weights_of_the_teacher_and_their_optimiser(whole):
     count = sum(len(group["params"]) for group in checkpoint["optimizer"]["param_groups"])
     student = [p for p in whole[1].parameters() if p.requires_grad]
     assert count == len(student)
+
+
+def test_what_is_extracted_is_the_moving_average_of_the_student(whole):
+    weights = backbone_weights(whole[0] / "epoch_2.pth", num_heads=2)
+    expected = whole[1].teacher["backbone"].state_dict()
+    assert weights.network == "teacher"
+    assert weights.state_dict.keys() == expected.keys()
+    assert all(torch.equal(weights.state_dict[name], tensor) for name, tensor in expected.items())
 
 
 def test_four_micro_batches_of_one_are_one_batch_of_four(tmp_path, teachers):
