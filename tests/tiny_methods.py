@@ -84,13 +84,24 @@ def hooks(name, **changes):
     return tiny_run.hooks(**defaults | changes)
 
 
+def distillation(checkpoint):
+    """The model and the hooks of a distillation from the file of a teacher, as options.
+
+    Without KoLeo, which compares the images of a micro-batch.
+    """
+    return {
+        "model": tiny_dinov2.distillation(checkpoint, koleo_weight=0),
+        "custom_hooks": tiny_run.hooks(),
+    }
+
+
 def options(name, **changes):
     """What a run of four epochs of four steps passes to ``tiny_run.build``."""
     if name in tiny_dinov2.RUNS:
         return tiny_dinov2.run(name, IMAGES, **changes)
+    if name != "distillation":
+        changes = {"model": method(name), "custom_hooks": hooks(name), **changes}
     return {
-        "model": method(name),
-        "custom_hooks": hooks(name),
         "dataset": tiny_run.RandomViews(IMAGES, torch.get_default_dtype()),
         "epochs": 4,
         **changes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import runpy
 from itertools import pairwise
@@ -10,6 +11,7 @@ from pathlib import Path
 import tiny_classification
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 TEMP_EPOCHS = 2
 WIDTH = 12
@@ -57,6 +59,7 @@ def arguments(path, images, work_dir):
         **head_changes("model.head"),
         **backbone_changes(cfg.model.backbone),
         **masked_changes(cfg),
+        **frozen_changes(cfg),
     }
     if warms_up(cfg):
         changes["default_hooks.teacher_temp_warmup.epochs"] = TEMP_EPOCHS
@@ -67,6 +70,7 @@ def arguments(path, images, work_dir):
         for name, loader in (("val_dataloader", cfg.val_dataloader), (BANK, bank)):
             changes |= {f"{name}.num_workers": 0, f"{name}.pin_memory": False}
             changes |= dataset_changes(name, loader, images)
+    changes |= weight_files(cfg, changes, Path(work_dir).with_name("weights.pth"))
     options = [f"{key}={value}" for key, value in changes.items()]
     return [str(path), "--work-dir", str(work_dir), "--cfg-options", *options]
 
@@ -104,10 +108,9 @@ def masked_changes(cfg):
 
 def view_changes(cfg, global_size, local_size):
     """What makes the views and images of a recipe for photographs small."""
-    changes = {
-        "model.backbone.img_size": global_size,
-        "train_dataloader.collate_fn.view_size": global_size,
-    }
+    changes = {"model.backbone.img_size": global_size}
+    if "view_size" in cfg.train_dataloader.collate_fn:
+        changes["train_dataloader.collate_fn.view_size"] = global_size
     views = cfg.train_dataloader.dataset.pipeline[1].views
     for index, view in enumerate(views):
         size = global_size if view.size == views[0].size else local_size
@@ -117,6 +120,42 @@ def view_changes(cfg, global_size, local_size):
             changes[f"{name}.dataset.pipeline.1.scale"] = global_size
             changes[f"{name}.dataset.pipeline.2.crop_size"] = global_size
     return changes
+
+
+def frozen_changes(cfg):
+    """What makes the frozen teacher of a distillation small, though wider than the student."""
+    if not cfg.model.get("frozen_teacher"):
+        return {}
+    place, width = "model.frozen_teacher", 2 * WIDTH
+    return {
+        **head_changes(f"{place}.head"),
+        f"{place}.head.in_channels": width,
+        f"{place}.backbone.arch._delete_": True,
+        f"{place}.backbone.arch.embed_dims": width,
+        f"{place}.backbone.arch.num_layers": 1,
+        f"{place}.backbone.arch.num_heads": 2,
+        f"{place}.backbone.arch.feedforward_channels": width,
+    }
+
+
+def weight_files(cfg, changes, path):
+    """Writes the weights that a config starts from; returns what names them."""
+    cfg = copy.deepcopy(cfg)
+    cfg.merge_from_dict(changes)
+    if cfg.model.get("frozen_teacher"):
+        parts = {name: cfg.model.frozen_teacher[name] for name in ("backbone", "head")}
+        state = {
+            f"teacher.{part}.{name}": tensor
+            for part, part_cfg in parts.items()
+            for name, tensor in MODELS.build(part_cfg).state_dict().items()
+        }
+        torch.save({"state_dict": state}, path)
+        return {"model.frozen_teacher.checkpoint": path}
+    if cfg.model.backbone.get("init_cfg"):
+        backbone = {name: cfg.model.backbone[name] for name in cfg.model.backbone}
+        torch.save(MODELS.build({**backbone, "init_cfg": None}).state_dict(), path)
+        return {"model.backbone.init_cfg.checkpoint": path}
+    return {}
 
 
 def backbone_changes(backbone):

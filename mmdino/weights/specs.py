@@ -231,12 +231,14 @@ def config_in_text(text: str) -> dict[str, Any] | None:
             calls.
 
     Returns:
-        The first dict inside ``model`` whose type is one of ``VIT_TYPES``, or None.
+        The first dict inside ``model`` whose type is one of ``VIT_TYPES``, or None. Its
+        ``backbone`` comes before other networks, such as a frozen teacher.
 
     Raises:
         ValueError: If the text is too long to be a config.
     """
-    return _find_vit(literal_config(text).get("model"))
+    model = literal_config(text).get("model")
+    return _find_vit([model.get("backbone"), model] if isinstance(model, Mapping) else model)
 
 
 def config_in_meta(meta: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 import tiny_pretraining
+import torch
 from mmengine.config import Config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "dinov2").glob("*.py"))
@@ -34,3 +36,26 @@ def test_trains(path, images, tmp_path):
     assert trained
     for row in trained:
         assert row["dino"] + row["ibot"] + row["koleo"] == pytest.approx(row["loss"], rel=1e-4)
+    assert_keeps_to_its_file(Config.fromfile(path), tmp_path)
+
+
+def assert_keeps_to_its_file(cfg, folder):
+    """A frozen backbone is that of the file for as long as it is frozen; a teacher is not saved."""
+    after = [
+        torch.load(path, weights_only=False)["state_dict"]
+        for path in sorted((folder / "run").glob("epoch_*.pth"))
+    ]
+    freeze = cfg.default_hooks.get("backbone_freeze")
+    if freeze is not None:
+        released = torch.load(folder / "weights.pth", weights_only=True)
+        for prefix in ("backbone.", "teacher.backbone."):
+            kept = [
+                all(torch.equal(state[prefix + name], tensor) for name, tensor in released.items())
+                for state in after
+            ]
+            assert kept == [epoch <= freeze.epochs for epoch in range(1, len(after) + 1)]
+            assert kept[0], "and it is frozen at first"
+    if cfg.model.get("frozen_teacher"):
+        digest = hashlib.sha256((folder / "weights.pth").read_bytes()).digest()
+        assert bytes(after[-1]["frozen_teacher.sha256"].tolist()) == digest
+        assert sum("frozen" in name for name in after[-1]) == 1

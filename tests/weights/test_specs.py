@@ -91,6 +91,12 @@ def test_the_text_of_a_config_is_read_like_the_config():
     assert found["norm_cfg"]["eps"] == 1e-5
 
 
+def test_the_backbone_comes_before_a_frozen_teacher():
+    vits = [{"type": "mmdino.VisionTransformer", "patch_size": size} for size in (14, 16)]
+    model = {"frozen_teacher": {"backbone": vits[0]}, "backbone": vits[1]}
+    assert config_in_text(f"model = {model}") == vits[1]
+
+
 def test_the_text_of_a_config_is_not_executed(tmp_path):
     ran = tmp_path / "ran"
     text = (

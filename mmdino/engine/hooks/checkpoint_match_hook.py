@@ -15,7 +15,7 @@ from mmdino.engine.model_access import bare_model
 from mmdino.engine.network_config import config_changes, network_differences
 from mmdino.engine.optimizer_state import lacks_moments, optimizer_mismatch, optimizer_tensors
 from mmdino.engine.sharding import state_shapes
-from mmdino.models import FrozenBackbone
+from mmdino.models import FrozenBackbone, SelfSupervisedModel
 from mmdino.registry import HOOKS
 from mmdino.utils.config_text import MAX_TEXT, literal_config
 from mmdino.weights.checks import describe_non_finite, non_finite, state_dict_of
@@ -90,6 +90,15 @@ def _check_tensors(runner: Runner, loaded: Mapping[str, Any], anew: tuple[str, .
         model = bare_model(runner)
         frozen = isinstance(getattr(model, "backbone", None), FrozenBackbone)
         key = f"model.backbone{'.backbone' if frozen else ''}.init_cfg"
+        if isinstance(model, SelfSupervisedModel) and _lacks_heads(loaded, expected):
+            raise ValueError(
+                f"The checkpoint has no heads, as released weights have none, but a "
+                f"{type(model).__name__} has. Start from its backbone: set {key}=dict("
+                "type='Pretrained', checkpoint=...) instead of load_from. So that new heads do not "
+                "spoil its features, train them on the frozen backbone first, then all at a low "
+                "rate, as configs/dinov2/dinov2_continue_vits14.py does "
+                "(default_hooks.backbone_freeze)."
+            )
         raise ValueError(
             f"The checkpoint does not match the model: {match}. Use the config that the "
             f"checkpoint was trained with. To load only a backbone, set {key}="
@@ -101,6 +110,16 @@ def _check_tensors(runner: Runner, loaded: Mapping[str, Any], anew: tuple[str, .
             f"The checkpoint's weights are not finite: {describe_non_finite(broken)}. Use an "
             "earlier one."
         )
+
+
+def _lacks_heads(loaded: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """Whether a file has a backbone, but neither heads nor a teacher, of which the model has some.
+
+    A classifier of other projects is no head of this one.
+    """
+    heads = [name for name in expected if name.startswith("head.")]
+    has_teacher = any(name.startswith("teacher.") for name in loaded)
+    return bool(heads) and not has_teacher and not any(name in loaded for name in heads)
 
 
 def _check_network(runner: Runner, config: Mapping[str, Any]) -> None:

@@ -57,6 +57,7 @@ class FeatureDropHook(Hook):
                 f"{self.metric} is {found:.2f} %, below the {start:.2f} % of the initial weights:"
                 " training makes the features worse. Lower optim_wrapper.optimizer.lr, lengthen the"
                 " warm-up (param_scheduler.0.warmup), bring default_hooks.ema_teacher.momentum "
-                "nearer to 1, and start with the head and the centre of the same file; the first "
-                "epochs may dip and recover."
+                "nearer to 1, and start with the head and the centre of the same file, or train a "
+                "new head first, with the backbone frozen (default_hooks.backbone_freeze in "
+                "configs/dinov2/dinov2_continue_vits14.py); the first epochs may dip and recover."
             )

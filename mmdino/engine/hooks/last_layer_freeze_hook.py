@@ -1,4 +1,4 @@
-"""The freeze of the prototypes."""
+"""The freeze of the prototypes, or of another part."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.optim import SGD, Optimizer
@@ -16,13 +17,15 @@ from mmdino.engine.progress import current_epoch, current_step, num_steps
 from mmdino.registry import HOOKS
 from mmdino.utils.numbers import require_number
 
+WITHHELD = ("gradient", "step", "backward")
+
 
 @HOOKS.register_module()
 class LastLayerFreezeHook(Hook):
     """Freezes a layer, the head's last, in the first epochs or optimiser steps.
 
     As in DINO's implementation, its gradients are dropped between clipping and the step. Its
-    parameters stay trainable throughout, as distributed wrappers want them.
+    parameters stay with the optimiser throughout, but neither weight decay nor moments act on them.
 
     Args:
         epochs: Number of epochs; 1 in DINO's paper, and where neither number is given. More helps
@@ -31,8 +34,10 @@ class LastLayerFreezeHook(Hook):
             of 256, which is an epoch of ImageNet.
         layer: Name of the layer within the model, "loss_function.prototypes" for SwAV; or a list of
             names.
-        what: What is withheld: the "gradient", or the "step", as if the rate were 0: the moments of
-            the optimiser learn from the gradient all the same (DINOv2).
+        what: What is withheld: the "gradient"; the "step", as if the rate were 0: the moments of
+            the optimiser learn from the gradient all the same (DINOv2); or the "backward" pass, so
+            that no gradient is computed, for a backbone that new heads are trained on first. A
+            distributed wrapper wants all gradients: there they are computed and withheld.
 
     Raises:
         ValueError: If both numbers are given or one is negative; from the run if ``steps`` is more
@@ -42,7 +47,9 @@ class LastLayerFreezeHook(Hook):
 
     Example:
         >>> default_hooks = dict(
-        ...     last_layer_freeze=dict(type="mmdino.LastLayerFreezeHook", epochs=1))
+        ...     last_layer_freeze=dict(type="mmdino.LastLayerFreezeHook", epochs=1),
+        ...     backbone_freeze=dict(
+        ...         type="mmdino.LastLayerFreezeHook", layer="backbone", what="backward"))
     """
 
     def __init__(
@@ -50,11 +57,11 @@ class LastLayerFreezeHook(Hook):
         epochs: int | None = None,
         steps: int | None = None,
         layer: str | Sequence[str] = "head.last_layer",
-        what: Literal["gradient", "step"] = "gradient",
+        what: Literal["gradient", "step", "backward"] = "gradient",
     ) -> None:
-        if what not in ("gradient", "step"):
+        if what not in WITHHELD:
             raise ValueError(
-                f"LastLayerFreezeHook got what={what!r}; it must be 'gradient' or 'step'."
+                f"LastLayerFreezeHook got what={what!r}; it must be one of {WITHHELD}."
             )
         if epochs is not None and steps is not None:
             raise ValueError(
@@ -70,14 +77,15 @@ class LastLayerFreezeHook(Hook):
         self.steps = steps
         self.layer = layer
         self.what = what
+        self._without_backward: list[Tensor] = []
 
     def before_train(self, runner: Runner) -> None:
         """Hooks into the optimiser."""
         unit, length = ("epoch", self.epochs) if self.steps is None else ("step", self.steps)
-        starts_late = self.what == "gradient" and cannot_start_late(runner.optim_wrapper.optimizer)
+        starts_late = self.what != "step" and cannot_start_late(runner.optim_wrapper.optimizer)
         if length and starts_late:
             raise ValueError(
-                f"LastLayerFreezeHook freezes the last layer for {length} {unit}(s), after which "
+                f"LastLayerFreezeHook freezes {self.layer} for {length} {unit}(s), after which "
                 "SGD with fused=True cannot start its momentum. Leave fused out of "
                 f"optim_wrapper.optimizer, or set the hook's {unit}s=0."
             )
@@ -101,8 +109,17 @@ class LastLayerFreezeHook(Hook):
                 "freeze, or switch the hook off (default_hooks.last_layer_freeze=None)."
             ) from error
         parameters = [parameter for layer in layers for parameter in layer.parameters()]
-        register = {"gradient": self._drop_gradients, "step": self._undo_steps}[self.what]
-        register(runner, parameters)
+        if self.what == "step":
+            self._undo_steps(runner, parameters)
+        elif self.what == "gradient" or is_model_wrapper(runner.model):
+            self._drop_gradients(runner, parameters)
+        else:
+            self._without_backward = [p for p in parameters if p.requires_grad]
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Decides whether the backward pass includes the layer."""
+        for parameter in self._without_backward:
+            parameter.requires_grad_(not self._is_frozen(runner))
 
     def _drop_gradients(self, runner: Runner, parameters: list[Tensor]) -> None:
         def drop(optimizer: Optimizer, *_: Any) -> None:

@@ -20,6 +20,7 @@ from mmdino.models.selfsup.base import (
     recomputed,
 )
 from mmdino.models.selfsup.dino import DINO
+from mmdino.models.selfsup.distillation import all_patches, build_frozen_teacher
 from mmdino.models.selfsup.small_batch import small_batch_advice
 from mmdino.models.selfsup.student_teacher import leaves_logits
 from mmdino.registry import MODELS
@@ -47,11 +48,19 @@ class DINOv2(DINO):
         koleo_weight: Weight of KoLeo in the loss; 0 leaves it out.
         gram: Arguments of :class:`GramAnchor`, which anchors the similarities between patches to
             those of an earlier model (DINOv3); None leaves it out.
+        frozen_teacher: For distillation: configs of the ``backbone``, ``head`` and, if the student
+            has one, ``patch_head`` of a larger network, and ``checkpoint``, a checkpoint of a run
+            of DINOv2 with it. The targets come from the teacher in that file, which stays as it is;
+            the model's own teacher is a moving average of the student that no loss depends on, and
+            the network to keep. The student's views are not masked. It learns from all patches of
+            the global views, as in the paper, or from those of the batch's masks, if it has any, as
+            in DINOv3's code.
         **kwargs: Other arguments of :class:`StudentTeacher`.
 
     Raises:
-        ValueError: If a weight is negative; from the run, if the batch has no masks, they do not
-            fit the views, or the backbone gives no :class:`Features`.
+        ValueError: If a weight is negative, or a frozen teacher does not go with the student or the
+            Gram teacher; from the run, if the batch has no masks, they do not fit the views, or the
+            backbone gives no :class:`Features`.
 
     Example:
         >>> model = dict(
@@ -71,6 +80,8 @@ class DINOv2(DINO):
         ibot_weight: float = 1.0,
         koleo_weight: float = 0.1,
         gram: dict | None = None,
+        frozen_teacher: dict | None = None,
+        compile: dict | None = None,
         **kwargs: Any,
     ) -> None:
         for name, weight in (("ibot_weight", ibot_weight), ("koleo_weight", koleo_weight)):
@@ -94,6 +105,20 @@ class DINOv2(DINO):
                 {"type": "mmdino.GramAnchor", "backbone": backbone, **gram}
             )
             self.gram_anchor.check_student(self.backbone)
+        self.frozen_teacher = None
+        if frozen_teacher is not None:
+            self.frozen_teacher = build_frozen_teacher(
+                frozen_teacher, self.networks()[0], self.data_preprocessor, bool(ibot_weight)
+            )
+            if self.gram_anchor is not None and self.gram_anchor.backbone is None:
+                raise ValueError(
+                    "DINOv2 got a frozen_teacher and gram, whose teacher is that of moving "
+                    "averages: it does not run in a distillation. Give the Gram teacher a network "
+                    "of its own (model.gram.teacher=dict(...)), or leave out gram."
+                )
+        # After all networks are there.
+        if compile is not None:
+            self.compile_backbones(compile)
 
     @property
     def needs(self) -> set[str]:
@@ -112,11 +137,20 @@ class DINOv2(DINO):
         return super().networks() + ([] if backbone is None else [{"backbone": backbone}])
 
     def train(self, mode: bool = True) -> DINOv2:
-        """Sets the mode; the teacher stays in eval mode, without augmentation of its positions."""
+        """Sets the mode; the teacher's backbone stays in eval mode, with its positions as they are.
+
+        Batch norms of its heads see its own forward passes, as in DINO.
+        """
         super().train(mode)
         if self.teacher is not None:
-            self.teacher.eval()
+            self.teacher["backbone"].eval()
         return self
+
+    def compile_backbones(self, options: dict[str, Any]) -> None:
+        """Compiles the backbones, a frozen teacher's too."""
+        super().compile_backbones(options)
+        if self.frozen_teacher is not None:
+            self.frozen_teacher.network["backbone"].compile(**{"dynamic": False, **options})
 
     def loss(
         self,
@@ -131,30 +165,33 @@ class DINOv2(DINO):
         Args:
             inputs: V views, each (B, C, H, W), the global ones first.
             data_samples: Not used: there are no labels.
-            masks: Masks (G, B, P), bool, True where a patch of a global view is masked.
+            masks: Masks (G, B, P), bool, True where a patch of a global view is masked. With a
+                frozen teacher nothing is masked: they choose patches, and None chooses all.
             mask_indices: Positions (M,) of the masked patches in the flattened masks.
             clean_views: G undistorted crops of the regions of the global views, each (B, C, h, w),
                 for the Gram teacher.
 
         Returns:
             ``loss``; its terms with their weights, ``dino``, ``ibot``, ``koleo`` and ``gram``; the
-            metrics of
-            :class:`DINOLoss`; ``ibot_ce_over_lnk``, ``ibot_entropy`` and ``nearest_distance`` of
-            the other losses; and ``feature_std``.
+            metrics of :class:`DINOLoss`; ``ibot_ce_over_lnk``, ``ibot_entropy`` and
+            ``nearest_distance`` of the other losses; and ``feature_std``.
 
         Raises:
             ValueError: If there are no masks, or they do not fit the views.
         """
         self.check_views(inputs)
-        check_masks(masks, mask_indices, inputs, self.num_global_views, self.backbone)
         num_global, batch_size = self.num_global_views, len(inputs[0])
         global_views, local_views = inputs[:num_global], inputs[num_global:]
+        if self.frozen_teacher is not None and masks is None:
+            masks, mask_indices = all_patches(global_views, self.backbone)
+        check_masks(masks, mask_indices, inputs, self.num_global_views, self.backbone)
+        student_masks = masks.flatten(0, 1) if self.frozen_teacher is None else None
         with torch.no_grad():
             class_targets, patch_targets, teacher_patches = self._targets(
                 global_views, mask_indices
             )
         tokens, patches = view_tokens(
-            global_views, self.backbone, masks.flatten(0, 1), micro_batch=self.micro_batch
+            global_views, self.backbone, student_masks, micro_batch=self.micro_batch
         )
         class_tokens = [tokens]
         for _, same_size in groupby(local_views, lambda view: view.shape[-2:]):
@@ -205,13 +242,16 @@ class DINOv2(DINO):
         self, global_views: Sequence[Tensor], mask_indices: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """The teacher's logits of class tokens (G, B, K) and masked patches (M, K); its patches."""
+        teacher = self.teacher
+        if self.frozen_teacher is not None:
+            teacher = self.frozen_teacher.for_images(global_views[0])
         tokens, patches = view_tokens(
-            global_views, self.teacher["backbone"], micro_batch=self.micro_batch
+            global_views, teacher["backbone"], micro_batch=self.micro_batch
         )
-        class_logits = self.teacher["head"](tokens).unflatten(0, (len(global_views), -1))
+        class_logits = teacher["head"](tokens).unflatten(0, (len(global_views), -1))
         if self.ibot_loss is None:
             return class_logits, None, patches
-        head = self.teacher["patch_head" if "patch_head" in self.teacher else "head"]
+        head = teacher["patch_head" if "patch_head" in teacher else "head"]
         return class_logits, head(patches.flatten(0, 1)[mask_indices]), patches
 
     def _class_metrics(

@@ -7,6 +7,7 @@ import copy
 
 import pytest
 import tiny_run
+import tiny_weights
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS, init_default_scope
@@ -45,6 +46,16 @@ def test_missing_unknown_and_misshapen_tensors_are_named(runner, tmp_path):
         "1 unexpected: backbone.layers.2.ln1.weight",
     ):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("classifier", [False, True])
+def test_released_weights_say_how_to_train_heads(runner, tmp_path, classifier):
+    """Released files have a backbone alone, those of other projects perhaps a classifier."""
+    released = tiny_weights.authors_names(runner.model.backbone.state_dict())
+    if classifier:
+        released["head.weight"] = torch.ones(5, 12)
+    with pytest.raises(ValueError, match=r"no heads, as released .*dinov2_continue_vits14\.py"):
+        load(runner, released, tmp_path)
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import tiny_run
 import torch
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from torch import nn
 
 
 def moved(work_dir, epochs=None, steps=None, **options):
@@ -87,6 +89,73 @@ def test_last_layer_joins_a_run_with_momentum(tmp_path):
 def test_sgd_that_cannot_start_late_is_refused(tmp_path):
     with pytest.raises(ValueError, match="fused=True cannot start its momentum"):
         moved(tmp_path, 1, wrapper=sgd(fused=True))
+
+
+def backbones(work_dir, what):
+    """Student's and teacher's backbones after each iteration, and all weights at the end."""
+    freeze = {"type": "mmdino.LastLayerFreezeHook", "layer": "backbone", "what": what}
+    hooks = [*tiny_run.hooks(LastLayerFreezeHook=None), {**freeze, "epochs": 1}]
+    runner = tiny_run.build(
+        work_dir, custom_hooks=hooks, batch_size=2, accumulative_counts=2, param_scheduler=[]
+    )
+    model, rows = runner.model, []
+
+    class Recorder(Hook):
+        priority = "LOWEST"
+
+        def before_train(self, runner):
+            self.after_train_iter(runner, 0)
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            networks = (model.backbone, model.teacher["backbone"], model.head)
+            rows.append([tiny_run.flat(network.parameters()) for network in networks])
+
+    runner.register_hook(Recorder())
+    runner.train()
+    return rows, model.state_dict()
+
+
+def test_without_a_backward_pass_a_frozen_backbone_stays_as_with_dropped_gradients(tmp_path):
+    """Twelve images, six micro-batches an epoch; weight decay does not touch it either."""
+    rows, end = backbones(tmp_path / "backward", "backward")
+    start = rows[0]
+    assert all(torch.equal(row[place], start[place]) for row in rows[:7] for place in (0, 1))
+    assert not torch.equal(rows[6][2], start[2])
+    assert not torch.equal(rows[-1][0], start[0])
+    assert not torch.equal(rows[-1][1], start[1])
+    _, expected = backbones(tmp_path / "gradient", "gradient")
+    for name, tensor in expected.items():
+        assert torch.equal(end[name], tensor), name
+
+
+def test_no_gradient_is_computed_for_what_has_no_backward_pass(tmp_path):
+    freeze = {"layer": "backbone", "what": "backward", "epochs": 1}
+    runner = tiny_run.build(tmp_path, custom_hooks=tiny_run.hooks(LastLayerFreezeHook=freeze))
+    wanted = []
+
+    class Recorder(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            wanted.append({p.requires_grad for p in runner.model.backbone.parameters()})
+
+    runner.register_hook(Recorder())
+    runner.train()
+    assert wanted == [{False}] * 3 + [{True}] * 3
+
+
+def test_a_wrapper_gets_all_the_gradients_that_it_wants(tmp_path):
+    runner = tiny_run.build(tmp_path)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.model = nn.DataParallel(runner.model)
+    freeze = {"type": "mmdino.LastLayerFreezeHook", "layer": "backbone", "what": "backward"}
+    hook = HOOKS.build(freeze)
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)
+    assert all(p.requires_grad for p in runner.model.module.backbone.parameters())
+
+
+def test_what_is_withheld_is_one_of_three():
+    with pytest.raises(ValueError, match=r"what='rate'.*'gradient', 'step', 'backward'"):
+        HOOKS.build({"type": "mmdino.LastLayerFreezeHook", "what": "rate"})
 
 
 @pytest.mark.parametrize("unit", ["epochs", "steps"])

@@ -101,8 +101,8 @@ def test_patches_may_have_a_head_of_their_own():
     assert len(teacher) == len(student) == sum(1 for _ in model.teacher.parameters())
 
 
-def test_teacher_stays_in_eval_mode():
-    assert not any(module.training for module in build().teacher.modules())
+def test_teachers_backbone_stays_in_eval_mode():
+    assert not any(module.training for module in build().teacher["backbone"].modules())
 
 
 @pytest.mark.parametrize(
@@ -131,3 +131,29 @@ def test_masks_for_a_method_without_any_are_refused(method):
     message = r"got a batch with masks, mask_indices, which it does not use\. .*mmdino\.DINOv2"
     with pytest.raises(ValueError, match=message):
         model(**tiny_dinov2.batch(), mode="loss")
+
+
+def test_batch_norm_of_the_teachers_head_sees_its_own_forward_passes():
+    """As in DINO; the moving average takes parameters alone, not these statistics."""
+    head = {**tiny_dinov2.model()["head"], "use_bn": True}
+    model = build(head=head)
+    before = {name: buffer.clone() for name, buffer in model.teacher["head"].named_buffers()}
+    assert before
+    model(**tiny_dinov2.batch(), mode="loss")
+    for name, buffer in model.teacher["head"].named_buffers():
+        assert not torch.equal(buffer, before[name]), name
+
+
+@pytest.mark.parametrize("gram", [None, {"teacher": {}}])
+def test_compiled_backbones_of_all_teachers_change_no_figure(gram):
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    plain, compiled = build(gram=gram), build(gram=gram, compile={"backend": backend})
+    found, expected = (gradients(model, tiny_dinov2.batch()) for model in (compiled, plain))
+    assert graphs
+    assert_equal(found, expected)
