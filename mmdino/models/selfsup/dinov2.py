@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -25,6 +25,8 @@ from mmdino.models.selfsup.small_batch import small_batch_advice
 from mmdino.models.selfsup.student_teacher import leaves_logits
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
+
+HEADS = ("head", "patch_head")
 
 
 @MODELS.register_module()
@@ -200,7 +202,7 @@ class DINOv2(DINO):
             )
             class_tokens.append(local_tokens)
         class_tokens = torch.cat(class_tokens)
-        check_feature(class_tokens, self._widths["head"])
+        check_widths(class_tokens, self._widths)
 
         shape = (len(inputs), batch_size)
         metrics = self._class_metrics(class_tokens, class_targets, shape)
@@ -248,6 +250,8 @@ class DINOv2(DINO):
         tokens, patches = view_tokens(
             global_views, teacher["backbone"], micro_batch=self.micro_batch
         )
+        if self.frozen_teacher is None:
+            check_widths(tokens, self._widths)
         class_logits = teacher["head"](tokens).unflatten(0, (len(global_views), -1))
         if self.ibot_loss is None:
             return class_logits, None, patches
@@ -279,6 +283,21 @@ def run_head(
 ) -> dict[str, Tensor]:
     """Passes the logits of a head to ``use``, not computed yet where head and loss allow that."""
     return head(x, use) if leaves_logits(head, loss) else use(head(x))
+
+
+def check_widths(tokens: Tensor, widths: Mapping[str, int | None]) -> None:
+    """Checks that tokens (N, D) fit the heads of class tokens and patches.
+
+    Args:
+        tokens: The tokens.
+        widths: The width that each head takes, by name, None where that is not known.
+
+    Raises:
+        ValueError: If a head takes another width.
+    """
+    for name in HEADS:
+        if name in widths:
+            check_feature(tokens, widths[name], name)
 
 
 def dino_scale(num_global: int, num_local: int) -> float:
