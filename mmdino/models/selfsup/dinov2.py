@@ -60,9 +60,10 @@ class DINOv2(DINO):
         **kwargs: Other arguments of :class:`StudentTeacher`.
 
     Raises:
-        ValueError: If a weight is negative, or a frozen teacher does not go with the student or the
-            Gram teacher; from the run, if the batch has no masks, they do not fit the views, or the
-            backbone gives no :class:`Features`.
+        ValueError: If a weight is negative, ``patch_head`` has no type, or a frozen teacher does
+            not go with the student or the Gram teacher; from the run, if the batch has no masks,
+            they do not fit the views, the backbone gives no :class:`Features`, or a head takes
+            another width.
 
     Example:
         >>> model = dict(
@@ -88,6 +89,12 @@ class DINOv2(DINO):
     ) -> None:
         for name, weight in (("ibot_weight", ibot_weight), ("koleo_weight", koleo_weight)):
             require_number("DINOv2", name, weight, least=0)
+        if patch_head is not None and "type" not in patch_head:
+            raise ValueError(
+                f"DINOv2 got patch_head={dict(patch_head)} without a type. Give all of it, such as "
+                "dict(type='mmdino.DINOHead', in_channels=384, norm_last_layer=False), or leave it "
+                "out: patches then share the head of the class tokens (model.head)."
+            )
         parts = {} if patch_head is None else {"patch_head": patch_head}
         super().__init__(backbone, head, loss, parts=parts, **kwargs)
         self.ibot_weight = ibot_weight
@@ -130,8 +137,9 @@ class DINOv2(DINO):
 
     @property
     def starts_anew(self) -> tuple[str, ...]:
-        """The Gram teacher is that of the config, whatever weights a run starts from."""
-        return () if self.gram_anchor is None else ("gram_anchor.",)
+        """Gram and frozen teacher are those of the config, whatever weights a run starts from."""
+        parts = {"gram_anchor.": self.gram_anchor, "frozen_teacher.": self.frozen_teacher}
+        return tuple(name for name, part in parts.items() if part is not None)
 
     def networks(self) -> list[dict[str, nn.Module]]:
         """Returns the parts of student, teacher and, where it is another network, Gram teacher."""

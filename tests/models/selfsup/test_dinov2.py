@@ -114,6 +114,7 @@ def test_teachers_backbone_stays_in_eval_mode():
         ({"masks": None}, {}, r"a batch without masks\. Set .*collate_fn=dict\(type='mmdino.Block"),
         ({"masks": torch.zeros(2, 4, 9, dtype=torch.bool)}, {}, r"\(2, 4, 9\), .* \(2, 4, 16\)"),
         ({}, {"ibot_weight": -1}, "ibot_weight=-1"),
+        ({}, {"patch_head": {"out_channels": 20}}, "patch_head=.*without a type"),
         ({}, {"head": {**HEAD, "in_channels": 13}}, r"\(12,\), but the head has in_channels=13"),
         ({}, {"patch_head": {**HEAD, "in_channels": 13}}, "but the patch_head has in_channels=13"),
     ],
