@@ -27,6 +27,14 @@ from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
 
 HEADS = ("head", "patch_head")
+NOT_USED = {
+    "neck": None,
+    "predictor": None,
+    "separate_views": False,
+    "teacher": "ema",
+    "teacher_cfg": None,
+}
+"""Arguments of :class:`StudentTeacher` that only other methods have, and what they are here."""
 
 
 @MODELS.register_module()
@@ -57,13 +65,13 @@ class DINOv2(DINO):
             the network to keep. The student's views are not masked. It learns from all patches of
             the global views, as in the paper, or from those of the batch's masks, if it has any, as
             in DINOv3's code.
-        **kwargs: Other arguments of :class:`StudentTeacher`.
+        **kwargs: Other arguments of :class:`StudentTeacher`, but for those in ``NOT_USED``.
 
     Raises:
-        ValueError: If a weight is negative, ``patch_head`` has no type, or a frozen teacher does
-            not go with the student or the Gram teacher; from the run, if the batch has no masks,
-            they do not fit the views, the backbone gives no :class:`Features`, or a head takes
-            another width.
+        ValueError: If a weight is negative, ``patch_head`` has no type, an argument is not used, or
+            a frozen teacher does not go with the student or the Gram teacher; from the run, if the
+            batch has no masks, they do not fit the views, the backbone gives no :class:`Features`,
+            or a head takes another width.
 
     Example:
         >>> model = dict(
@@ -89,6 +97,7 @@ class DINOv2(DINO):
     ) -> None:
         for name, weight in (("ibot_weight", ibot_weight), ("koleo_weight", koleo_weight)):
             require_number("DINOv2", name, weight, least=0)
+        refuse_other_methods(kwargs)
         if patch_head is not None and "type" not in patch_head:
             raise ValueError(
                 f"DINOv2 got patch_head={dict(patch_head)} without a type. Give all of it, such as "
@@ -291,6 +300,21 @@ def run_head(
 ) -> dict[str, Tensor]:
     """Passes the logits of a head to ``use``, not computed yet where head and loss allow that."""
     return head(x, use) if leaves_logits(head, loss) else use(head(x))
+
+
+def refuse_other_methods(options: Mapping[str, Any]) -> None:
+    """Refuses arguments that the loss of DINOv2 would not heed.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name, value in NOT_USED.items():
+        if options.get(name, value) != value:
+            raise ValueError(
+                f"DINOv2 got {name}={options[name]!r}, but it has backbone, heads and a teacher of "
+                f"moving averages alone. Leave {name} out; to distil from another network set "
+                "model.frozen_teacher."
+            )
 
 
 def check_widths(tokens: Tensor, widths: Mapping[str, int | None]) -> None:

@@ -14,7 +14,6 @@ from torch import nn
 
 from mmdino.models.selfsup.dinov2 import dino_scale
 
-
 HEAD = tiny_dinov2.model()["head"]
 
 
@@ -115,6 +114,8 @@ def test_teachers_backbone_stays_in_eval_mode():
         ({"masks": torch.zeros(2, 4, 9, dtype=torch.bool)}, {}, r"\(2, 4, 9\), .* \(2, 4, 16\)"),
         ({}, {"ibot_weight": -1}, "ibot_weight=-1"),
         ({}, {"patch_head": {"out_channels": 20}}, "patch_head=.*without a type"),
+        ({}, {"teacher": "student"}, r"Leave teacher out.*model\.frozen_teacher"),
+        ({}, {"predictor": HEAD}, "Leave predictor out"),
         ({}, {"head": {**HEAD, "in_channels": 13}}, r"\(12,\), but the head has in_channels=13"),
         ({}, {"patch_head": {**HEAD, "in_channels": 13}}, "but the patch_head has in_channels=13"),
     ],
