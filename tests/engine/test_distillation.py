@@ -65,12 +65,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one(whole, tmp_path, teachers):
         assert torch.equal(runner.model.state_dict()[name], tensor), name
 
 
-@pytest.mark.parametrize("resume", [True, False])
-def test_a_run_goes_on_with_the_file_that_it_began_with(whole, tmp_path, teachers, resume):
-    checkpoint = f"{whole[0]}/epoch_1.pth"
-    runner = build(tmp_path, teachers[1], load_from=checkpoint, resume=resume)
+def test_a_run_goes_on_with_the_file_that_it_began_with(whole, tmp_path, teachers):
+    runner = build(tmp_path, teachers[1], load_from=f"{whole[0]}/epoch_1.pth", resume=True)
     with pytest.raises(ValueError, match=r"another file as model\.frozen_teacher: SHA-256 "):
         runner.train()
+
+
+@pytest.mark.parametrize("distilled", [True, False])
+def test_a_new_run_from_a_student_s_weights_may_have_another_teacher(
+    whole, tmp_path, teachers, distilled
+):
+    """The weights are those of a distillation, or of a run without a frozen teacher."""
+    state = torch.load(whole[0] / "epoch_1.pth", weights_only=False)["state_dict"]
+    if not distilled:
+        del state["frozen_teacher.sha256"]
+    torch.save({"state_dict": state}, tmp_path / "student.pth")
+    runner = build(tmp_path, teachers[1], load_from=str(tmp_path / "student.pth"))
+    runner.model.init_weights()
+    expected = runner.model.frozen_teacher.sha256.clone()
+    runner.load_or_resume()
+    assert torch.equal(runner.model.frozen_teacher.sha256, expected)
+    name = "backbone.cls_token"
+    assert torch.equal(runner.model.state_dict()[name], state[name])
 
 
 def test_checkpoints_lack_the_weights_of_the_teacher_and_their_optimiser(whole):

@@ -12,7 +12,7 @@ from mmdino.models.layers.precision import linear_dtype, no_autocast
 
 def branch_end(
     x: Tensor,
-    linear: nn.Linear,
+    linear: nn.Module,
     dropout: nn.Module,
     scale: nn.Module,
     gelu: bool = False,
@@ -21,7 +21,8 @@ def branch_end(
 
     Of the tokens only x is kept for the backward pass: GELU is computed again, and the gradient of
     the scale follows from that of the weights. Values and gradients are those of the modules, which
-    are called in float16: there the sums without the scale, 1e-5 at the start, may overflow.
+    are called in float16: there the sums without the scale, 1e-5 at the start, may overflow. They
+    are, too, without gradients, or if the linear layer is another one, such as an adapter.
 
     Args:
         x: Tokens (..., D).
@@ -31,7 +32,8 @@ def branch_end(
         gelu: Whether x passes GELU first.
     """
     dtype = linear_dtype(x)
-    if dtype is torch.float16 or (dropout.training and dropout.p > 0):
+    plain = type(linear) is nn.Linear and not (dropout.training and dropout.p > 0)
+    if not plain or dtype is torch.float16 or not torch.is_grad_enabled():
         return scale(dropout(linear(functional.gelu(x) if gelu else x)))
     factor = getattr(scale, "weight", None)
     return _BranchEnd.apply(x, linear.weight, linear.bias, factor, gelu, dtype)

@@ -10,25 +10,33 @@ from torch.nn import functional
 from mmdino.models.layers.precision import linear_dtype, no_autocast
 
 
-def normed_linear(x: Tensor, norm: nn.Module | None, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Computes ``linear(norm(x), weight, bias)``, without a norm if there is none.
+def normed_linear(x: Tensor, norm: nn.Module | None, linear: nn.Module) -> Tensor:
+    """Computes ``linear(norm(x))``, without a norm if there is none.
 
     After a layer norm of the precision of x, x is all that is kept for the backward pass, which
-    normalises again. Other norms are called.
+    normalises again. Other norms are called, and so is what others put in the place of a linear
+    layer, such as an adapter.
 
     Args:
         x: Tokens (..., D).
         norm: The norm.
-        weight: Weights (O, D) of the linear layer.
-        bias: Its bias (O,).
+        linear: The linear layer; one whose bias acts in part tells by ``acting_bias``.
     """
     if norm is None:
-        return functional.linear(x, weight, bias)
+        return linear(x)
     plain = type(norm) is nn.LayerNorm and norm.elementwise_affine and norm.bias is not None
+    plain = plain and (type(linear) is nn.Linear or hasattr(linear, "acting_bias"))
     if not plain or norm.weight.dtype != x.dtype or not torch.is_grad_enabled():
-        return functional.linear(norm(x), weight, bias)
+        return linear(norm(x))
     return _NormedLinear.apply(
-        x, norm.weight, norm.bias, weight, bias, norm.normalized_shape, norm.eps, linear_dtype(x)
+        x,
+        norm.weight,
+        norm.bias,
+        linear.weight,
+        getattr(linear, "acting_bias", linear.bias),
+        norm.normalized_shape,
+        norm.eps,
+        linear_dtype(x),
     )
 
 

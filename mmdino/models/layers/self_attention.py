@@ -83,8 +83,7 @@ class SelfAttention(nn.Module):
             positions: What positions do to queries, keys and scores.
             norm: A norm that the tokens pass first.
         """
-        bias = getattr(self.qkv, "acting_bias", self.qkv.bias)
-        tokens = normed_linear(x, norm, self.qkv.weight, bias)
+        tokens = normed_linear(x, norm, self.qkv)
         tokens = tokens.unflatten(-1, (3, self.num_heads, self.head_dims))
         # Unbound, not indexed: the backward pass then stacks three gradients, where indexing fills
         # three tensors of the size of all with zeros and adds them up.

@@ -36,6 +36,6 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
         """Maps tokens (B, N, D), after a norm if one is given, to tokens (B, N, D)."""
-        tokens = normed_linear(x, norm, self.w12.weight, self.w12.bias)
+        tokens = normed_linear(x, norm, self.w12)
         gate, value = tokens.chunk(2, dim=-1)
         return self.gamma2(self.drop(self.w3(functional.silu(gate) * value)))

@@ -49,7 +49,7 @@ class FeedForward(nn.Module):
         (first, _, dropout), second, last_dropout = self.layers
         if dropout.training and dropout.p > 0:
             return self.gamma2(self.layers(x if norm is None else norm(x)))
-        hidden = normed_linear(x, norm, first.weight, first.bias)
+        hidden = normed_linear(x, norm, first)
         return branch_end(hidden, second, last_dropout, self.gamma2, gelu=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -25,6 +25,16 @@ from mmdino.models.selfsup.small_batch import small_batch_advice
 from mmdino.models.selfsup.student_teacher import leaves_logits
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
+
+HEADS = ("head", "patch_head")
+NOT_USED = {
+    "neck": None,
+    "predictor": None,
+    "separate_views": False,
+    "teacher": "ema",
+    "teacher_cfg": None,
+}
+"""Arguments of :class:`StudentTeacher` that only other methods have, and what they are here."""
 
 
 @MODELS.register_module()
@@ -55,12 +65,13 @@ class DINOv2(DINO):
             the network to keep. The student's views are not masked. It learns from all patches of
             the global views, as in the paper, or from those of the batch's masks, if it has any, as
             in DINOv3's code.
-        **kwargs: Other arguments of :class:`StudentTeacher`.
+        **kwargs: Other arguments of :class:`StudentTeacher`, but for those in ``NOT_USED``.
 
     Raises:
-        ValueError: If a weight is negative, or a frozen teacher does not go with the student or the
-            Gram teacher; from the run, if the batch has no masks, they do not fit the views, or the
-            backbone gives no :class:`Features`.
+        ValueError: If a weight is negative, ``patch_head`` has no type, an argument is not used, or
+            a frozen teacher does not go with the student or the Gram teacher; from the run, if the
+            batch has no masks, they do not fit the views, the backbone gives no :class:`Features`,
+            or a head takes another width.
 
     Example:
         >>> model = dict(
@@ -86,6 +97,13 @@ class DINOv2(DINO):
     ) -> None:
         for name, weight in (("ibot_weight", ibot_weight), ("koleo_weight", koleo_weight)):
             require_number("DINOv2", name, weight, least=0)
+        refuse_other_methods(kwargs)
+        if patch_head is not None and "type" not in patch_head:
+            raise ValueError(
+                f"DINOv2 got patch_head={dict(patch_head)} without a type. Give all of it, such as "
+                "dict(type='mmdino.DINOHead', in_channels=384, norm_last_layer=False), or leave it "
+                "out: patches then share the head of the class tokens (model.head)."
+            )
         parts = {} if patch_head is None else {"patch_head": patch_head}
         super().__init__(backbone, head, loss, parts=parts, **kwargs)
         self.ibot_weight = ibot_weight
@@ -128,8 +146,9 @@ class DINOv2(DINO):
 
     @property
     def starts_anew(self) -> tuple[str, ...]:
-        """The Gram teacher is that of the config, whatever weights a run starts from."""
-        return () if self.gram_anchor is None else ("gram_anchor.",)
+        """Gram and frozen teacher are those of the config, whatever weights a run starts from."""
+        parts = {"gram_anchor.": self.gram_anchor, "frozen_teacher.": self.frozen_teacher}
+        return tuple(name for name, part in parts.items() if part is not None)
 
     def networks(self) -> list[dict[str, nn.Module]]:
         """Returns the parts of student, teacher and, where it is another network, Gram teacher."""
@@ -200,7 +219,7 @@ class DINOv2(DINO):
             )
             class_tokens.append(local_tokens)
         class_tokens = torch.cat(class_tokens)
-        check_feature(class_tokens, self._widths["head"])
+        check_widths(class_tokens, self._widths)
 
         shape = (len(inputs), batch_size)
         metrics = self._class_metrics(class_tokens, class_targets, shape)
@@ -248,6 +267,8 @@ class DINOv2(DINO):
         tokens, patches = view_tokens(
             global_views, teacher["backbone"], micro_batch=self.micro_batch
         )
+        if self.frozen_teacher is None:
+            check_widths(tokens, self._widths)
         class_logits = teacher["head"](tokens).unflatten(0, (len(global_views), -1))
         if self.ibot_loss is None:
             return class_logits, None, patches
@@ -279,6 +300,36 @@ def run_head(
 ) -> dict[str, Tensor]:
     """Passes the logits of a head to ``use``, not computed yet where head and loss allow that."""
     return head(x, use) if leaves_logits(head, loss) else use(head(x))
+
+
+def refuse_other_methods(options: Mapping[str, Any]) -> None:
+    """Refuses arguments that the loss of DINOv2 would not heed.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name, value in NOT_USED.items():
+        if options.get(name, value) != value:
+            raise ValueError(
+                f"DINOv2 got {name}={options[name]!r}, but it has backbone, heads and a teacher of "
+                f"moving averages alone. Leave {name} out; to distil from another network set "
+                "model.frozen_teacher."
+            )
+
+
+def check_widths(tokens: Tensor, widths: Mapping[str, int | None]) -> None:
+    """Checks that tokens (N, D) fit the heads of class tokens and patches.
+
+    Args:
+        tokens: The tokens.
+        widths: The width that each head takes, by name, None where that is not known.
+
+    Raises:
+        ValueError: If a head takes another width.
+    """
+    for name in HEADS:
+        if name in widths:
+            check_feature(tokens, widths[name], name)
 
 
 def dino_scale(num_global: int, num_local: int) -> float:

@@ -35,6 +35,13 @@ def test_values_and_gradients_are_those_of_the_modules(gelu, scaled):
     torch.testing.assert_close(found, reference, rtol=0, atol=1e-12)
 
 
+def test_a_layer_in_the_place_of_the_linear_one_is_called():
+    linear, dropout, scale, x = modules(True, True)
+    adapter = nn.Sequential(linear, nn.Tanh())
+    expected = scale(adapter(functional.gelu(x)))
+    assert torch.equal(branch_end(x, adapter, dropout, scale, gelu=True), expected)
+
+
 def test_dropout_drops_as_the_module_does():
     linear, dropout, scale, x = modules(True, True, dropout=0.5)
     torch.manual_seed(1)

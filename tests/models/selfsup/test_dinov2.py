@@ -14,6 +14,8 @@ from torch import nn
 
 from mmdino.models.selfsup.dinov2 import dino_scale
 
+HEAD = tiny_dinov2.model()["head"]
+
 
 def build(**options):
     torch.manual_seed(0)
@@ -91,7 +93,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(micro_batch, targets
 
 
 def test_patches_may_have_a_head_of_their_own():
-    patch_head = {**tiny_dinov2.model()["head"], "out_channels": 20}
+    patch_head = {**HEAD, "out_channels": 20}
     model = build(patch_head=patch_head)
     assert model.ibot_loss.num_prototypes == 20
     assert set(model.teacher) == {"backbone", "head", "patch_head"}
@@ -111,6 +113,11 @@ def test_teachers_backbone_stays_in_eval_mode():
         ({"masks": None}, {}, r"a batch without masks\. Set .*collate_fn=dict\(type='mmdino.Block"),
         ({"masks": torch.zeros(2, 4, 9, dtype=torch.bool)}, {}, r"\(2, 4, 9\), .* \(2, 4, 16\)"),
         ({}, {"ibot_weight": -1}, "ibot_weight=-1"),
+        ({}, {"patch_head": {"out_channels": 20}}, "patch_head=.*without a type"),
+        ({}, {"teacher": "student"}, r"Leave teacher out.*model\.frozen_teacher"),
+        ({}, {"predictor": HEAD}, "Leave predictor out"),
+        ({}, {"head": {**HEAD, "in_channels": 13}}, r"\(12,\), but the head has in_channels=13"),
+        ({}, {"patch_head": {**HEAD, "in_channels": 13}}, "but the patch_head has in_channels=13"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, options, message):
