@@ -198,10 +198,10 @@ def _renamed(
 def _completed(state_dict: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """Adds the periods of rotary positions, and sets a bias to 0 where it does not act."""
     rotary = config.get("position_encoding")
-    if rotary is None:
-        return state_dict
     if not config.get("key_bias", True):
         state_dict = without_key_bias(state_dict)
+    if rotary is None or rotary["type"] != ROTARY:
+        return state_dict
     return {PERIODS: rotary_periods(rotary["head_dims"], rotary["base"]), **state_dict}
 
 

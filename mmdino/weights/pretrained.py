@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import nn
 
-from mmdino.weights.matching import allow_pos_embed_resize, compare
+from mmdino.weights.matching import allow_pos_embed_resize, compare, copy_shared_positions
 from mmdino.weights.networks import backbone_weights
 from mmdino.weights.specs import POS_EMBED_OFFSET, VIT, norm_eps
 
@@ -40,11 +40,12 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     """Loads a backbone from any file that :func:`backbone_weights` reads.
 
     mmengine logs mismatches and continues with random weights; here the tensors of file and module
-    must be the same, with these exceptions: position embeddings may differ in length, since the ViT
-    resizes them; a module without final norm, norm of local views or mask token ignores that of the
-    file; and a mask token that the file lacks keeps its start value. Options that change what is
-    computed, such as the eps of the norms, are those of the module; a warning says where the file
-    has others.
+    must be the same, with these exceptions: position embeddings and tables may differ in length,
+    since the ViT resizes them; a table that the blocks of the file share is copied to blocks that
+    have their own; a module without final norm, norm of local views or mask token ignores that of
+    the file; and a mask token that the file lacks keeps its start value. Options that change what
+    is computed, such as the eps of the norms, are those of the module; a warning says where the
+    file has others.
 
     Args:
         module: The backbone, with mmpretrain's names.
@@ -78,8 +79,8 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
             f"{error} Set init_cfg.checkpoint of {kind} to your checkpoint, e.g. with "
             "--cfg-options, or init_cfg=None for an untrained network."
         ) from error
-    tensors = weights.state_dict
     expected = module.state_dict()
+    tensors = copy_shared_positions(weights.state_dict, expected)
     for prefix in OPTIONAL:
         if not any(name.startswith(prefix) for name in expected):
             tensors = {

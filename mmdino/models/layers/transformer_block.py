@@ -44,6 +44,11 @@ class FeedForward(nn.Module):
         )
         self.gamma2 = layer_scale(embed_dims, layer_scale_init_value)
 
+    @property
+    def last(self) -> nn.Linear:
+        """The linear layer at the end."""
+        return self.layers[1]
+
     def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
         """Maps tokens (B, N, D), after a norm if one is given, to tokens (B, N, D)."""
         (first, _, dropout), second, last_dropout = self.layers
