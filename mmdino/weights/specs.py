@@ -67,6 +67,8 @@ VIT_OPTIONS: dict[str, Callable[[Any], bool]] = {
     "interpolate_mode": lambda value: value in ("bicubic", "bilinear", "nearest"),
     "layer_scale_init_value": lambda value: isinstance(value, int | float),
     "pre_norm": lambda value: isinstance(value, bool),
+    # The names of the gated networks follow from tensors.
+    "ffn": lambda value: value in ("mlp", "mlp_quick_gelu", "swiglu", "swiglu64"),
     "pos_embed_offset": lambda value: isinstance(value, int | float),
     "pos_embed_antialias": lambda value: isinstance(value, bool),
     "key_bias": lambda value: isinstance(value, bool),

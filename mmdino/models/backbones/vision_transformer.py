@@ -64,7 +64,7 @@ class VisionTransformer(BaseModule):
             embedding then has no bias.
         qkv_bias: Whether queries, keys and values have a bias.
         key_bias: Whether that bias acts on the keys; in DINOv3 it does not.
-        ffn: Feed-forward network: ``"mlp"``, or the gated ``"swiglu"``, whose width is two thirds
+        ffn: Feed-forward network: ``"mlp"``, ``"mlp_quick_gelu"`` of CLIP, or the gated ``"swiglu"``, whose width is two thirds
             of ``feedforward_channels``, rounded up to a multiple of 8 (``"swiglu64"``: of 64).
         drop_rate: Dropout of embedded tokens, attention outputs and feed-forward networks.
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
@@ -144,7 +144,7 @@ class VisionTransformer(BaseModule):
         pre_norm: bool = False,
         qkv_bias: bool = True,
         key_bias: bool = True,
-        ffn: Literal["mlp", "swiglu", "swiglu64"] = "mlp",
+        ffn: Literal["mlp", "mlp_quick_gelu", "swiglu", "swiglu64"] = "mlp",
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         drop_path_uniform: bool = False,
