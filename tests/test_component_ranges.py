@@ -112,6 +112,7 @@ RANGES = [
     (PARAM_SCHEDULERS, LR, "warmup", (-1, *FRACTION), "a whole number at least 0"),
     (PARAM_SCHEDULERS, LR, "end_lr", (-1, NAN, INF, "a"), "a finite number at least 0"),
     (PARAM_SCHEDULERS, LR, "end_ratio", (-1, NAN, INF, "a"), "a finite number at least 0"),
+    (PARAM_SCHEDULERS, LR, "start_ratio", (-1, NAN, INF, "a", None), "a finite number at least 0"),
     (PARAM_SCHEDULERS, DECAY, "end_value", (-1, NAN, INF, "a"), "a finite number at least 0"),
     (HOOKS, EMA, "momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (HOOKS, EMA, "end_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import torch
+from mmengine.registry import MODELS
 
 from mmdino.weights.layouts import authors_vit
+from mmdino.weights.layouts.renaming import rename, strip_prefix
 
 TABLE = "rel_pos_bias.relative_position_bias_table"
 STUDENT_ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 24}
@@ -70,3 +72,54 @@ def model_weights(reference):
         "projectors.0.weight": reference["decoder.0.weight"].squeeze(-1),
         "projectors.0.bias": reference["decoder.0.bias"],
     }
+
+
+CLIP_MEAN = [0.48145466 * 255, 0.4578275 * 255, 0.40821073 * 255]
+CLIP_STD = [0.26862954 * 255, 0.26130258 * 255, 0.27577711 * 255]
+CLIP_NAMES = (
+    (r"class_embedding", "cls_token"),
+    (r"positional_embedding", "pos_embed"),
+    (r"conv1\.", "patch_embed.projection."),
+    (r"ln_pre\.", "pre_norm."),
+    (r"ln_post\.", "ln1."),
+    (r"transformer\.resblocks\.(\d+)\.attn\.in_proj_", r"layers.\1.attn.qkv."),
+    (r"transformer\.resblocks\.(\d+)\.attn\.out_proj\.", r"layers.\1.attn.proj."),
+    (r"transformer\.resblocks\.(\d+)\.ln_([12])\.", r"layers.\1.ln\2."),
+    (r"transformer\.resblocks\.(\d+)\.mlp\.c_fc\.", r"layers.\1.ffn.layers.0.0."),
+    (r"transformer\.resblocks\.(\d+)\.mlp\.c_proj\.", r"layers.\1.ffn.layers.1."),
+)
+
+
+def clip_weights(reference):
+    """The image tower of OpenAI's CLIP in our names; its projection is left out."""
+    tower = {name: t for name, t in strip_prefix(reference, "visual.").items() if name != "proj"}
+    renamed = rename(tower, CLIP_NAMES)
+    renamed["cls_token"] = renamed["cls_token"].view(1, 1, -1)
+    renamed["pos_embed"] = renamed["pos_embed"].unsqueeze(0)
+    return renamed
+
+
+def clip_teacher(**options):
+    """Config of CLIP's image tower."""
+    arch = {**TEACHER_ARCH, "feedforward_channels": 32}
+    norm = {"type": "LN", "eps": 1e-5}
+    return teacher(arch=arch, pre_norm=True, norm_cfg=norm, ffn="mlp_quick_gelu", **options)
+
+
+def model(checkpoint, backbone=None, **options):
+    """Config of a distillation; ``options`` are the teacher's."""
+    return {
+        "type": "mmdino.FeatureDistillation",
+        "backbone": backbone or student(),
+        "teacher": {"backbone": teacher(), "checkpoint": str(checkpoint), **options},
+    }
+
+
+def loaded(cfg):
+    """Builds a model in float64, with the weights of its teachers, in train mode."""
+    built = MODELS.build(cfg).double()
+    for one in built.teachers:
+        # Before they are read, which rounds them to the precision of the network.
+        one.frozen.network.double()
+    built.init_weights()
+    return built.train()

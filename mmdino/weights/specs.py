@@ -67,8 +67,6 @@ VIT_OPTIONS: dict[str, Callable[[Any], bool]] = {
     "interpolate_mode": lambda value: value in ("bicubic", "bilinear", "nearest"),
     "layer_scale_init_value": lambda value: isinstance(value, int | float),
     "pre_norm": lambda value: isinstance(value, bool),
-    # The names of the gated networks follow from tensors.
-    "ffn": lambda value: value in ("mlp", "mlp_quick_gelu", "swiglu", "swiglu64"),
     "pos_embed_offset": lambda value: isinstance(value, int | float),
     "pos_embed_antialias": lambda value: isinstance(value, bool),
     "key_bias": lambda value: isinstance(value, bool),
@@ -91,6 +89,7 @@ TABLE = "position_encoding.table"
 """The table of relative positions that blocks share; else each has ``layers.N.`` before it."""
 BLOCK_TABLE = f"layers.0.{TABLE}"
 GATED = "layers.0.ffn.w3.weight"
+QUICK_GELU = "mlp_quick_gelu"
 TOKEN_SIZES = 14
 """Patches on a side of the image size of a network without learned positions, 224 pixels for 16."""
 MAX_GROWTH = 8
@@ -183,6 +182,8 @@ def vit_config(
         config["layer_scale_init_value"] = config.get("layer_scale_init_value") or LAYER_SCALE
     if gated:
         config["ffn"] = "swiglu"
+    elif stored.get("ffn") == QUICK_GELU:
+        config["ffn"] = QUICK_GELU
     if rotary:
         config["learned_positions"] = "pos_embed" in state_dict
         config["position_encoding"] = _rotary(width // heads, state_dict, stored)

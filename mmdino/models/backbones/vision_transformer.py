@@ -64,8 +64,9 @@ class VisionTransformer(BaseModule):
             embedding then has no bias.
         qkv_bias: Whether queries, keys and values have a bias.
         key_bias: Whether that bias acts on the keys; in DINOv3 it does not.
-        ffn: Feed-forward network: ``"mlp"``, ``"mlp_quick_gelu"`` of CLIP, or the gated ``"swiglu"``, whose width is two thirds
-            of ``feedforward_channels``, rounded up to a multiple of 8 (``"swiglu64"``: of 64).
+        ffn: Feed-forward network: ``"mlp"``, ``"mlp_quick_gelu"`` of CLIP, or the gated
+            ``"swiglu"``, whose width is two thirds of ``feedforward_channels``, rounded up to a
+            multiple of 8 (``"swiglu64"``: of 64).
         drop_rate: Dropout of embedded tokens, attention outputs and feed-forward networks.
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
         drop_path_uniform: Whether all blocks have the rate of the last, as in DINOv2.

@@ -89,8 +89,9 @@ class TransformerBlock(nn.Module):
         drop_rate: As in :class:`SelfAttention`.
         layer_scale_init_value: As in :class:`SelfAttention`.
         key_bias: As in :class:`SelfAttention`.
-        ffn: ``"mlp"`` for :class:`FeedForward`, ``"mlp_quick_gelu"`` with its ``quick_gelu``; ``"swiglu"`` for :class:`SwiGLU` of two thirds of
-            ``hidden_dims``, rounded up to a multiple of 8, or of 64 with ``"swiglu64"``.
+        ffn: ``"mlp"`` for :class:`FeedForward`, ``"mlp_quick_gelu"`` with its ``quick_gelu``;
+            ``"swiglu"`` for :class:`SwiGLU` of two thirds of ``hidden_dims``, rounded up to a
+            multiple of 8, or of 64 with ``"swiglu64"``.
         drop_path_rows: Whether the samples that skip are not computed, as in
             :class:`RowStochasticDepth`.
     """
