@@ -106,11 +106,11 @@ def clip_teacher(**options):
     return teacher(arch=arch, pre_norm=True, norm_cfg=norm, ffn="mlp_quick_gelu", **options)
 
 
-def model(checkpoint, backbone=None, **options):
+def model(checkpoint, student_cfg=None, **options):
     """Config of a distillation; ``options`` are the teacher's."""
     return {
         "type": "mmdino.FeatureDistillation",
-        "backbone": backbone or student(),
+        "backbone": student_cfg or student(),
         "teacher": {"backbone": teacher(), "checkpoint": str(checkpoint), **options},
     }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 import tiny_distillation
 import tiny_run
@@ -142,9 +140,7 @@ def test_logits_are_those_of_the_head_of_a_run(tmp_path):
     source = MODELS.build(tiny_run.vit_model())
     torch.save({"state_dict": source.state_dict()}, tmp_path / "run.pth")
     backbone = {**tiny_run.vit_model()["backbone"], "out_type": "features"}
-    cfg = tiny_distillation.model(
-        tmp_path / "run.pth", backbone=tiny_distillation.student(), target="logits", head=head
-    )
+    cfg = tiny_distillation.model(tmp_path / "run.pth", target="logits", head=head)
     cfg["teacher"]["backbone"] = backbone
     model = tiny_distillation.loaded(cfg)
     inputs = views(32)
@@ -173,7 +169,7 @@ RESNET = {**tiny_run.resnet_model()["backbone"], "type": "mmdino.ResNet"}
 
 
 def test_a_resnet_predicts_tokens_from_its_map_and_the_class_token_from_its_mean(files):
-    cfg = tiny_distillation.model(files["dino"], backbone=RESNET)
+    cfg = tiny_distillation.model(files["dino"], RESNET)
     model = tiny_distillation.loaded({**cfg, "neck": {"type": "GlobalAveragePooling"}})
     inputs = views(96)
     found = model(inputs, mode="loss")
@@ -207,16 +203,21 @@ def test_the_teacher_s_input_is_resized_where_that_makes_the_grids_equal(
     assert input_size(view, grid, patch, image_size=64) == (64, 64)
 
 
-def test_grids_that_differ_are_matched_and_the_log_says_so_once(files, caplog):
-    finer = tiny_distillation.student(patch_size=3)
-    coarser = tiny_distillation.student(patch_size=6)
-    with caplog.at_level(logging.INFO):
-        for backbone in (finer, coarser):
-            model = tiny_distillation.loaded(
-                tiny_distillation.model(files["dino"], backbone=backbone)
-            )
-            for _ in range(2):
-                assert model(views(), mode="loss")["loss"] > 0
+def test_grids_that_differ_are_matched_and_the_log_says_so_once(files, monkeypatch):
+    said = []
+    module = "mmdino.models.selfsup.distillation_teacher.print_log"
+    monkeypatch.setattr(module, lambda text, **_: said.append(text))
+    for patch, size in ((3, 12), (6, 24)):
+        student = tiny_distillation.student(patch_size=patch)
+        model = tiny_distillation.loaded(tiny_distillation.model(files["dino"], student))
+        for _ in range(2):
+            assert model(views(size), mode="loss")["loss"] > 0
+    assert said == [
+        # 4 x 4 patches of 3 pixels are 16 pixels for patches of 4.
+        "model.teacher sees views of (12, 12) pixels resized to (16, 16).",
+        # 4 x 4 patches of 6 pixels would be 16 of 24 pixels: the map is resized.
+        "model.teacher has maps of (6, 6) patches, resized to the student's (4, 4).",
+    ]
 
 
 def test_tokens_of_other_backbones_are_found(files):
@@ -280,7 +281,7 @@ def test_a_config_that_does_not_fit_is_refused(cfg, message):
 
 def test_a_file_of_another_network_is_refused(files):
     arch = {**tiny_distillation.TEACHER_ARCH, "num_layers": 3}
-    cfg = tiny_distillation.model(files["dino"], backbone=None)
+    cfg = tiny_distillation.model(files["dino"])
     cfg["teacher"]["backbone"] = tiny_distillation.teacher(arch=arch)
     with pytest.raises(ValueError, match=r"dino\.pth .* does not match VisionTransformer"):
         MODELS.build(cfg).init_weights()
