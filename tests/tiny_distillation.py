@@ -123,3 +123,49 @@ def loaded(cfg):
         one.frozen.network.double()
     built.init_weights()
     return built.train()
+
+
+SWIN_NAMES = (
+    (r"patch_embed\.proj\.", "patch_embed.projection."),
+    (r"layers\.(\d+)\.blocks\.(\d+)\.attn\.rpe_mlp\.", r"stages.\1.blocks.\2.attn.w_msa.cpb_mlp."),
+    (r"layers\.(\d+)\.blocks\.(\d+)\.attn\.", r"stages.\1.blocks.\2.attn.w_msa."),
+    (r"layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc1\.", r"stages.\1.blocks.\2.ffn.layers.0.0."),
+    (r"layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc2\.", r"stages.\1.blocks.\2.ffn.layers.1."),
+    (r"layers\.", "stages."),
+    (r"norm\.", "norm2."),
+)
+
+
+def swin_weights(reference, version):
+    """A Swin of the reference in mmpretrain's names and order of merged patches."""
+    renamed = {}
+    for name, tensor in rename(reference, SWIN_NAMES).items():
+        stage = re.fullmatch(r"stages\.(\d+)\.(downsample\..+)", name)
+        if stage and len(tensor.shape) in (1, 2):
+            # Version 2 norms what it has merged, version 1 the patches before.
+            if stage[2].startswith("downsample.reduction") or version == 1:
+                corners = tensor.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
+                tensor = corners.transpose(-2, -1).flatten(-2)
+            name = f"stages.{int(stage[1]) + (version == 2)}.{stage[2]}"
+        renamed[name] = tensor
+    return renamed
+
+
+def swin(version, sizes):
+    """Config of mmpretrain's Swin of a version, with the sizes of the reference."""
+    arch = {"embed_dims": 4, "depths": sizes["depths"], "num_heads": sizes["num_heads"]}
+    arch = {name: v if isinstance(v, int) else v.tolist() for name, v in arch.items()}
+    cfg = {
+        "type": "mmpretrain.SwinTransformer",
+        "arch": arch,
+        "img_size": int(sizes["img_size"]),
+        "patch_size": int(sizes["patch_size"]),
+        "window_size": int(sizes["window_size"]),
+        "out_indices": (2,),
+        "drop_path_rate": 0.0,
+        "stage_cfgs": {"block_cfgs": {"ffn_ratio": 2.0}},
+    }
+    if version == 2:
+        arch["extra_norm_every_n_blocks"] = 0
+        cfg["type"] = "mmpretrain.SwinTransformerV2"
+    return cfg

@@ -73,7 +73,10 @@ def tokens_of(
 
 def feature_width(backbone: nn.Module) -> int | None:
     """Returns the width D of the last output of a backbone, None where it does not tell."""
-    for name in ("feat_dim", "num_features", "channels", "embed_dims"):
+    stages = getattr(backbone, "stages", None)
+    if stages is not None and hasattr(stages[-1], "out_channels"):
+        return stages[-1].out_channels
+    for name in ("feat_dim", "channels", "embed_dims"):
         value = getattr(backbone, name, None)
         if isinstance(value, (list, tuple)) and value:
             value = value[-1]

@@ -339,3 +339,56 @@ def test_outputs_that_cannot_be_compared_are_refused(files, backbone, options, i
     cfg["teacher"] |= options
     with pytest.raises(ValueError, match=message):
         tiny_distillation.loaded(cfg)(inputs, mode="loss")
+
+
+def test_a_swin_of_a_swin_equals_the_reference(golden, tmp_path):
+    """mmpretrain's networks, whose patch merging has another order of columns."""
+    expected = golden("distillation_swin", "swin/")
+    torch.set_default_dtype(torch.float64)  # for the coordinates, a buffer
+    try:
+        backbone = tiny_distillation.swin(1, expected)
+        state = MODELS.build(backbone).state_dict()
+        teacher = golden("distillation_swin", "swin/teacher/")
+        state |= tiny_distillation.swin_weights(teacher, 1)
+        torch.save({"state_dict": state}, tmp_path / "swin.pth")
+        cfg = tiny_distillation.model(tmp_path / "swin.pth", tiny_distillation.swin(2, expected))
+        cfg["teacher"]["backbone"] = backbone
+        model = MODELS.build(cfg)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    # The authors' network has 512 hidden channels there, the reference arrays have 8.
+    for module in model.backbone.modules():
+        if hasattr(module, "cpb_mlp"):
+            heads = module.num_heads
+            layers = [torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, heads, False)]
+            module.cpb_mlp = torch.nn.Sequential(*layers).double()
+    model.init_weights()
+
+    def in_our_names(prefix):
+        found = golden("distillation_swin", f"swin/{prefix}/encoder.")
+        decoder = golden("distillation_swin", f"swin/{prefix}/decoder.0.")
+        renamed = tiny_distillation.swin_weights(found, 2)
+        return {f"backbone.{name}": tensor for name, tensor in renamed.items()} | {
+            "projectors.0.weight": decoder["weight"].squeeze(-1),
+            "projectors.0.bias": decoder["bias"],
+        }
+
+    weights = in_our_names("student")
+    assert set(weights) == {name for name, _ in model.named_parameters()}
+    model.load_state_dict(weights, strict=False)
+    found = model.train()([expected["images"]], mode="loss")
+    found["loss"].backward()
+    target = model.teachers[0](expected["images"], model.statistics, (2, 2))
+    (maps,) = model.backbone(expected["images"])
+    tokens = {
+        "target": target.patches,
+        "student_features": maps.flatten(2).mT,
+        "prediction": model.projectors[0](maps.flatten(2).mT),
+        "loss": found["loss"],
+    }
+    assert target.cls is None
+    for name, tensor in tokens.items():
+        torch.testing.assert_close(tensor, expected[name], **CLOSE, msg=name)
+    for name, gradient in in_our_names("grad").items():
+        own = model.get_parameter(name).grad
+        torch.testing.assert_close(own, gradient, **CLOSE, msg=name)
