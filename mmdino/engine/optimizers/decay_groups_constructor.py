@@ -112,8 +112,12 @@ class DecayGroupsConstructor:
                 f"DecayGroupsConstructor got paramwise_cfg.batch_rule={self.batch_rule!r}; it must "
                 f"be one of {BATCH_RULES}."
             )
-        self.constant_lr = _names(paramwise_cfg, "constant_lr", "modules, such as ['predictor']")
-        self.not_decayed = _names(paramwise_cfg, "not_decayed", "parameters, such as ['cls_token']")
+        self.constant_lr = _names(
+            "constant_lr", paramwise_cfg.get("constant_lr", ()), "modules, such as ['predictor']"
+        )
+        self.not_decayed = _names(
+            "not_decayed", paramwise_cfg.get("not_decayed", ()), "parameters, such as ['cls_token']"
+        )
         if "optimizer" not in optim_wrapper_cfg:
             raise ValueError(
                 "optim_wrapper has no 'optimizer'; give one, such as dict(type='AdamW', lr=0.0005)."
@@ -173,8 +177,8 @@ class DecayGroupsConstructor:
         return factor
 
 
-def _names(paramwise_cfg: dict, key: str, what: str) -> tuple[str, ...]:
-    value = paramwise_cfg.get(key, ())
+def _names(key: str, value: object, what: str) -> tuple[str, ...]:
+    """Returns the names that an entry of ``paramwise_cfg`` lists."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) and n for n in names):
         raise TypeError(

@@ -608,7 +608,8 @@ def test_tables_of_blocks_are_of_the_layer_of_their_block(golden):
     arch = {**ARCH, "num_layers": int(expected["depth"])}
     vit = relative(arch=arch, position_encoding_per_block=True, final_norm=False)
     for name, layer in zip(expected["names"], expected["layer"].tolist(), strict=True):
-        name = name.replace("attn.relative_position_bias_table", "position_encoding.table")
+        table = re.fullmatch(r"blocks\.(\d)\.attn\.relative_position_bias_table", name)
+        name = f"layers.{table[1]}.position_encoding.table" if table else name
         name = re.sub(r"gamma_([12])", r"ls\1.gamma", name)
         ours = next(iter(authors_vit.to_mmdino({name: torch.zeros(1)})))
         prefix = "" if name.startswith(("fc_norm", "head")) else "backbone."
