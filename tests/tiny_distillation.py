@@ -169,3 +169,16 @@ def swin(version, sizes):
         arch["extra_norm_every_n_blocks"] = 0
         cfg["type"] = "mmpretrain.SwinTransformerV2"
     return cfg
+
+
+def finetuned_name(name):
+    """Our name of a parameter of the reference's fine-tuning model."""
+    if name.startswith(("fc_norm", "head")):
+        return f"head.{name}"
+    table = re.fullmatch(r"blocks\.(\d+)\.attn\.relative_position_bias_table", name)
+    if table:
+        return f"backbone.layers.{table[1]}.position_encoding.table"
+    name = re.sub(r"attn\.[qv]_bias$", "attn.qkv.bias", name)
+    name = re.sub(r"gamma_([12])$", r"ls\1.gamma", name)
+    (ours,) = authors_vit.to_mmdino({name: torch.empty(0)})
+    return f"backbone.{ours}"
