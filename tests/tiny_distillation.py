@@ -6,6 +6,7 @@ import re
 
 import torch
 from mmengine.registry import MODELS
+from torch import nn
 
 from mmdino.weights.layouts import authors_vit
 from mmdino.weights.layouts.renaming import rename, strip_prefix
@@ -182,3 +183,19 @@ def finetuned_name(name):
     name = re.sub(r"gamma_([12])$", r"ls\1.gamma", name)
     (ours,) = authors_vit.to_mmdino({name: torch.empty(0)})
     return f"backbone.{ours}"
+
+
+def refine_swin(backbone, window):
+    """Makes the position MLPs of a SwinV2 those of the reference: 8 hidden channels, in float64.
+
+    mmpretrain's have 512 hidden channels, and coordinates that are computed in float32.
+    """
+    for module in backbone.modules():
+        if not hasattr(module, "cpb_mlp"):
+            continue
+        layers = [nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, module.num_heads, bias=False)]
+        module.cpb_mlp = nn.Sequential(*layers).double()
+        table = module.relative_coords_table
+        offsets = ((8 ** table.abs() - 1) * (window - 1) / 8).round()
+        exact = torch.log2(8 * offsets / (window - 1) + 1) / 3
+        module.relative_coords_table = table.sign() * exact
