@@ -37,11 +37,27 @@ def linear_warmup(step: int, warmup_steps: int, start: float, end: float) -> flo
     return start + (end - start) * step / (warmup_steps - 1)
 
 
-def warmup_cosine(step: int, num_steps: int, warmup_steps: int, peak: float, end: float) -> float:
-    """Learning rate: linear warm-up from 0 to ``peak``, then half a cosine to ``end``."""
+def warmup_cosine(
+    step: int, num_steps: int, warmup_steps: int, peak: float, end: float, start: float = 0.0
+) -> float:
+    """Learning rate: linear warm-up from ``start`` to ``peak``, then half a cosine to ``end``."""
     if step < warmup_steps:
-        return linear_warmup(step, warmup_steps, 0.0, peak)
+        return linear_warmup(step, warmup_steps, start, peak)
     return cosine(step - warmup_steps, num_steps - warmup_steps, peak, end)
+
+
+def delayed_warmup_cosine(
+    step: int, num_steps: int, warmup_steps: int, peak: float, end: float, start: float = 0.0
+) -> float:
+    """Learning rate of a timm scheduler that moves after the optimiser, with the step just done.
+
+    The first two steps have the value ``start``, the warm-up reaches ``peak`` one step after its
+    ``warmup_steps``, where half a cosine begins, and the last step is one before ``end``.
+    """
+    index = max(step - 1, 0)
+    if index < warmup_steps:
+        return start + (peak - start) * index / warmup_steps
+    return cosine(index - warmup_steps, num_steps - warmup_steps, peak, end)
 
 
 def late_cosine(step: int, start_step: int, warmup_steps: int, before: float, end: float) -> float:

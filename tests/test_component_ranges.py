@@ -28,6 +28,8 @@ ARCH = {"embed_dims": 8, "num_layers": 1, "num_heads": 2, "feedforward_channels"
 VIT = {"type": "mmdino.VisionTransformer", "arch": ARCH, "img_size": 8, "patch_size": 4}
 ANCHOR = {"type": "mmdino.GramAnchor", "backbone": VIT}
 ROTARY = {"type": "mmdino.RotaryPositions"}
+RELATIVE = {"type": "mmdino.RelativePositionBias", "num_heads": 2}
+FEATURE = {"type": "mmdino.FeatureLoss"}
 NORM = {"type": "mmdino.BatchNormNeck"}
 PREPROCESSOR = {"type": "mmdino.MultiViewPreprocessor", "mean": [0.0], "std": [1.0]}
 SEG_MAP = {"type": "mmdino.CheckSegMap", "num_classes": 2}
@@ -100,12 +102,17 @@ RANGES = [
     (MODELS, ROTARY, "shift", (-0.1, NAN, INF, "a"), "a finite number at least 0"),
     (MODELS, ROTARY, "jitter", (0.9, NAN, INF, "a"), "a finite number at least 1"),
     (MODELS, ROTARY, "rescale", (0, NAN, INF, "a"), "a finite number at least 1"),
+    (MODELS, RELATIVE, "num_heads", COUNT, "a whole number at least 1"),
+    (MODELS, RELATIVE, "grid", ([0, 2], [2, 1.5], *COUNT), "a whole number at least 1"),
+    (MODELS, RELATIVE, "num_extra_tokens", (-1, *FRACTION), "a whole number at least 0"),
+    (MODELS, FEATURE, "beta", (0, -1, NAN, INF, "a", None), "a finite number above 0"),
     (MODELS, NORM, "in_channels", ([0], [1.5]), "a whole number at least 1"),
     (MODELS, PREPROCESSOR, "std", ([0.0], [-1.0], [INF], ["a"]), "a finite number above 0"),
     (MODELS, PREPROCESSOR, "mean", ([NAN], ["a"]), "a finite number"),
     (PARAM_SCHEDULERS, LR, "warmup", (-1, *FRACTION), "a whole number at least 0"),
     (PARAM_SCHEDULERS, LR, "end_lr", (-1, NAN, INF, "a"), "a finite number at least 0"),
     (PARAM_SCHEDULERS, LR, "end_ratio", (-1, NAN, INF, "a"), "a finite number at least 0"),
+    (PARAM_SCHEDULERS, LR, "start_ratio", (-1, NAN, INF, "a", None), "a finite number at least 0"),
     (PARAM_SCHEDULERS, DECAY, "end_value", (-1, NAN, INF, "a"), "a finite number at least 0"),
     (HOOKS, EMA, "momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (HOOKS, EMA, "end_momentum", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from mmdino.schedules import cosine, late_cosine, linear_warmup, warmup_cosine
+from mmdino.schedules import (
+    cosine,
+    delayed_warmup_cosine,
+    late_cosine,
+    linear_warmup,
+    warmup_cosine,
+)
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
@@ -31,6 +37,29 @@ def test_warmup_starts_at_zero_and_reaches_the_peak_on_its_last_step():
     assert warmup_cosine(0, 100, 10, 1.0, 0.0) == 0
     assert warmup_cosine(9, 100, 10, 1.0, 0.0) == 1
     assert warmup_cosine(10, 100, 10, 1.0, 0.0) == 1
+
+
+def test_warmup_may_start_above_zero():
+    found = [warmup_cosine(step, 100, 3, 1.0, 0.0, start=0.5) for step in range(3)]
+    assert found == [0.5, 0.75, 1.0]
+
+
+def test_delayed_rates_equal_the_reference(golden):
+    arrays = golden("distillation_train", "train/")
+    warmup, epoch = int(arrays["warmup_epochs"]), int(arrays["iters_per_epoch"])
+    rates = [float(arrays[name]) for name in ("base_lr", "min_lr", "warmup_lr")]
+    expected = arrays["lr"].tolist()
+    found = [
+        delayed_warmup_cosine(step, len(expected), warmup * epoch, *rates)
+        for step in range(len(expected))
+    ]
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_delayed_rate_without_warmup_begins_at_the_peak():
+    found = [delayed_warmup_cosine(step, 3, 0, 1.0, 0.0) for step in range(3)]
+    assert found == pytest.approx([1, 1, 0.75])
+    assert [delayed_warmup_cosine(step, 2, 2, 1.0, 0.0) for step in range(2)] == [0, 0]
 
 
 def test_no_warmup_is_the_final_value_at_once():

@@ -50,11 +50,11 @@ def vit(**options):
     """A ViT of width 12 whose every tensor is random, so that none can be taken for another."""
     model = MODELS.build(VIT | {"patch_size": 8} | options)
     randomise(model)
-    if model.position_encoding is not None:
-        fixed = model.position_encoding
-        fixed.periods.copy_(rotary_periods(fixed.head_dims))
-        state = without_key_bias(model.state_dict()) if not options.get("key_bias", True) else {}
-        model.load_state_dict(model.state_dict() | state)
+    rotary = model.position_encoding
+    if hasattr(rotary, "periods"):
+        rotary.periods.copy_(rotary_periods(rotary.head_dims))
+    if not options.get("key_bias", True):
+        model.load_state_dict(without_key_bias(model.state_dict()))
     model.eval()
     return model
 

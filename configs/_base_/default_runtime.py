@@ -24,5 +24,5 @@ default_hooks = dict(
 log_processor = dict(
     window_size=50,
     mean_pattern=r".*(loss|time|grad_norm|ce_over_lnk|entropy|kl|used_prototypes|feature_std"
-    r"|dino|ibot|koleo|gram$|nearest_distance|cosine).*",
+    r"|dino|ibot|koleo|gram$|nearest_distance|cosine|error|constant).*",
 )

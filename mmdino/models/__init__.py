@@ -8,6 +8,7 @@ from mmdino.models.losses import (
     CenteredLoss,
     DINOLoss,
     DINOMSELoss,
+    FeatureLoss,
     GramLoss,
     IBOTLoss,
     KoLeoLoss,
@@ -18,7 +19,14 @@ from mmdino.models.losses import (
 )
 from mmdino.models.necks import BatchNormNeck, TokenFeature
 from mmdino.models.preprocessors import MultiViewPreprocessor
-from mmdino.models.selfsup import DINO, DINOv2, GramAnchor, SelfSupervisedModel, StudentTeacher
+from mmdino.models.selfsup import (
+    DINO,
+    DINOv2,
+    FeatureDistillation,
+    GramAnchor,
+    SelfSupervisedModel,
+    StudentTeacher,
+)
 
 __all__ = [
     "DINO",
@@ -30,6 +38,8 @@ __all__ = [
     "DINOLoss",
     "DINOMSELoss",
     "DINOv2",
+    "FeatureDistillation",
+    "FeatureLoss",
     "Features",
     "FrozenBackbone",
     "GramAnchor",

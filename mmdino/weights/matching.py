@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -9,6 +10,10 @@ from torch import Tensor
 
 MAX_NAMED = 8
 POS_EMBED = "pos_embed"
+ENCODING = "position_encoding."
+OF_A_BLOCK = re.compile(r"layers\.\d+\.(position_encoding\..+)")
+BIAS_TABLE = "position_encoding.table"
+"""End of the name of a table of relative positions, of a block or shared."""
 
 
 class Match(NamedTuple):
@@ -61,9 +66,9 @@ def compare(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Ma
 def allow_pos_embed_resize(
     expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Returns the expected tensors with position embeddings of the length in the file.
+    """Returns the expected tensors with position embeddings and tables of the length in the file.
 
-    The ViT resizes position embeddings on loading, so a different length is not a mismatch.
+    The ViT resizes both on loading, so a different length is not a mismatch.
 
     Args:
         expected: State dict of the network.
@@ -75,9 +80,26 @@ def allow_pos_embed_resize(
     }
 
 
+def copy_shared_positions(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Gives each block a position encoding that the blocks of a file share.
+
+    Args:
+        tensors: Tensors of a file.
+        expected: Tensors of the network. If its blocks share one too, nothing changes.
+    """
+    shared = {name: tensor for name, tensor in tensors.items() if name.startswith(ENCODING)}
+    matches = [match for name in expected if (match := OF_A_BLOCK.fullmatch(name))]
+    copies = {match[0]: shared[match[1]].clone() for match in matches if match[1] in shared}
+    if not copies:
+        return dict(tensors)
+    return {name: tensor for name, tensor in tensors.items() if name not in shared} | copies
+
+
 def _differ_in_length(name: str, found: Tensor | None, expected: Tensor) -> bool:
-    """Returns whether two position embeddings may differ only in their length."""
-    if found is None or name.split(".")[-1] != POS_EMBED:
+    """Returns whether two position embeddings or tables may differ only in their length."""
+    if found is None or not (name.split(".")[-1] == POS_EMBED or name.endswith(BIAS_TABLE)):
         return False
     return found.dim() == expected.dim() and found.shape[-1] == expected.shape[-1]
 

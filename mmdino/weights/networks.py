@@ -46,6 +46,8 @@ UNUSED = ("fc.", "head.", "fc_norm.", "pooler.", "classifier.")
 """Tensors beside the backbone in other projects' files: classifiers and poolers."""
 VIT_UNUSED = ("embeddings.mask_token",)
 """The same of Hugging Face's ``ViTModel``, whose mask token DINO does not train."""
+VIT_MARKER, RESNET_MARKER = "layers.0.ln1.weight", "layer1.0.conv1.weight"
+"""A tensor of every ViT and of every ResNet."""
 NAMES = {
     ("vit", "mmdino"): "mmpretrain's",
     ("vit", "authors"): "the authors' and timm's",
@@ -136,11 +138,11 @@ def backbone_weights(
     source = {name: tensor for name, tensor in found.items() if name not in unused}
     require_weights(source, str(path))
     found, project, stored = _renamed(source, meta)
-    if "layers.0.ln1.weight" in found:
+    if VIT_MARKER in found:
         kind = "vit"
         config, heads_from = vit_config(found, stored, num_heads)
         found = _completed(found, config)
-    elif "layer1.0.conv1.weight" in found:
+    elif RESNET_MARKER in found:
         kind, project = "resnet", "authors"
         config, heads_from = resnet_config(found), ""
     else:
@@ -160,6 +162,36 @@ def backbone_weights(
         heads_from=heads_from,
         unused=unused,
     )
+
+
+def is_known(state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether tensors are those of a network that :func:`backbone_weights` knows, in our names."""
+    return any(marker in state_dict for marker in (VIT_MARKER, RESNET_MARKER))
+
+
+def other_backbone_tensors(
+    path: str | Path, network: Network = "teacher", prefix: str | None = None
+) -> dict[str, Tensor]:
+    """Finds the tensors of a backbone of another family, such as a Swin, under their own names.
+
+    Args:
+        path: As in :func:`backbone_weights`.
+        network: As there.
+        prefix: As there.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file has no such network or prefix, or a value that is not finite.
+    """
+    checkpoint = read_checkpoint(path)
+    meta = checkpoint.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
+    found, _, _ = _find_backbone(checkpoint, meta, network, prefix, str(path))
+    tensors = {name: tensor for name, tensor in found.items() if not name.startswith(UNUSED)}
+    # Indices, such as those of windows, are no weights.
+    weights = {name: t for name, t in tensors.items() if t.is_floating_point()}
+    require_weights(weights, str(path))
+    return tensors
 
 
 def huggingface_layout(state_dict: Mapping[str, Tensor]) -> ModuleType | None:
@@ -198,10 +230,10 @@ def _renamed(
 def _completed(state_dict: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """Adds the periods of rotary positions, and sets a bias to 0 where it does not act."""
     rotary = config.get("position_encoding")
-    if rotary is None:
-        return state_dict
     if not config.get("key_bias", True):
         state_dict = without_key_bias(state_dict)
+    if rotary is None or rotary["type"] != ROTARY:
+        return state_dict
     return {PERIODS: rotary_periods(rotary["head_dims"], rotary["base"]), **state_dict}
 
 

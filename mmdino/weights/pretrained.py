@@ -9,8 +9,8 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import nn
 
-from mmdino.weights.matching import allow_pos_embed_resize, compare
-from mmdino.weights.networks import backbone_weights
+from mmdino.weights.matching import allow_pos_embed_resize, compare, copy_shared_positions
+from mmdino.weights.networks import backbone_weights, is_known, other_backbone_tensors
 from mmdino.weights.specs import POS_EMBED_OFFSET, VIT, norm_eps
 
 KNOWN_KEYS = {"type", "checkpoint", "prefix", "network", "map_location"}
@@ -39,12 +39,15 @@ def pretrained_cfg(init_cfg: dict | Sequence[dict] | None) -> dict | None:
 def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     """Loads a backbone from any file that :func:`backbone_weights` reads.
 
+    Backbones of other families than ViT and ResNet take a file with the names of their own.
+
     mmengine logs mismatches and continues with random weights; here the tensors of file and module
-    must be the same, with these exceptions: position embeddings may differ in length, since the ViT
-    resizes them; a module without final norm, norm of local views or mask token ignores that of the
-    file; and a mask token that the file lacks keeps its start value. Options that change what is
-    computed, such as the eps of the norms, are those of the module; a warning says where the file
-    has others.
+    must be the same, with these exceptions: position embeddings and tables may differ in length,
+    since the ViT resizes them; a table that the blocks of the file share is copied to blocks that
+    have their own; a module without final norm, norm of local views or mask token ignores that of
+    the file; and a mask token that the file lacks keeps its start value. Options that change what
+    is computed, such as the eps of the norms, are those of the module; a warning says where the
+    file has others.
 
     Args:
         module: The backbone, with mmpretrain's names.
@@ -68,18 +71,21 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
             f"invalid init_cfg={dict(init_cfg)} of {kind}: expected checkpoint=PATH and optionally "
             f"prefix and network{f', not {unknown}' if unknown else ''}."
         )
+    network, prefix = init_cfg.get("network", "teacher"), init_cfg.get("prefix")
     heads = getattr(module, "arch_settings", {}).get("num_heads")
+    expected = module.state_dict()
     try:
-        weights = backbone_weights(
-            path, init_cfg.get("network", "teacher"), init_cfg.get("prefix"), num_heads=heads
-        )
+        if is_known(expected):
+            weights = backbone_weights(path, network, prefix, num_heads=heads)
+            found, layout, config = weights.state_dict, weights.layout, weights.config
+        else:
+            found, layout, config = other_backbone_tensors(path, network, prefix), "as it is", None
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error} Set init_cfg.checkpoint of {kind} to your checkpoint, e.g. with "
             "--cfg-options, or init_cfg=None for an untrained network."
         ) from error
-    tensors = weights.state_dict
-    expected = module.state_dict()
+    tensors = copy_shared_positions(found, expected)
     for prefix in OPTIONAL:
         if not any(name.startswith(prefix) for name in expected):
             tensors = {
@@ -88,13 +94,13 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     match = compare(tensors, allow_pos_embed_resize(expected, tensors))
     if match.different or match.unexpected or set(match.missing) - {MASK_TOKEN}:
         raise ValueError(
-            f"{path} ({weights.layout}) does not match {kind}: {match}. Set arch and patch_size, "
+            f"{path} ({layout}) does not match {kind}: {match}. Set arch and patch_size, "
             "or the depth of a ResNet, to those of the pretraining; mmpretrain's name for DINO's "
             "ViT-S is 'deit-small'."
         )
     module.load_state_dict({name: expected[name] for name in match.missing} | tensors)
-    print_log(f"{kind}: {match} from {path} ({weights.layout}).", logger="current")
-    other = other_options(module, weights.config)
+    print_log(f"{kind}: {match} from {path} ({layout}).", logger="current")
+    other = [] if config is None else other_options(module, config)
     if other:
         print_log(
             f"{kind} computes other features than the network of {path}, since it has "

@@ -18,6 +18,7 @@ from mmdino.weights.layouts.key_bias import has_key_bias
 VIT = "mmdino.VisionTransformer"
 RESNET = "mmdino.ResNet"
 ROTARY = "mmdino.RotaryPositions"
+RELATIVE = "mmdino.RelativePositionBias"
 OWN_VIT_TYPES = (VIT, "mmdino.DINOVisionTransformer")
 """Our ViT in the configs of checkpoints; the second before version 0.1."""
 VIT_TYPES = (*OWN_VIT_TYPES, "mmpretrain.VisionTransformer", "VisionTransformer")
@@ -37,17 +38,22 @@ VIT_ARCHS: dict[str, dict[str, int]] = {
 LAYER_NORMS = ("LN", "LayerNorm", "torch.nn.LayerNorm", "torch.nn.modules.normalization.LayerNorm")
 
 
-def _is_rotary(value: Any) -> bool:
-    """Whether a config in a file is None or names the rotary positions, with numbers only."""
-    return value is None or (
-        isinstance(value, dict)
-        and value.get("type") in (ROTARY, "RotaryPositions")
-        and all(
-            entry is None or isinstance(entry, Real)
-            for name, entry in value.items()
-            if name != "type"
-        )
-    )
+def _is_position_encoding(value: Any) -> bool:
+    """Whether a config in a file is None or names one of our encodings, with numbers only."""
+    if value is None:
+        return True
+    types = {name for kind in (ROTARY, RELATIVE) for name in (kind, kind.split(".")[1])}
+    if not isinstance(value, dict) or value.get("type") not in types:
+        return False
+    entries = [entry for name, entry in value.items() if name != "type"]
+    numbers = [
+        n for entry in entries for n in (entry if isinstance(entry, list | tuple) else [entry])
+    ]
+    return all(number is None or isinstance(number, Real) for number in numbers)
+
+
+def _is_relative(encoding: Any) -> bool:
+    return isinstance(encoding, dict) and encoding.get("type") in (RELATIVE, RELATIVE.split(".")[1])
 
 
 VIT_OPTIONS: dict[str, Callable[[Any], bool]] = {
@@ -65,7 +71,7 @@ VIT_OPTIONS: dict[str, Callable[[Any], bool]] = {
     "pos_embed_antialias": lambda value: isinstance(value, bool),
     "key_bias": lambda value: isinstance(value, bool),
     "learned_positions": lambda value: isinstance(value, bool),
-    "position_encoding": _is_rotary,
+    "position_encoding": _is_position_encoding,
 }
 """Options that change what a ViT computes but not its tensors, with what a file may set."""
 HEAD_WIDTH = 64
@@ -79,7 +85,11 @@ DINOV3_EPS = 1e-5
 LAYER_SCALE = 1e-5
 """Start of LayerScale in a network whose file does not say it."""
 PERIODS = "position_encoding.periods"
+TABLE = "position_encoding.table"
+"""The table of relative positions that blocks share; else each has ``layers.N.`` before it."""
+BLOCK_TABLE = f"layers.0.{TABLE}"
 GATED = "layers.0.ffn.w3.weight"
+QUICK_GELU = "mlp_quick_gelu"
 TOKEN_SIZES = 14
 """Patches on a side of the image size of a network without learned positions, 224 pixels for 16."""
 MAX_GROWTH = 8
@@ -116,11 +126,13 @@ def vit_config(
             inferred, or ``num_heads`` contradicts the file.
     """
     stored = stored or {}
-    rotary = PERIODS in state_dict or bool(stored.get("position_encoding"))
+    table = next((state_dict[name] for name in (TABLE, BLOCK_TABLE) if name in state_dict), None)
+    encoding = stored.get("position_encoding")
+    rotary = PERIODS in state_dict or (bool(encoding) and not _is_relative(encoding))
     gated = GATED in state_dict
     last = GATED if gated else "layers.0.ffn.layers.1.weight"
     dims = {"cls_token": 3, "patch_embed.projection.weight": 4, "layers.0.ln1.weight": 1, last: 2}
-    if not rotary:
+    if not rotary and table is None:
         dims["pos_embed"] = 3
     optional = {"pos_embed": 3, "register_tokens": 3, "mask_token": 2, PERIODS: 1}
     missing = [name for name in dims if name not in state_dict]
@@ -138,7 +150,10 @@ def vit_config(
         raise ValueError(f"The patches are {rows} x {columns} pixels; they must be square.")
     depth, hidden = _count(state_dict, "layers."), shapes[last][1]
     _require_size(state_dict, depth * width * (4 * width + (3 if gated else 2) * hidden))
-    heads, source = _num_heads(width, _known_heads(width, state_dict, stored), num_heads)
+    known_heads = _known_heads(width, state_dict, stored)
+    if table is not None:
+        known_heads = _require_table(table, known_heads)
+    heads, source = _num_heads(width, known_heads, num_heads)
     config = {
         "type": VIT,
         "arch": {
@@ -167,11 +182,18 @@ def vit_config(
         config["layer_scale_init_value"] = config.get("layer_scale_init_value") or LAYER_SCALE
     if gated:
         config["ffn"] = "swiglu"
+    elif stored.get("ffn") == QUICK_GELU:
+        config["ffn"] = QUICK_GELU
     if rotary:
         config["learned_positions"] = "pos_embed" in state_dict
         config["position_encoding"] = _rotary(width // heads, state_dict, stored)
-        if config.get("qkv_bias", True) and not has_key_bias(state_dict):
-            config.setdefault("key_bias", False)
+    if table is not None:
+        config["learned_positions"] = "pos_embed" in state_dict
+        config["position_encoding_per_block"] = BLOCK_TABLE in state_dict
+        config["position_encoding"] = _relative(table, config, encoding)
+    without_bias = config.get("qkv_bias", True) and not has_key_bias(state_dict)
+    if without_bias and (rotary or table is not None):
+        config.setdefault("key_bias", False)
     return config, source
 
 
@@ -325,6 +347,43 @@ def _rotary(
     if PERIODS in state_dict:
         base = rotary_base(state_dict[PERIODS])
     return {**stored, "type": ROTARY, "head_dims": head_dims, "base": base}
+
+
+def _require_table(table: Tensor, heads: int | None) -> int:
+    """Returns the heads that a table of relative positions is for."""
+    if table.dim() != 2 or not table.shape[1] or heads not in (None, table.shape[1]):
+        raise ValueError(
+            f"The ViT has {heads or 'an unknown number of'} heads according to the file, but a "
+            f"table of relative positions of shape {tuple(table.shape)}, which has a column for "
+            "each head. The file is damaged."
+        )
+    return table.shape[1]
+
+
+def _relative(table: Tensor, config: Mapping[str, Any], stored: Any) -> dict[str, Any]:
+    """Returns the config of the table of relative positions."""
+    stored = stored if _is_relative(stored) else {}
+    extra = 1 + config.get("num_registers", 0)
+    size = config["img_size"]
+    of_image = [
+        side // config["patch_size"] for side in (size if isinstance(size, list) else [size])
+    ]
+    side = (math.isqrt(max(len(table) - 3, 1)) + 1) // 2
+    for grid in (stored.get("grid"), of_image, [side]):
+        sides = list(grid) if isinstance(grid, list | tuple) else [grid]
+        known = all(isinstance(number, int) for number in sides) and len(sides) in (1, 2)
+        if known and (2 * sides[0] - 1) * (2 * sides[-1] - 1) + 3 == len(table):
+            return {
+                "type": RELATIVE,
+                "num_heads": table.shape[1],
+                "grid": [sides[0], sides[-1]],
+                "num_extra_tokens": extra,
+            }
+    raise ValueError(
+        f"The table of relative positions has {len(table)} rows, which are those of no square grid "
+        "of patches, and the file does not contain the grid. Use the checkpoint of the training "
+        "run."
+    )
 
 
 def _mlp_width(width: int) -> int:

@@ -335,7 +335,7 @@ LOOPS_AND_LOADERS = [
         "MultiCropTransform has no 'veiws'; did you mean views?",
     ),
     options(
-        "", "train_dataloader.dataset.pipeline.0.views=[]", "views must add up to at least 2 views"
+        "", "train_dataloader.dataset.pipeline.0.views=[]", "views must add up to at least 1 view"
     ),
     options(
         "",

@@ -67,6 +67,37 @@ def test_registers_are_told_by_their_tensor():
     MODELS.build(config).load_state_dict(vit.state_dict())
 
 
+def relative(grid, **options):
+    """A ViT whose blocks have tables of relative positions."""
+    encoding = {"type": "mmdino.RelativePositionBias", "num_heads": 2, "grid": grid}
+    return tiny_weights.vit(
+        learned_positions=False, key_bias=False, position_encoding=encoding, **options
+    )
+
+
+@pytest.mark.parametrize("per_block", [False, True])
+def test_tables_of_relative_positions_tell_heads_and_grid(per_block):
+    vit = relative([4, 4], position_encoding_per_block=per_block)
+    config, _ = vit_config(vit.state_dict())
+    assert config["position_encoding"]["grid"] == [4, 4]
+    assert config["arch"]["num_heads"] == 2
+    assert config["position_encoding_per_block"] is per_block
+    assert config["key_bias"] is False
+    MODELS.build(config).load_state_dict(vit.state_dict())
+
+
+def test_a_table_of_another_grid_is_the_files_to_say():
+    vit = relative([3, 5])
+    stored = {"position_encoding": {"type": "mmdino.RelativePositionBias", "grid": [3, 5]}}
+    config, _ = vit_config(vit.state_dict(), stored)
+    assert config["position_encoding"]["grid"] == [3, 5]
+    MODELS.build(config).load_state_dict(vit.state_dict())
+    with pytest.raises(ValueError, match="48 rows, which are those of no square grid"):
+        vit_config(vit.state_dict())
+    with pytest.raises(ValueError, match="3 heads according to the file"):
+        vit_config(relative([4, 4]).state_dict(), {"arch": {"num_heads": 3}})
+
+
 @pytest.mark.parametrize("depth", [18, 34, 50, 101])
 def test_resnet_config_tells_the_depth(depth):
     cfg = {"type": "mmdino.ResNet", "depth": depth, "base_channels": 8, "stem_channels": 8}
@@ -125,6 +156,7 @@ def test_a_text_without_a_vit_gives_none(text):
         ("pos_embed_antialias", 1),
         ("position_encoding", {"type": "os._exit"}),
         ("position_encoding", "os._exit"),
+        ("position_encoding", {"type": "mmdino.RelativePositionBias", "grid": ["os._exit"]}),
         ("position_encoding", {"type": "mmdino.RotaryPositions", "base": {"type": "os._exit"}}),
         ("img_size", "32"),
         ("img_size", [32]),

@@ -31,7 +31,7 @@ COLOR_PATHS = ("fused", "sequential")
 class MultiCropTransform(BaseTransform):
     """Makes global and local views of an image (Caron et al. 2021, section 3.1, "multi-crop").
 
-    A view is a random-resized crop (bicubic, antialiased), then flipped, colour-jittered, converted
+    A view is a random-resized crop (antialiased), then flipped, colour-jittered, converted
     to greyscale, blurred and solarised, each with the probability of its group.
 
     The views of a sample depend only on the seed in ``results["sample_idx"]`` (see
@@ -61,7 +61,7 @@ class MultiCropTransform(BaseTransform):
     Raises:
         TypeError: If a field has the wrong type.
         ValueError: If ``color`` is unknown, if a field is unknown, missing or out of range, if
-            groups are not ordered by size, or if there are fewer than two views.
+            groups are not ordered by size, or if there are no views.
 
     Example:
         >>> # Two global and four local views for images of 32 pixels:
@@ -105,7 +105,7 @@ class MultiCropTransform(BaseTransform):
         finish = finish_fused if fused else finish_sequential
         # All crops first, while the image is in the processor's cache.
         crops = [
-            resize_crop(image, plan.box, group.size)
+            resize_crop(image, plan.box, group.size, group.interpolation)
             for plan, group in zip(plans, groups, strict=True)
         ]
         results["img"] = [
@@ -113,7 +113,7 @@ class MultiCropTransform(BaseTransform):
             for crop, plan, group in zip(crops, plans, groups, strict=True)
         ]
         clean = [
-            clean_view(image, plan, group.clean_size)
+            clean_view(image, plan, group.clean_size, group.interpolation)
             for plan, group in zip(plans, groups, strict=True)
             if group.clean_size is not None
         ]
@@ -127,13 +127,15 @@ class MultiCropTransform(BaseTransform):
         return f"{type(self).__name__}(color={self.color!r}, views=[\n{groups}])"
 
 
-def clean_view(image: np.ndarray, plan: ViewPlan, size: tuple[int, int]) -> np.ndarray:
+def clean_view(
+    image: np.ndarray, plan: ViewPlan, size: tuple[int, int], interpolation: str = "bicubic"
+) -> np.ndarray:
     """Crops and flips an image (H, W, C) as a plan says, and changes nothing else.
 
     DINOv3's authors crop once at the larger size and resize that for the student. Here both
     pictures are resized from the image, so that views are the same with and without this one.
     """
-    view = resize_crop(image, plan.box, size)
+    view = resize_crop(image, plan.box, size, interpolation)
     return flip(view) if plan.flip else view
 
 

@@ -25,7 +25,14 @@ Not SGD: its fused kernel cannot start the momentum of one parameter later than 
 which is what happens to the last layer when its freeze ends.
 """
 FUSED_DEVICES = ("cpu", "cuda")
-PARAMWISE = ("one_dim_lr_mult", "constant_lr", "layer_decay", "patch_embed_lr_mult", "batch_rule")
+PARAMWISE = (
+    "one_dim_lr_mult",
+    "constant_lr",
+    "layer_decay",
+    "patch_embed_lr_mult",
+    "batch_rule",
+    "not_decayed",
+)
 BATCH_RULES = ("linear", "sqrt")
 
 
@@ -55,14 +62,17 @@ class DecayGroupsConstructor:
             * ``layer_decay``: factor d of the rate from each layer of the backbone to the one
               before, d^(L - l) for layer l of L; the head has 1 (0.9 in DINOv2's short recipe);
             * ``patch_embed_lr_mult``: another factor for the patch embedding (0.2 in DINOv2);
+            * ``not_decayed``: names of parameters, or their last parts, that are not decayed
+              either (``["cls_token", "pos_embed"]`` in feature distillation);
             * ``batch_rule``: "linear", or "sqrt" for a rate that follows the root of the batch over
               that of ``auto_scale_lr`` (DINOv2), which ``WarmupCosineLR`` sees to.
 
     Raises:
-        TypeError: If ``paramwise_cfg`` is no dict, or ``constant_lr`` no list of names.
+        TypeError: If ``paramwise_cfg`` is no dict, or ``constant_lr`` or ``not_decayed`` no list of
+            names.
         ValueError: If ``paramwise_cfg`` has another key, or no optimiser is configured, or no rate
             that the factor is of; from the call, if a name in ``constant_lr`` is no module with
-            trainable parameters.
+            trainable parameters, or one in ``not_decayed`` no trainable parameter.
 
     Example:
         >>> optim_wrapper = dict(
@@ -102,14 +112,12 @@ class DecayGroupsConstructor:
                 f"DecayGroupsConstructor got paramwise_cfg.batch_rule={self.batch_rule!r}; it must "
                 f"be one of {BATCH_RULES}."
             )
-        constant = paramwise_cfg.get("constant_lr", ())
-        names = [constant] if isinstance(constant, str) else constant
-        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) and n for n in names):
-            raise TypeError(
-                f"DecayGroupsConstructor got paramwise_cfg.constant_lr={constant!r}; it must be a "
-                "list of names of modules, such as ['predictor']."
-            )
-        self.constant_lr = tuple(names)
+        self.constant_lr = _names(
+            "constant_lr", paramwise_cfg.get("constant_lr", ()), "modules, such as ['predictor']"
+        )
+        self.not_decayed = _names(
+            "not_decayed", paramwise_cfg.get("not_decayed", ()), "parameters, such as ['cls_token']"
+        )
         if "optimizer" not in optim_wrapper_cfg:
             raise ValueError(
                 "optim_wrapper has no 'optimizer'; give one, such as dict(type='AdamW', lr=0.0005)."
@@ -131,7 +139,11 @@ class DecayGroupsConstructor:
             model = model.module
         clip_grad = self.wrapper_cfg.get("clip_grad") or {}
         groups = parameter_groups(
-            model, self.constant_lr, self._lr_mult(model), clip_grad.get("type") == "per_network"
+            model,
+            self.constant_lr,
+            self._lr_mult(model),
+            clip_grad.get("type") == "per_network",
+            self.not_decayed,
         )
         optimizer_cfg = dict(self.optimizer_cfg, params=groups)
         if "lr" in optimizer_cfg:
@@ -165,6 +177,17 @@ class DecayGroupsConstructor:
         return factor
 
 
+def _names(key: str, value: object, what: str) -> tuple[str, ...]:
+    """Returns the names that an entry of ``paramwise_cfg`` lists."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) and n for n in names):
+        raise TypeError(
+            f"DecayGroupsConstructor got paramwise_cfg.{key}={value!r}; it must be a list of names "
+            f"of {what}."
+        )
+    return tuple(names)
+
+
 def _has_fused_kernel(cfg: dict) -> bool:
     """Whether an optimiser has a fused kernel for its parameters that its config leaves open."""
     optimizer = OPTIMIZERS.get(cfg["type"]) if isinstance(cfg["type"], str) else cfg["type"]
@@ -181,6 +204,7 @@ def parameter_groups(
     constant_lr: Sequence[str] = (),
     lr_mult: Callable[[str, bool], float] = lambda name, decayed: 1.0,
     by_network: bool = False,
+    not_decayed: Sequence[str] = (),
 ) -> list[dict]:
     """Splits the trainable parameters into those with and those without weight decay.
 
@@ -190,6 +214,7 @@ def parameter_groups(
         lr_mult: Maps the name of a parameter, and whether it is decayed, to the factor of its rate.
         by_network: Whether the parts of the model, such as backbone and head, get groups of their
             own.
+        not_decayed: Names of parameters, or their last parts, that are not decayed either.
 
     Returns:
         Groups for an optimiser, those with the highest factor that follow the schedule first. The
@@ -199,9 +224,9 @@ def parameter_groups(
         ``lr_mult`` is the factor where it is not 1, ``network`` the part of the model.
 
     Raises:
-        ValueError: If a name is no module with trainable parameters.
+        ValueError: If a name is no module with trainable parameters, or no trainable parameter.
     """
-    unmatched = set(constant_lr)
+    unmatched, unknown = set(constant_lr), set(not_decayed)
     groups: dict[GroupKey, list] = {}
     if not by_network:
         groups = {GroupKey(False, lr_mult("", d), d, ""): [] for d in (True, False)}
@@ -210,7 +235,9 @@ def parameter_groups(
             continue
         owners = {module for module in constant_lr if name.startswith(f"{module}.")}
         unmatched -= owners
-        decayed = parameter.ndim > 1 and not name.endswith(".bias")
+        exempt = {end for end in not_decayed if f".{name}".endswith(f".{end}")}
+        unknown -= exempt
+        decayed = parameter.ndim > 1 and not name.endswith(".bias") and not exempt
         network = name.partition(".")[0] if by_network else ""
         key = GroupKey(bool(owners), lr_mult(name, decayed), decayed, network)
         groups.setdefault(key, []).append(parameter)
@@ -219,6 +246,12 @@ def parameter_groups(
         raise ValueError(
             f"optim_wrapper.paramwise_cfg.constant_lr names {', '.join(sorted(unmatched))}, which "
             f"has no trainable parameters in a {type(model).__name__}. Its modules are {modules}."
+        )
+    if unknown:
+        raise ValueError(
+            f"optim_wrapper.paramwise_cfg.not_decayed names {', '.join(sorted(unknown))}, which no "
+            f"trainable parameter of a {type(model).__name__} ends with. Leave out what the "
+            "network does not have."
         )
     order = sorted(groups, key=lambda key: (key.constant, -key.lr_mult, not key.decayed))
     return [{"params": groups[key], **key.options} for key in order]

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import PARAM_SCHEDULERS
-from mmdino.schedules import warmup_cosine
+from mmdino.schedules import delayed_warmup_cosine, warmup_cosine
 from mmdino.utils.numbers import require_number
 
 PAPER_END_LR = 1e-6
@@ -15,16 +15,21 @@ PAPER_END_LR = 1e-6
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosineLR(StepScheduler):
-    """Linear warm-up from 0 to the optimiser's rate, then half a cosine (Caron et al. 2021, 3.2).
+    """Linear warm-up to the optimiser's rate, then half a cosine (Caron et al. 2021, 3.2).
 
     Args:
         warmup: Length of the warm-up, in epochs with ``by_epoch=True``, else in iterations.
         end_lr: Rate at the end; 1e-6, the paper's, if ``end_ratio`` is not given either. For
             parameters whose rate has a factor it has that factor too.
         end_ratio: Rate at the end as a fraction of the peak, in place of ``end_lr``.
+        start_ratio: Rate that the warm-up starts from, as a fraction of the peak.
+        delayed: Whether each step has the rate of the step before, as in
+            :func:`~mmdino.schedules.delayed_warmup_cosine`: so it is in code that moves timm's
+            scheduler after the optimiser, such as that of feature distillation.
         **kwargs: Arguments of :class:`StepScheduler`.
 
     Raises:
+        TypeError: If a length or rate is no number, or ``delayed`` no bool.
         ValueError: If the warm-up or a rate is negative, or both kinds of end are given.
 
     Example:
@@ -40,6 +45,8 @@ class WarmupCosineLR(StepScheduler):
         warmup: int = 10,
         end_lr: float | None = None,
         end_ratio: float | None = None,
+        start_ratio: float = 0.0,
+        delayed: bool = False,
         **kwargs: Any,
     ) -> None:
         require_number("WarmupCosineLR", "warmup", warmup, least=0, whole=True)
@@ -52,6 +59,11 @@ class WarmupCosineLR(StepScheduler):
             require_number("WarmupCosineLR", "end_ratio", end_ratio, least=0)
         end_lr = PAPER_END_LR if end_lr is None else end_lr
         require_number("WarmupCosineLR", "end_lr", end_lr, least=0)
+        require_number("WarmupCosineLR", "start_ratio", start_ratio, least=0)
+        if not isinstance(delayed, bool):
+            raise TypeError(f"WarmupCosineLR got delayed={delayed!r}; it must be True or False.")
+        self.start_ratio = start_ratio
+        self.delayed = delayed
         self.warmup = warmup
         self.end_lr = end_lr
         self.end_ratio = end_ratio
@@ -66,7 +78,8 @@ class WarmupCosineLR(StepScheduler):
             end = self.end_lr * group.get("lr_mult", 1.0)
         else:
             end = self.end_ratio * base
-        return warmup_cosine(step, num_steps, warmup_steps, base, end)
+        schedule = delayed_warmup_cosine if self.delayed else warmup_cosine
+        return schedule(step, num_steps, warmup_steps, base, end, self.start_ratio * base)
 
 
 def peak_lr(linear: float, group: dict) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,11 +24,16 @@ from mmdino.models.layers import (
 )
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
+from mmdino.weights.layouts.renaming import strip_prefix
+from mmdino.weights.matching import copy_shared_positions
 from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 from mmdino.weights.specs import VIT_ARCHS
 
 NORM_CFG = {"type": "LN", "eps": 1e-6}
 OUT_TYPES = ("cls_token", "featmap", "raw", "features")
+WEIGHT_INITS = ("truncated_normal", "beit")
+STD = 0.02
+"""Deviation of the normal distribution that weights start from."""
 
 
 @MODELS.register_module()
@@ -36,7 +41,7 @@ class VisionTransformer(BaseModule):
     """ViT as the authors of DINO, DINOv2 and DINOv3 have it (Dosovitskiy et al. 2021).
 
     Parameters have the names of mmpretrain's ``VisionTransformer``, so weights move freely between
-    the two. Linear weights start from a truncated normal of deviation 0.02, biases from 0.
+    the two.
 
     The tokens of an image are, in this order, the class token, the registers and the patches.
 
@@ -59,8 +64,9 @@ class VisionTransformer(BaseModule):
             embedding then has no bias.
         qkv_bias: Whether queries, keys and values have a bias.
         key_bias: Whether that bias acts on the keys; in DINOv3 it does not.
-        ffn: Feed-forward network: ``"mlp"``, or the gated ``"swiglu"``, whose width is two thirds
-            of ``feedforward_channels``, rounded up to a multiple of 8 (``"swiglu64"``: of 64).
+        ffn: Feed-forward network: ``"mlp"``, ``"mlp_quick_gelu"`` of CLIP, or the gated
+            ``"swiglu"``, whose width is two thirds of ``feedforward_channels``, rounded up to a
+            multiple of 8 (``"swiglu64"``: of 64).
         drop_rate: Dropout of embedded tokens, attention outputs and feed-forward networks.
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
         drop_path_uniform: Whether all blocks have the rate of the last, as in DINOv2.
@@ -82,8 +88,17 @@ class VisionTransformer(BaseModule):
         pos_embed_antialias: Whether embeddings are low-pass filtered for a smaller grid.
         interpolate_mode: Interpolation of ``torch.nn.functional.interpolate`` for embeddings.
         position_encoding: Config of a module that maps a grid to :class:`RelativePositions`, which
-            act in the attention of every block, such as :class:`RotaryPositions`. It is called for
-            each block if its ``varies`` is true, else once.
+            act in the attention of every block, such as :class:`RotaryPositions` or
+            :class:`RelativePositionBias`. It is called for each block if its ``varies`` is true,
+            else once.
+        position_encoding_per_block: Whether each block has such a module of its own, as in the
+            fine-tuning of a network that shared one. Weights with a shared one are copied to every
+            block.
+        weight_init: ``"truncated_normal"``: linear weights start from a normal distribution of
+            deviation 0.02, cut at -2 and 2, biases from 0 and the patch embedding as torch has it
+            (DINO). ``"beit"``: those weights, the patch embedding and the class token are cut at
+            one deviation, and the last layer of both branches of block l, from 1 on, is divided by
+            sqrt(2 l) (Bao et al. 2022; the students of feature distillation).
         frozen_stages: Number of first blocks that are frozen, with all before them; 0 or less
             freezes nothing.
         with_cp: Whether a training pass keeps the input of each block alone and computes the rest
@@ -94,8 +109,9 @@ class VisionTransformer(BaseModule):
     Raises:
         TypeError: If what must be a number is none.
         ValueError: If a number is out of range, the image size is no multiple of the patch,
-            ``arch``, ``ffn``, ``out_type`` or an index is unknown, there is no final norm for
-            ``norm_outputs`` or ``local_norm``, or rotations are for heads of another width.
+            ``arch``, ``ffn``, ``out_type``, ``weight_init`` or an index is unknown, there is no
+            final norm for ``norm_outputs`` or ``local_norm``, or the position encoding is missing
+            or for other heads or tokens.
 
     Example:
         DINO, DINOv2 and DINOv3:
@@ -129,7 +145,7 @@ class VisionTransformer(BaseModule):
         pre_norm: bool = False,
         qkv_bias: bool = True,
         key_bias: bool = True,
-        ffn: Literal["mlp", "swiglu", "swiglu64"] = "mlp",
+        ffn: Literal["mlp", "mlp_quick_gelu", "swiglu", "swiglu64"] = "mlp",
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         drop_path_uniform: bool = False,
@@ -145,6 +161,8 @@ class VisionTransformer(BaseModule):
         pos_embed_antialias: bool = False,
         interpolate_mode: str = "bicubic",
         position_encoding: dict | None = None,
+        position_encoding_per_block: bool = False,
+        weight_init: Literal["truncated_normal", "beit"] = "truncated_normal",
         frozen_stages: int = -1,
         with_cp: bool = False,
         init_cfg: dict | None = None,
@@ -173,6 +191,16 @@ class VisionTransformer(BaseModule):
             raise ValueError(
                 f"VisionTransformer got out_type={out_type!r}; it must be one of {OUT_TYPES}."
             )
+        if weight_init not in WEIGHT_INITS:
+            raise ValueError(
+                f"VisionTransformer got weight_init={weight_init!r}; it must be one of "
+                f"{WEIGHT_INITS}."
+            )
+        if position_encoding_per_block and not position_encoding:
+            raise ValueError(
+                "VisionTransformer got position_encoding_per_block=True without a "
+                "position_encoding. Set one, such as dict(type='mmdino.RelativePositionBias', ...)."
+            )
         for name, wanted in {"norm_outputs": norm_outputs, "local_norm": local_norm}.items():
             if wanted and not final_norm:
                 raise ValueError(
@@ -184,6 +212,7 @@ class VisionTransformer(BaseModule):
         self.norm_outputs = norm_outputs
         self.final_norm = final_norm
         self.token_std = token_std
+        self.weight_init = weight_init
         self.pos_embed_offset = pos_embed_offset
         self.pos_embed_antialias = pos_embed_antialias
         self.interpolate_mode = interpolate_mode
@@ -233,8 +262,14 @@ class VisionTransformer(BaseModule):
         if final_norm:
             self.ln1 = build_norm_layer(norm_cfg, self.embed_dims)
         self.local_ln1 = build_norm_layer(norm_cfg, self.embed_dims) if local_norm else None
-        self.position_encoding = MODELS.build(position_encoding) if position_encoding else None
-        self._check_head_dims()
+        self.position_encoding = None
+        if position_encoding and position_encoding_per_block:
+            for layer in self.layers:
+                layer.position_encoding = MODELS.build(position_encoding)
+        elif position_encoding:
+            self.position_encoding = MODELS.build(position_encoding)
+        self._check_position_encoding()
+        self._register_load_state_dict_pre_hook(self._share_loaded_positions)
         self._register_load_state_dict_pre_hook(self._resize_loaded_positions)
         self._initialise()
         self._freeze()
@@ -250,28 +285,58 @@ class VisionTransformer(BaseModule):
             self._initialise()
 
     def _initialise(self) -> None:
+        # At -2 and 2, absolute, the normal distribution of DINO is not cut at all.
+        cut = STD if self.weight_init == "beit" else 2.0
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=STD, a=-cut, b=cut)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         for token in (self.pos_embed, self.cls_token):
             if token is not None:
-                nn.init.trunc_normal_(token, std=0.02)
+                nn.init.trunc_normal_(token, std=STD, a=-cut, b=cut)
+        if self.weight_init == "beit":
+            self._initialise_as_beit(cut)
         if self.token_std is not None:
             nn.init.normal_(self.cls_token, std=self.token_std)
         if self.register_tokens is not None:
             std = 1e-6 if self.token_std is None else self.token_std
             nn.init.normal_(self.register_tokens, std=std)
 
-    def _check_head_dims(self) -> None:
-        width = self.embed_dims // self.arch_settings["num_heads"]
-        rotated = getattr(self.position_encoding, "head_dims", width)
-        if rotated != width:
-            raise ValueError(
-                f"VisionTransformer has heads of {width} channels, but its position_encoding is "
-                f"for {rotated}. Set position_encoding.head_dims={width}."
-            )
+    @torch.no_grad()
+    def _initialise_as_beit(self, cut: float) -> None:
+        projection = self.patch_embed.projection
+        nn.init.trunc_normal_(projection.weight, std=STD, a=-cut, b=cut)
+        if projection.bias is not None:
+            nn.init.zeros_(projection.bias)
+        for number, layer in enumerate(self.layers, start=1):
+            layer.attn.proj.weight.div_(math.sqrt(2 * number))
+            layer.ffn.last.weight.div_(math.sqrt(2 * number))
+
+    def _check_position_encoding(self) -> None:
+        """Checks that a position encoding is for these heads and tokens, as far as it says so."""
+        encoding = self.position_encoding or getattr(self.layers[0], "position_encoding", None)
+        heads = self.arch_settings["num_heads"]
+        for name, own in {
+            "head_dims": self.embed_dims // heads,
+            "num_heads": heads,
+            "num_extra_tokens": self.num_extra_tokens,
+        }.items():
+            theirs = getattr(encoding, name, own)
+            if theirs != own:
+                raise ValueError(
+                    f"VisionTransformer has {name}={own}, but its position_encoding is for "
+                    f"{theirs}. Set position_encoding.{name}={own}."
+                )
+
+    def _share_loaded_positions(self, state_dict: dict, prefix: str, *_: Any) -> None:
+        """Copies a position encoding that blocks shared to those that have their own."""
+        loaded = strip_prefix(state_dict, prefix)
+        copied = copy_shared_positions(loaded, dict(self.named_parameters()))
+        for name in set(loaded) - set(copied):
+            del state_dict[prefix + name]
+        for name in set(copied) - set(loaded):
+            state_dict[prefix + name] = copied[name]
 
     def _resize_loaded_positions(self, state_dict: dict, prefix: str, *_: Any) -> None:
         """Resizes position embeddings that are loaded, as the forward pass does for an image."""
@@ -367,12 +432,8 @@ class VisionTransformer(BaseModule):
             the final norm, the others have with ``norm_outputs``.
         """
         tokens, grid = self.embed(images, masks)
-        positions = self._relative_positions(grid)
-        varies = getattr(self.position_encoding, "varies", False)
         outputs = []
-        for index, layer in enumerate(self.layers):
-            if varies and index:
-                positions = self._relative_positions(grid)
+        for index, (layer, positions) in enumerate(self._layers_with_positions(grid)):
             tokens = self._run_block(layer, tokens, positions)
             if index in self.out_indices:
                 normed = self.norm_outputs or index == self.num_layers - 1
@@ -386,8 +447,19 @@ class VisionTransformer(BaseModule):
         first, patches = tokens[:, : self.num_extra_tokens], tokens[:, self.num_extra_tokens :]
         return torch.cat([self.local_ln1(first), self.ln1(patches)], dim=1)
 
-    def _relative_positions(self, grid: tuple[int, int]) -> RelativePositions:
-        return NO_POSITIONS if self.position_encoding is None else self.position_encoding(grid)
+    def _layers_with_positions(
+        self, grid: tuple[int, int]
+    ) -> Iterator[tuple[TransformerBlock, RelativePositions]]:
+        """Yields each block with what positions do to its attention."""
+        shared = self.position_encoding
+        positions = NO_POSITIONS
+        for index, layer in enumerate(self.layers):
+            own = getattr(layer, "position_encoding", None)
+            if own is not None:
+                positions = own(grid)
+            elif shared is not None and (index == 0 or getattr(shared, "varies", False)):
+                positions = shared(grid)
+            yield layer, positions
 
     def _run_block(
         self, layer: TransformerBlock, tokens: Tensor, positions: RelativePositions
@@ -414,9 +486,8 @@ class VisionTransformer(BaseModule):
             num_blocks: Number of last blocks; the first of the list is the earliest.
         """
         tokens, grid = self.embed(images)
-        positions = self._relative_positions(grid)
         outputs = []
-        for layer in self.layers:
+        for layer, positions in self._layers_with_positions(grid):
             tokens = layer(tokens, positions)
             outputs.append(tokens)
         return [self.ln1(tokens) for tokens in outputs[-num_blocks:]]
@@ -452,10 +523,9 @@ class VisionTransformer(BaseModule):
     ) -> tuple[Tensor, Tensor, Tensor | None, tuple[int, int]]:
         """Scaled queries and keys (B, heads, N, width) of the last block, its bias, the grid."""
         tokens, grid = self.embed(images)
-        positions = self._relative_positions(grid)
-        for layer in self.layers[:-1]:
-            tokens = layer(tokens, positions)
-        last = self.layers[-1]
+        *layers, (last, positions) = self._layers_with_positions(grid)
+        for layer, own_positions in layers:
+            tokens = layer(tokens, own_positions)
         query, key, _ = last.attn.queries_keys_values(last.ln1(tokens), positions)
         return query * last.attn.head_dims**-0.5, key, positions.bias, grid
 

@@ -13,6 +13,7 @@ from mmdino.models.layers.position_encoding import (
     interpolate_pos_embed,
 )
 from mmdino.models.layers.precision import HALF, at_least_float32, no_autocast, product_dtype
+from mmdino.models.layers.relative_position_bias import RelativePositionBias
 from mmdino.models.layers.rotary_positions import RotaryPositions
 from mmdino.models.layers.self_attention import SelfAttention
 from mmdino.models.layers.stochastic_depth import RowStochasticDepth, StochasticDepth
@@ -41,6 +42,7 @@ __all__ = [
     "FeedForward",
     "LazyLogits",
     "PlainLinear",
+    "RelativePositionBias",
     "RelativePositions",
     "RotaryPositions",
     "RowStochasticDepth",

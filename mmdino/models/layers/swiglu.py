@@ -34,6 +34,11 @@ class SwiGLU(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.gamma2 = layer_scale(embed_dims, layer_scale_init_value)
 
+    @property
+    def last(self) -> nn.Linear:
+        """The linear layer at the end."""
+        return self.w3
+
     def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
         """Maps tokens (B, N, D), after a norm if one is given, to tokens (B, N, D)."""
         tokens = normed_linear(x, norm, self.w12)

@@ -16,17 +16,30 @@ from mmdino.models.layers.stochastic_depth import RowStochasticDepth, Stochastic
 from mmdino.models.layers.swiglu import SwiGLU
 from mmdino.utils.swiglu import swiglu_width
 
-FFN = ("mlp", "swiglu", "swiglu64")
+FFN = ("mlp", "mlp_quick_gelu", "swiglu", "swiglu64")
+QUICK_GELU = 1.702
+"""Factor in the sigmoid that CLIP has for GELU."""
+
+
+class QuickGELU(nn.Module):
+    """The approximation x sigmoid(1.702 x) of GELU (Hendrycks and Gimpel 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps a tensor element by element."""
+        return x * (QUICK_GELU * x).sigmoid()
 
 
 class FeedForward(nn.Module):
     """Two linear layers with GELU between them. Parameters have mmpretrain's names.
+
+    With ``quick_gelu`` it is x sigmoid(1.702 x), as in OpenAI's CLIP.
 
     Args:
         embed_dims: Width D of a token.
         hidden_dims: Width between the layers.
         drop_rate: Probability that an element after either layer is zeroed in training.
         layer_scale_init_value: Initial value of a learned factor for each channel; 0 for none.
+        quick_gelu: Whether GELU is approximated by a sigmoid.
     """
 
     def __init__(
@@ -35,21 +48,31 @@ class FeedForward(nn.Module):
         hidden_dims: int,
         drop_rate: float = 0.0,
         layer_scale_init_value: float = 0.0,
+        quick_gelu: bool = False,
     ) -> None:
         super().__init__()
+        self.quick_gelu = quick_gelu
+        act = QuickGELU() if quick_gelu else nn.GELU()
         self.layers = nn.Sequential(
-            nn.Sequential(nn.Linear(embed_dims, hidden_dims), nn.GELU(), nn.Dropout(drop_rate)),
+            nn.Sequential(nn.Linear(embed_dims, hidden_dims), act, nn.Dropout(drop_rate)),
             nn.Linear(hidden_dims, embed_dims),
             nn.Dropout(drop_rate),
         )
         self.gamma2 = layer_scale(embed_dims, layer_scale_init_value)
 
+    @property
+    def last(self) -> nn.Linear:
+        """The linear layer at the end."""
+        return self.layers[1]
+
     def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
         """Maps tokens (B, N, D), after a norm if one is given, to tokens (B, N, D)."""
-        (first, _, dropout), second, last_dropout = self.layers
+        (first, act, dropout), second, last_dropout = self.layers
         if dropout.training and dropout.p > 0:
             return self.gamma2(self.layers(x if norm is None else norm(x)))
         hidden = normed_linear(x, norm, first)
+        if self.quick_gelu:
+            return branch_end(act(hidden), second, last_dropout, self.gamma2)
         return branch_end(hidden, second, last_dropout, self.gamma2, gelu=True)
 
 
@@ -66,8 +89,9 @@ class TransformerBlock(nn.Module):
         drop_rate: As in :class:`SelfAttention`.
         layer_scale_init_value: As in :class:`SelfAttention`.
         key_bias: As in :class:`SelfAttention`.
-        ffn: ``"mlp"`` for :class:`FeedForward`; ``"swiglu"`` for :class:`SwiGLU` of two thirds of
-            ``hidden_dims``, rounded up to a multiple of 8, or of 64 with ``"swiglu64"``.
+        ffn: ``"mlp"`` for :class:`FeedForward`, ``"mlp_quick_gelu"`` with its ``quick_gelu``;
+            ``"swiglu"`` for :class:`SwiGLU` of two thirds of ``hidden_dims``, rounded up to a
+            multiple of 8, or of 64 with ``"swiglu64"``.
         drop_path_rows: Whether the samples that skip are not computed, as in
             :class:`RowStochasticDepth`.
     """
@@ -83,7 +107,7 @@ class TransformerBlock(nn.Module):
         drop_rate: float = 0.0,
         layer_scale_init_value: float = 0.0,
         key_bias: bool = True,
-        ffn: Literal["mlp", "swiglu", "swiglu64"] = "mlp",
+        ffn: Literal["mlp", "mlp_quick_gelu", "swiglu", "swiglu64"] = "mlp",
         drop_path_rows: bool = False,
     ) -> None:
         super().__init__()
@@ -92,8 +116,11 @@ class TransformerBlock(nn.Module):
             embed_dims, num_heads, qkv_bias, drop_rate, layer_scale_init_value, key_bias
         )
         self.ln2 = build_norm_layer(norm_cfg, embed_dims)
-        if ffn == "mlp":
-            self.ffn = FeedForward(embed_dims, hidden_dims, drop_rate, layer_scale_init_value)
+        if ffn.startswith("mlp"):
+            quick = ffn == "mlp_quick_gelu"
+            self.ffn = FeedForward(
+                embed_dims, hidden_dims, drop_rate, layer_scale_init_value, quick
+            )
         else:
             width = swiglu_width(hidden_dims, 64 if ffn == "swiglu64" else 8)
             self.ffn = SwiGLU(embed_dims, width, drop_rate, layer_scale_init_value)

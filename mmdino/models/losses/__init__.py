@@ -5,6 +5,7 @@ from mmdino.models.losses.byol_loss import BYOLLoss
 from mmdino.models.losses.centered_loss import CenteredLoss
 from mmdino.models.losses.dino_loss import DINOLoss
 from mmdino.models.losses.dino_mse_loss import DINOMSELoss
+from mmdino.models.losses.feature_loss import FeatureLoss
 from mmdino.models.losses.gram_loss import GramLoss
 from mmdino.models.losses.ibot_loss import IBOTLoss
 from mmdino.models.losses.koleo_loss import KoLeoLoss
@@ -19,6 +20,7 @@ __all__ = [
     "CenteredLoss",
     "DINOLoss",
     "DINOMSELoss",
+    "FeatureLoss",
     "GramLoss",
     "IBOTLoss",
     "KoLeoLoss",

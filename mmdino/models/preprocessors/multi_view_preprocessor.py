@@ -33,6 +33,9 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         bgr_to_rgb: Whether to reverse the channels of three-channel images; OpenMMLab decodes BGR.
         non_blocking: Whether the copy to the device is asynchronous.
 
+    Attributes:
+        statistics: Mean and deviation of each channel, as given.
+
     Raises:
         ValueError: If ``mean`` and ``std`` differ in length or a deviation is not positive.
 
@@ -58,6 +61,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         for channel, (center, deviation) in enumerate(zip(mean, std, strict=True)):
             require_number("MultiViewPreprocessor", f"mean[{channel}]", center)
             require_number("MultiViewPreprocessor", f"std[{channel}]", deviation, above=0)
+        self.statistics = (tuple(mean), tuple(std))
         self.bgr_to_rgb = bgr_to_rgb and len(mean) == 3
         for name, values in {"mean": mean, "std": std}.items():
             buffer = torch.tensor(values, dtype=torch.get_default_dtype()).view(-1, 1, 1)

@@ -53,6 +53,9 @@ class SelfSupervisedModel(BaseSelfSupervisor):
             backbone takes.
     """
 
+    min_views = 2
+    """Fewest views of an image that the method can learn from."""
+
     def __init__(
         self,
         backbone: dict,
@@ -187,14 +190,17 @@ class SelfSupervisedModel(BaseSelfSupervisor):
         """Checks the views of a batch.
 
         Raises:
-            ValueError: If there are fewer than two or than ``num_global_views``, if those differ in
-                size, if a view does not divide into patches, or if batch norm would see one image.
+            ValueError: If there are fewer than :attr:`min_views` or than ``num_global_views``, if
+                those differ in size, if a view does not divide into patches, or if batch norm would
+                see one image.
         """
         name = type(self).__name__
-        if not isinstance(views, (list, tuple)) or len(views) < max(2, self.num_global_views):
+        fewest = max(self.min_views, self.num_global_views)
+        if not isinstance(views, (list, tuple)) or len(views) < fewest:
             got = f"{len(views)} view(s)" if isinstance(views, (list, tuple)) else type(views)
             raise ValueError(
-                f"{name} got {got}; it needs a list of at least two views, the first "
+                f"{name} got {got}; it needs a list of at least "
+                f"{ {1: 'one view', 2: 'two views'}.get(fewest, f'{fewest} views') }, the first "
                 f"{self.num_global_views} of them global. Put mmdino.MultiCropTransform into the "
                 "pipeline."
             )

@@ -87,13 +87,14 @@ class FrozenNetwork(nn.Module):
         """Returns the parts by name, on the device and in the precision of the images.
 
         Raises:
-            ValueError: If the weights have not been loaded.
+            ValueError: If the weights have not been loaded, or something has set a part to train.
         """
         if not self.is_loaded:
             raise ValueError(
                 f"{self.name} has no weights yet. Call model.init_weights(), as a Runner does "
                 "before it trains."
             )
+        require_frozen(self.network, self.name)
         first = next(self.network.parameters())
         if (first.device, first.dtype) != (images.device, images.dtype):
             self.network.to(images.device, images.dtype)
@@ -124,6 +125,26 @@ class FrozenNetwork(nn.Module):
                 f"{_hex(saved)}, but {self.path} has {_hex(own)}. Set {self.name}.checkpoint to "
                 "the file of that run, whose path is in the config of the checkpoint (meta.cfg)."
             )
+
+
+def require_frozen(network: nn.Module, name: str) -> None:
+    """Checks that a frozen network is in eval mode and nothing in it is trained.
+
+    Args:
+        network: The network.
+        name: Its place in the config.
+
+    Raises:
+        ValueError: If a module is in train mode, or a parameter requires a gradient.
+    """
+    trained = [path for path, p in network.named_parameters() if p.requires_grad]
+    in_training = [path for path, module in network.named_modules() if module.training]
+    if trained or in_training:
+        what = f"{trained[0]} requires a gradient" if trained else "it is in train mode"
+        raise ValueError(
+            f"{name} is a frozen network, but {what}, so that its outputs would change. Leave it "
+            "as the model made it, in eval mode and without gradients, and out of the optimiser."
+        )
 
 
 def load_parts(parts: Mapping[str, nn.Module], path: Path, name: str, if_missing: str = "") -> None:

@@ -388,3 +388,22 @@ def test_its_print_names_every_field_of_every_group():
     assert text.startswith("MultiCropTransform(color='sequential', views=[")
     assert text.count("ViewGroup(num=") == 3
     assert "num=8, size=(96, 96), scale=(0.05, 0.4)" in text
+
+
+def test_a_single_view_may_be_bilinear():
+    """One view with nothing but a crop, by either interpolation, of the same box."""
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    plain = {"num": 1, "size": 16, "scale": (0.3, 0.5), "flip_prob": 0, "jitter_prob": 0}
+    found = []
+    for interpolation in ("bilinear", "bicubic"):
+        np.random.seed(0)
+        group = {**plain, "gray_prob": 0, "interpolation": interpolation}
+        (view,) = MultiCropTransform([group])({"img": image})["img"]
+        found.append(view.astype(int))
+    assert 0 < np.abs(found[0] - found[1]).mean() < 20
+    # Bilinear views are smoother.
+    assert found[0].std() < found[1].std()
+    with pytest.raises(ValueError, match=r"views\[0\]\.interpolation must be one of bicubic"):
+        MultiCropTransform([{**plain, "interpolation": "nearest"}])
+    with pytest.raises(ValueError, match="at least 1 view, got 0"):
+        MultiCropTransform([{**plain, "num": 0}])

@@ -40,6 +40,14 @@ def test_biases_and_one_dimensional_parameters_are_not_decayed(model):
     assert (others["weight_decay"], others["decayed"]) == (0.0, False)
 
 
+def test_parameters_are_left_out_of_the_decay_by_the_end_of_their_name():
+    model = nn.ModuleDict({"linear": nn.Linear(3, 2), "other": nn.Linear(2, 2)})
+    cfg = {"not_decayed": ["other.weight"]}
+    decayed, others = build(model, paramwise_cfg=cfg).optimizer.param_groups
+    assert decayed["params"] == [model["linear"].weight]
+    assert others["params"] == [model["linear"].bias, *model["other"].parameters()]
+
+
 @pytest.mark.parametrize("counts", [1, 4])
 def test_rate_is_multiplied_by_the_micro_batches(model, counts):
     wrapper = build(model, accumulative_counts=counts)
@@ -163,8 +171,12 @@ def test_bad_configs_are_refused(model):
     with pytest.raises(TypeError, match=r"paramwise_cfg=3; it must be a dict"):
         build(model, paramwise_cfg=3)
     for names in (3, [1], "", [""]):
-        with pytest.raises(TypeError, match=r"constant_lr=.*; it must be a list of names"):
-            build(model, paramwise_cfg={"constant_lr": names})
+        for key in ("constant_lr", "not_decayed"):
+            with pytest.raises(TypeError, match=rf"{key}=.*; it must be a list of names"):
+                build(model, paramwise_cfg={key: names})
+    message = r"not_decayed names inear\.weight, which no trainable parameter of a .* ends with"
+    with pytest.raises(ValueError, match=message):
+        build(model, paramwise_cfg={"not_decayed": ["inear.weight", "linear.weight"]})
     message = r"constant_lr names frozen, predictor, which has no trainable .* linear, norm, frozen"
     with pytest.raises(ValueError, match=message):
         build(model, paramwise_cfg={"constant_lr": ["linear", "predictor", "frozen"]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tiny_distillation
 import tiny_run
 import torch
 from mmengine.model import BaseModel
@@ -157,3 +158,33 @@ def test_backbone_without_depths_is_refused():
     frozen = {"type": "mmdino.FrozenBackbone", "backbone": vit()}
     with pytest.raises(ValueError, match="FrozenBackbone does not"):
         wrapper_of(Segmentor(frozen))
+
+
+def test_rates_and_decay_of_a_distilled_student_equal_the_reference(golden):
+    """In fine-tuning each block has a table, of the layer of its block and decayed."""
+    expected = golden("distillation", "layer_decay/")
+    arch = {**tiny_distillation.STUDENT_ARCH, "num_layers": int(expected["depth"])}
+    student = tiny_distillation.student(
+        arch=arch, position_encoding_per_block=True, final_norm=False, out_type="cls_token"
+    )
+    head = nn.ModuleDict({"fc_norm": nn.LayerNorm(12), "head": nn.Linear(12, 4)})
+    model = nn.ModuleDict({"backbone": MODELS.build(student), "head": head})
+    mults = {f"{name}_decay_mult": 0.0 for name in ("norm", "bias", "flat")}
+    groups = groups_of(
+        model,
+        layer_decay_rate=float(expected["decay"]),
+        custom_keys={".cls_token": {"decay_mult": 0.0}},
+        **mults,
+    )
+    checked = set()
+    for name, scale, decayed in zip(
+        expected["names"],
+        expected["scale"].tolist(),
+        expected["weight_decayed"].tolist(),
+        strict=True,
+    ):
+        ours = tiny_distillation.finetuned_name(name)
+        assert groups[ours]["lr"] == pytest.approx(LR * scale, rel=1e-9), name
+        assert groups[ours]["weight_decay"] == (DECAY if decayed else 0), name
+        checked.add(ours)
+    assert checked == set(groups)

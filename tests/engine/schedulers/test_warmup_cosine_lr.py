@@ -31,3 +31,8 @@ def test_negative_arguments_are_refused(options):
 def test_two_kinds_of_end_are_refused():
     with pytest.raises(ValueError, match=r"end_lr=0.1 and end_ratio=0.5\. Give one of them"):
         PARAM_SCHEDULERS.build({"type": "mmdino.WarmupCosineLR", "end_lr": 0.1, "end_ratio": 0.5})
+
+
+def test_what_is_no_bool_is_refused_as_delayed():
+    with pytest.raises(TypeError, match="delayed=1; it must be True or False"):
+        PARAM_SCHEDULERS.build({"type": "mmdino.WarmupCosineLR", "delayed": 1})

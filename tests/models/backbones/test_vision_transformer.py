@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import tiny_distillation
 import torch
 from mmengine.registry import MODELS
 
 from mmdino.models.layers import RelativePositions, interpolate_pos_embed
 from mmdino.weights.layouts import authors_vit
+from mmdino.weights.layouts.renaming import rename
 
 ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 48}
 
@@ -305,8 +309,21 @@ def test_images_that_do_not_divide_into_patches_are_refused(size):
         ({"local_norm": True, "final_norm": False}, "local_norm=True with final_norm=False"),
         (
             {"position_encoding": {"type": "mmdino.RotaryPositions"}},
-            "heads of 6 channels, but its position_encoding is for 64",
+            "has head_dims=6, but its position_encoding is for 64",
         ),
+        (
+            {"position_encoding": {"type": "mmdino.RelativePositionBias", "num_heads": 3}},
+            "has num_heads=2, but its position_encoding is for 3",
+        ),
+        (
+            {
+                "num_registers": 1,
+                "position_encoding": {"type": "mmdino.RelativePositionBias", "num_heads": 2},
+            },
+            r"for 1\. Set position_encoding\.num_extra_tokens=2",
+        ),
+        ({"position_encoding_per_block": True}, "Set one, such as"),
+        ({"weight_init": "xavier"}, "weight_init='xavier'; it must be one of"),
         ({"arch": {"embed_dims": 12}}, "feedforward_channels"),
         ({"arch": {**ARCH, "num_heads": 5}}, "5 heads for a width of 12"),
         ({"out_type": "avg_featmap"}, "out_type='avg_featmap'; it must be one of"),
@@ -481,3 +498,113 @@ def test_layers_of_parameters_are_mmpretrains():
             )
     assert vit.get_layer_depth("head.weight", "backbone.") == (3, 4)
     assert vit.get_layer_depth("register_tokens") == vit.get_layer_depth("mask_token") == (0, 4)
+
+
+def test_beit_s_start_values_are_the_reference_s(golden):
+    """Cut at one deviation, the last layers of both branches smaller with depth."""
+    expected = golden("distillation", "init/")
+    torch.manual_seed(0)
+    arch = {"embed_dims": 48, "num_layers": 3, "num_heads": 2, "feedforward_channels": 96}
+    options = {"type": "mmdino.RelativePositionBias", "num_heads": 2, "grid": 3}
+    vit = build(
+        arch=arch,
+        weight_init="beit",
+        position_encoding=options,
+        learned_positions=False,
+        key_bias=False,
+        layer_scale_init_value=0.1,
+    )
+    vit.init_weights()
+    drawn = {"cls_token": 0, "patch_embed.projection.weight": 0}
+    for block in range(3):
+        drawn |= {
+            f"layers.{block}.attn.qkv.weight": 0,
+            f"layers.{block}.ffn.layers.0.0.weight": 0,
+            f"layers.{block}.attn.proj.weight": block + 1,
+            f"layers.{block}.ffn.layers.1.weight": block + 1,
+        }
+    theirs = authors_vit.FROM_MMDINO
+    rows = {name: row for row, name in enumerate(expected["names"])}
+    for name, parameter in vit.named_parameters():
+        if name not in drawn:
+            constant = 1.0 if re.search(r"ln\d\.weight$", name) else 0.0
+            constant = 0.1 if "gamma" in name else constant
+            assert (parameter == constant).all(), name
+            continue
+        factor = (2 * drawn[name]) ** -0.5 if drawn[name] else 1
+        largest = 0.02 * factor
+        assert 0.9 * largest < parameter.abs().max() <= largest, name
+        # 0.54 of the deviation is left between -1 and 1 of them.
+        assert parameter.std().item() == pytest.approx(0.54 * largest, rel=0.2), name
+        ((their_name, _),) = rename({name: None}, theirs).items()
+        assert expected["largest"][rows[their_name]] <= largest
+        assert expected["std"][rows[their_name]].item() == pytest.approx(0.54 * largest, rel=0.25)
+    constants = {name for name, std in zip(rows, expected["std"], strict=True) if std < 1e-9}
+    assert len(constants) == len(rows) - len(drawn)
+
+
+def test_stochastic_depth_equals_the_reference_with_its_draws(golden, monkeypatch):
+    expected = golden("distillation", "drop_path/")
+    arch = {**tiny_distillation.STUDENT_ARCH, "num_layers": len(expected["rates"])}
+    rate = float(expected["rates"][-1])
+    vit = MODELS.build(tiny_distillation.student(arch=arch, drop_path_rate=rate)).double()
+    weights = tiny_distillation.student_weights(golden("distillation", "drop_path/student/"), "")
+    vit.load_state_dict(weights)
+    draws = iter(expected["draws"])
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: next(draws).view(shape))
+    (found,) = vit.train()(expected["images"])
+    tokens = torch.cat([found.cls.unsqueeze(1), found.patches], dim=1)
+    torch.testing.assert_close(tokens, expected["features"], rtol=0, atol=1e-9)
+    assert next(draws, None) is None
+
+
+def relative(**options):
+    """A ViT with tables of relative positions."""
+    encoding = {"type": "mmdino.RelativePositionBias", "num_heads": 2, "grid": 4}
+    return build(learned_positions=False, position_encoding=encoding, **options)
+
+
+def test_a_shared_table_is_copied_to_every_block(tmp_path):
+    """By a plain state dict, below a prefix, and from a file."""
+    shared, images = relative().eval(), torch.randn(2, 3, 32, 48)
+    torch.nn.init.normal_(shared.position_encoding.table)
+    torch.save({"state_dict": shared.state_dict()}, tmp_path / "shared.pth")
+    expected = shared(images)[-1]
+    init_cfg = {"type": "Pretrained", "checkpoint": str(tmp_path / "shared.pth")}
+    plain, wrapped = (relative(position_encoding_per_block=True).eval() for _ in range(2))
+    from_file = relative(position_encoding_per_block=True, init_cfg=init_cfg).eval()
+    plain.load_state_dict(shared.state_dict())
+    state = {f"backbone.{name}": tensor for name, tensor in shared.state_dict().items()}
+    torch.nn.ModuleDict({"backbone": wrapped}).load_state_dict(state)
+    from_file.init_weights()
+    for vit in (plain, wrapped, from_file):
+        assert torch.equal(vit(images)[-1], expected)
+        assert torch.equal(vit.last_attention(images), shared.last_attention(images))
+        tables = [layer.position_encoding.table for layer in vit.layers]
+        assert tables[0].data_ptr() != tables[1].data_ptr()
+    # Its own state dict is loaded as it is.
+    plain.layers[1].position_encoding.table.data.zero_()
+    wrapped.load_state_dict(plain.state_dict())
+    assert not wrapped.layers[1].position_encoding.table.any()
+
+
+def test_a_table_of_a_file_is_resized(tmp_path):
+    torch.save(relative().state_dict(), tmp_path / "small.pth")
+    encoding = {"type": "mmdino.RelativePositionBias", "num_heads": 2, "grid": (4, 6)}
+    init_cfg = {"type": "Pretrained", "checkpoint": str(tmp_path / "small.pth")}
+    vit = build(
+        learned_positions=False,
+        position_encoding=encoding,
+        position_encoding_per_block=True,
+        init_cfg=init_cfg,
+    )
+    vit.init_weights()
+    assert len(vit.layers[1].position_encoding.table) == 7 * 11 + 3
+
+
+def test_tables_of_blocks_are_of_the_layer_of_their_block():
+    """For layer-wise rates; a shared one is of the head's."""
+    vit = relative(position_encoding_per_block=True)
+    names = ["layers.0.position_encoding.table", "layers.1.position_encoding.table"]
+    assert [vit.get_layer_depth(name) for name in names] == [(1, 4), (2, 4)]
+    assert relative().get_layer_depth("position_encoding.table") == (3, 4)

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
 
+INTERPOLATIONS = ("bicubic", "bilinear")
 PAPER_VIEWS: tuple[dict, ...] = (
     {"num": 1, "size": 224, "scale": (0.4, 1.0), "blur_prob": 1.0},
     {"num": 1, "size": 224, "scale": (0.4, 1.0), "blur_prob": 0.1, "solarize_prob": 0.2},
@@ -44,6 +45,7 @@ class ViewGroup:
         clean_size: Height and width of a second picture of each crop, pixels: the same box and
             flip, but no colour change, blur or solarisation. For the Gram teacher of DINOv3; None
             makes none.
+        interpolation: How a crop is resized, ``"bicubic"`` or ``"bilinear"``, with antialiasing.
     """
 
     num: int = 1
@@ -62,6 +64,7 @@ class ViewGroup:
     solarize_prob: float = 0.0
     solarize_threshold: int = 128
     clean_size: tuple[int, int] | None = None
+    interpolation: str = "bicubic"
 
     @property
     def three_channel_fields(self) -> tuple[str, ...]:
@@ -84,18 +87,14 @@ def parse_view_groups(views: Sequence[Mapping]) -> tuple[ViewGroup, ...]:
     Raises:
         TypeError: If a value has the wrong type.
         ValueError: If a field is unknown, missing or out of range, if a group's views are larger
-            than those of the group before, or if there are fewer than two views.
+            than those of the group before, or if there are no views.
     """
     if not isinstance(views, Sequence) or isinstance(views, str):
         raise TypeError(f"views must be a list of dicts, one per view group, got {views!r}")
     parsed = (_parse_view_group(f"views[{i}]", group) for i, group in enumerate(views))
     groups = tuple(group for group in parsed if group.num)
-    total = sum(group.num for group in groups)
-    if total < 2:
-        raise ValueError(
-            f"views must add up to at least 2 views, since the loss compares views, got {total}: "
-            "increase num or add a group"
-        )
+    if not groups:
+        raise ValueError("views must add up to at least 1 view, got 0: increase num or add a group")
     for i, (group, following) in enumerate(pairwise(groups)):
         if math.prod(following.size) > math.prod(group.size):
             raise ValueError(
@@ -155,6 +154,12 @@ def _optional_height_width(name: str, value: object) -> tuple[int, int] | None:
     return None if value is None else _height_width(name, value)
 
 
+def _interpolation(name: str, value: object) -> str:
+    if value not in INTERPOLATIONS:
+        raise ValueError(f"{name} must be one of {', '.join(INTERPOLATIONS)}, got {value!r}")
+    return str(value)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
@@ -180,4 +185,5 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "solarize_prob": partial(_number, high=1.0),
     "solarize_threshold": partial(_integer, low=0, high=255),
     "clean_size": _optional_height_width,
+    "interpolation": _interpolation,
 }

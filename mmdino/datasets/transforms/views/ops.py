@@ -65,9 +65,12 @@ def draw_crop_box(
 
 
 def resize_crop(
-    image: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]
+    image: np.ndarray,
+    box: tuple[int, int, int, int],
+    size: tuple[int, int],
+    interpolation: str = "bicubic",
 ) -> np.ndarray:
-    """Crops a box and resizes it, bicubic with antialiasing as in Pillow.
+    """Crops a box and resizes it with antialiasing as in Pillow.
 
     torch's resize of bytes matches Pillow's and is several times faster. 16-bit images are resized
     in float32 and rounded to 8 bits afterwards.
@@ -76,6 +79,7 @@ def resize_crop(
         image: uint8 or uint16 image of shape (H, W, C).
         box: Top, left, height and width of the box, pixels.
         size: Height h and width w of the result, pixels.
+        interpolation: ``"bicubic"`` or ``"bilinear"``.
 
     Returns:
         uint8 image of shape (h, w, C).
@@ -87,7 +91,11 @@ def resize_crop(
         # reshape, unlike np.newaxis, sets a batch stride from which torch infers channels-last.
         batch = part.reshape(1, *part.shape).transpose(0, 3, 1, 2)
         resized = F.interpolate(
-            torch.from_numpy(batch), size=size, mode="bicubic", antialias=True, align_corners=False
+            torch.from_numpy(batch),
+            size=size,
+            mode=interpolation,
+            antialias=True,
+            align_corners=False,
         )
         return np.ascontiguousarray(resized.numpy()[0].transpose(1, 2, 0))
 

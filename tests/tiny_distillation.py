@@ -1,0 +1,201 @@
+"""Networks of the reference arrays of feature distillation, in the names of this project."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmdino.weights.layouts import authors_vit
+from mmdino.weights.layouts.renaming import rename, strip_prefix
+
+TABLE = "rel_pos_bias.relative_position_bias_table"
+STUDENT_ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 24}
+TEACHER_ARCH = {"embed_dims": 8, "num_layers": 2, "num_heads": 2, "feedforward_channels": 16}
+
+
+def student(**options):
+    """Config of the student: a shared table of relative positions, no bias on keys."""
+    return {
+        "type": "mmdino.VisionTransformer",
+        "arch": STUDENT_ARCH,
+        "img_size": 12,
+        "patch_size": 4,
+        "out_type": "features",
+        "key_bias": False,
+        "learned_positions": False,
+        "layer_scale_init_value": 0.1,
+        "weight_init": "beit",
+        "position_encoding": {"type": "mmdino.RelativePositionBias", "num_heads": 2, "grid": 3},
+        **options,
+    }
+
+
+def teacher(**options):
+    """Config of DINO's ViT as a teacher."""
+    return {
+        "type": "mmdino.VisionTransformer",
+        "arch": TEACHER_ARCH,
+        "img_size": 12,
+        "patch_size": 4,
+        "out_type": "features",
+        **options,
+    }
+
+
+def student_weights(reference, prefix="encoder."):
+    """Tensors, or gradients, of the reference's student in our names."""
+    found = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in reference.items()
+        if name.startswith(prefix)
+    }
+    renamed = {}
+    for name, tensor in found.items():
+        block = re.fullmatch(r"(blocks\.\d+\.attn\.)v_bias", name)
+        if block:
+            query = found[f"{block[1]}q_bias"]
+            bias = torch.cat([query, torch.zeros_like(query), tensor])
+            renamed[f"{block[1]}qkv.bias"] = bias
+        elif not name.endswith(".q_bias"):
+            renamed[re.sub(r"\.gamma_([12])$", r".ls\1.gamma", name)] = tensor
+    if TABLE in renamed:
+        renamed["position_encoding.table"] = renamed.pop(TABLE)
+    return authors_vit.to_mmdino(renamed)
+
+
+def model_weights(reference):
+    """The same of the whole model: backbone and projector."""
+    backbone = {f"backbone.{name}": t for name, t in student_weights(reference).items()}
+    return backbone | {
+        "projectors.0.weight": reference["decoder.0.weight"].squeeze(-1),
+        "projectors.0.bias": reference["decoder.0.bias"],
+    }
+
+
+CLIP_MEAN = [0.48145466 * 255, 0.4578275 * 255, 0.40821073 * 255]
+CLIP_STD = [0.26862954 * 255, 0.26130258 * 255, 0.27577711 * 255]
+CLIP_NAMES = (
+    (r"class_embedding", "cls_token"),
+    (r"positional_embedding", "pos_embed"),
+    (r"conv1\.", "patch_embed.projection."),
+    (r"ln_pre\.", "pre_norm."),
+    (r"ln_post\.", "ln1."),
+    (r"transformer\.resblocks\.(\d+)\.attn\.in_proj_", r"layers.\1.attn.qkv."),
+    (r"transformer\.resblocks\.(\d+)\.attn\.out_proj\.", r"layers.\1.attn.proj."),
+    (r"transformer\.resblocks\.(\d+)\.ln_([12])\.", r"layers.\1.ln\2."),
+    (r"transformer\.resblocks\.(\d+)\.mlp\.c_fc\.", r"layers.\1.ffn.layers.0.0."),
+    (r"transformer\.resblocks\.(\d+)\.mlp\.c_proj\.", r"layers.\1.ffn.layers.1."),
+)
+
+
+def clip_weights(reference):
+    """The image tower of OpenAI's CLIP in our names; its projection is left out."""
+    tower = {name: t for name, t in strip_prefix(reference, "visual.").items() if name != "proj"}
+    renamed = rename(tower, CLIP_NAMES)
+    renamed["cls_token"] = renamed["cls_token"].view(1, 1, -1)
+    renamed["pos_embed"] = renamed["pos_embed"].unsqueeze(0)
+    return renamed
+
+
+def clip_teacher(**options):
+    """Config of CLIP's image tower."""
+    arch = {**TEACHER_ARCH, "feedforward_channels": 32}
+    norm = {"type": "LN", "eps": 1e-5}
+    return teacher(arch=arch, pre_norm=True, norm_cfg=norm, ffn="mlp_quick_gelu", **options)
+
+
+def model(checkpoint, student_cfg=None, **options):
+    """Config of a distillation; ``options`` are the teacher's."""
+    return {
+        "type": "mmdino.FeatureDistillation",
+        "backbone": student_cfg or student(),
+        "teacher": {"backbone": teacher(), "checkpoint": str(checkpoint), **options},
+    }
+
+
+def loaded(cfg):
+    """Builds a model in float64, with the weights of its teachers, in train mode."""
+    built = MODELS.build(cfg).double()
+    for one in built.teachers:
+        # Before they are read, which rounds them to the precision of the network.
+        one.frozen.network.double()
+    built.init_weights()
+    return built.train()
+
+
+SWIN_NAMES = (
+    (r"patch_embed\.proj\.", "patch_embed.projection."),
+    (r"layers\.(\d+)\.blocks\.(\d+)\.attn\.rpe_mlp\.", r"stages.\1.blocks.\2.attn.w_msa.cpb_mlp."),
+    (r"layers\.(\d+)\.blocks\.(\d+)\.attn\.", r"stages.\1.blocks.\2.attn.w_msa."),
+    (r"layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc1\.", r"stages.\1.blocks.\2.ffn.layers.0.0."),
+    (r"layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc2\.", r"stages.\1.blocks.\2.ffn.layers.1."),
+    (r"layers\.", "stages."),
+    (r"norm\.", "norm2."),
+)
+
+
+def swin_weights(reference, version):
+    """A Swin of the reference in mmpretrain's names and order of merged patches."""
+    renamed = {}
+    for name, tensor in rename(reference, SWIN_NAMES).items():
+        stage = re.fullmatch(r"stages\.(\d+)\.(downsample\..+)", name)
+        if stage and len(tensor.shape) in (1, 2):
+            # Version 2 norms what it has merged, version 1 the patches before.
+            if stage[2].startswith("downsample.reduction") or version == 1:
+                corners = tensor.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
+                tensor = corners.transpose(-2, -1).flatten(-2)
+            name = f"stages.{int(stage[1]) + (version == 2)}.{stage[2]}"
+        renamed[name] = tensor
+    return renamed
+
+
+def swin(version, sizes):
+    """Config of mmpretrain's Swin of a version, with the sizes of the reference."""
+    arch = {"embed_dims": 4, "depths": sizes["depths"], "num_heads": sizes["num_heads"]}
+    arch = {name: v if isinstance(v, int) else v.tolist() for name, v in arch.items()}
+    cfg = {
+        "type": "mmpretrain.SwinTransformer",
+        "arch": arch,
+        "img_size": int(sizes["img_size"]),
+        "patch_size": int(sizes["patch_size"]),
+        "window_size": int(sizes["window_size"]),
+        "out_indices": (2,),
+        "drop_path_rate": 0.0,
+        "stage_cfgs": {"block_cfgs": {"ffn_ratio": 2.0}},
+    }
+    if version == 2:
+        arch["extra_norm_every_n_blocks"] = 0
+        cfg["type"] = "mmpretrain.SwinTransformerV2"
+    return cfg
+
+
+def finetuned_name(name):
+    """Our name of a parameter of the reference's fine-tuning model."""
+    if name.startswith(("fc_norm", "head")):
+        return f"head.{name}"
+    table = re.fullmatch(r"blocks\.(\d+)\.attn\.relative_position_bias_table", name)
+    if table:
+        return f"backbone.layers.{table[1]}.position_encoding.table"
+    name = re.sub(r"attn\.[qv]_bias$", "attn.qkv.bias", name)
+    name = re.sub(r"gamma_([12])$", r"ls\1.gamma", name)
+    (ours,) = authors_vit.to_mmdino({name: torch.empty(0)})
+    return f"backbone.{ours}"
+
+
+def refine_swin(backbone, window):
+    """Makes the position MLPs of a SwinV2 those of the reference: 8 hidden channels, in float64.
+
+    mmpretrain's have 512 hidden channels, and coordinates that are computed in float32.
+    """
+    for module in backbone.modules():
+        if not hasattr(module, "cpb_mlp"):
+            continue
+        layers = [nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, module.num_heads, bias=False)]
+        module.cpb_mlp = nn.Sequential(*layers).double()
+        table = module.relative_coords_table
+        offsets = ((8 ** table.abs() - 1) * (window - 1) / 8).round()
+        exact = torch.log2(8 * offsets / (window - 1) + 1) / 3
+        module.relative_coords_table = table.sign() * exact
