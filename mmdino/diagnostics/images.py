@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from mmdino.datasets.folder_listing import LeftOut, list_images
@@ -59,43 +60,40 @@ def even_batches(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
 
 
 def read_batch(paths: Sequence[Path], shape: tuple[int, int]) -> list[np.ndarray]:
-    """Reads images (H, W, 3) uint8, RGB, and crops their centre to the proportions of a shape."""
-    return [crop_to_proportions(read_image(path), shape) for path in paths]
+    """Reads images as :func:`crop_and_resize` returns them."""
+    return [crop_and_resize(read_image(path), shape) for path in paths]
 
 
-def crop_to_proportions(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Returns the largest centre crop (h, w, 3) that has the proportions of a shape.
+def crop_and_resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resizes the largest centre crop that has the proportions of a shape.
 
     Args:
-        image: (H, W, 3).
-        shape: Height and width.
+        image: (h, w, 3) uint8, RGB, of any size.
+        shape: Height H and width W.
+
+    Returns:
+        (H, W, 3) uint8, RGB, interpolated as in the evaluation of this project.
     """
-    scale = min(own / wanted for own, wanted in zip(image.shape, shape, strict=False))
-    height, width = (max(1, round(side * scale)) for side in shape)
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return image[top : top + height, left : left + width]
+    height, width = image.shape[:2]
+    scale = min(height / shape[0], width / shape[1])
+    top, left = (height - scale * shape[0]) / 2, (width - scale * shape[1]) / 2
+    box = (max(left, 0), max(top, 0), min(width - left, width), min(height - top, height))
+    picture = Image.fromarray(image)
+    return np.asarray(picture.resize(shape[::-1], Image.Resampling.BICUBIC, box=box))
 
 
 def batch_input(images: Sequence[np.ndarray], shape: tuple[int, int], vit: nn.Module) -> Tensor:
-    """Returns the pixels (B, 3, H, W) at which cropped images enter a ViT.
+    """Returns the normalised pixels (B, 3, H, W) that enter a ViT.
 
     Args:
-        images: Result of :func:`read_batch`.
+        images: Images (H, W, 3) uint8, RGB.
         shape: Height H and width W, multiples of the patch.
         vit: The network.
-
-    Raises:
-        ValueError: If an image is too small to have the proportions.
     """
     weight = vit.patch_embed.projection.weight
-    pixels = [network_input(image, weight.shape[-1], min(shape), weight) for image in images]
-    for image, found in zip(images, pixels, strict=True):
-        if found.shape[-2:] != shape:
-            raise ValueError(
-                f"An image of {image.shape[1]} x {image.shape[0]} pixels is too small to be cropped"
-                f" to the proportions of {shape[1]} x {shape[0]}. Leave it out, or give one --size."
-            )
-    return torch.cat(pixels)
+    return torch.cat(
+        [network_input(image, weight.shape[-1], min(shape), weight) for image in images]
+    )
 
 
 def check_shape(shape: tuple[int, int], vit: nn.Module, name: str) -> None:
