@@ -17,6 +17,8 @@ MAX_LAYERS_SHOWN = 12
 """Average maps in a row; of more layers, that many evenly spaced ones are shown."""
 BRIGHTEST = 99
 """Percentile of an average map's entries that has the brightest colour."""
+MAX_LAYERS_WRITTEN = 6
+"""Layers up to which the numbers of CKA are written into its heat map."""
 
 # Inches.
 PANEL_WIDTH, PANEL_HEIGHT = 2.6, 1.7
@@ -50,7 +52,9 @@ def draw_heads(numbers: Mapping[str, Mapping[str, Any]]) -> Figure:
             for ax, values in zip(row, numbers.values(), strict=True):
                 draw(ax, values)
                 ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-            row[0].set_ylim(bottom=0)
+            # Distances of a network may be far from 0 and close to each other.
+            if draw is not _draw_distance:
+                row[0].set_ylim(bottom=0)
         for ax, name in zip(axes[0], numbers, strict=True):
             ax.set_title(name)
         for ax in axes[-1]:
@@ -169,5 +173,14 @@ def draw_cka(pairs: Mapping[tuple[str, str], np.ndarray]) -> Figure:
             ax.set(xlabel=f"layer of {second}", ylabel=f"layer of {first}")
             for axis in (ax.xaxis, ax.yaxis):
                 axis.set_major_locator(MaxNLocator(integer=True))
+            if max(values.shape) <= MAX_LAYERS_WRITTEN:
+                _write_values(ax, values)
         figure.colorbar(image, ax=list(axes), label="CKA", shrink=0.8)
     return figure
+
+
+def _write_values(ax: Axes, values: np.ndarray) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        color = "black" if value > 0.6 else "white"
+        text = f"{value:.2f}"
+        ax.text(column + 1, row + 1, text, ha="center", va="center", fontsize=7, color=color)
