@@ -1362,7 +1362,7 @@ DIAGNOSE = [
     Row("", "diagnose.py $ckpt $root/broken --out $out/d", "cannot be read as an image"),
     Row("", "diagnose.py none.pth $images --out $out/d", "The weight file 'none.pth' does not"),
     Row("security", "diagnose.py $root/evil.pth $images --out $out/d", "asks to run code: posix"),
-    Row("silent", "diagnose.py $root/nan.pth $images --out $out/d", "negative or not finite"),
+    Row("silent", "diagnose.py $root/nan.pth $images --out $out/d", "are not finite"),
     Row("", "diagnose.py $ckpt $ckpt $images --out $out/d", "would have the name 'run/epoch_2'"),
     Row("", "diagnose.py $ckpt $images --names a b --out $out/d", "2 name(s) were given for 1"),
     Row("", "diagnose.py $ckpt $images --size 30 --out $out/d", "multiples of 8"),
