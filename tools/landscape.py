@@ -157,7 +157,9 @@ def load_models(
 def loss_of(cfg: Config) -> str:
     """Describes the loss of a classifier's config."""
     head = cfg.model.get("head") or {}
-    return str(head.get("loss", f"of {head.get('type')}"))
+    loss = head.get("loss", {"type": f"the sum of {head.get('type')}"})
+    options = [f"{name}={value}" for name, value in loss.items() if name != "type"]
+    return " ".join([str(loss["type"]), *options])
 
 
 def images_of(cfg: Config, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -226,7 +228,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     surfaces = {name: landscape.surface(name) for name in names}
     notes = [
         f"{count} images ({args.split}, not augmented), loss {loss_of(cfg)}",
-        f"seed {grid.seed}; parameters of one axis not moved; batch norm {args.batch_norm}",
+        f"seed {grid.seed}; parameters of one axis not moved; batch norms, if any, "
+        f"{args.batch_norm}",
     ]
     figures = write_figures(args.out, args.format, surfaces, grid, notes)
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -20,6 +21,7 @@ LEVELS = 15
 # Inches.
 PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.0
 SQUARE = 2.5
+CHARACTERS_PER_INCH = 15  # of notes
 
 
 def draw_lines(surfaces: Mapping[str, Surface], notes: Sequence[str] = ()) -> Figure:
@@ -46,7 +48,7 @@ def draw_lines(surfaces: Mapping[str, Surface], notes: Sequence[str] = ()) -> Fi
             for ax, lines, (_, color, _) in zip(column, surface.lines, KINDS, strict=True):
                 ax.plot(surface.steps, lines.T, color=color, linewidth=0.7, alpha=0.5)
                 ax.plot(surface.steps, lines.mean(0), color=color, linewidth=2)
-        figure.supxlabel("\n".join(notes), fontsize=7)
+        _write_notes(figure, notes)
     return figure
 
 
@@ -78,7 +80,7 @@ def draw_contours(surfaces: Mapping[str, Surface], notes: Sequence[str] = ()) ->
             ax.set_title(name)
         for ax in axes[1]:
             ax.set_xlabel("first direction")
-        figure.supxlabel("\n".join(notes), fontsize=7)
+        _write_notes(figure, notes)
     return figure
 
 
@@ -114,8 +116,14 @@ def draw_surfaces(surfaces: Mapping[str, Surface], notes: Sequence[str] = ()) ->
             ax.set_zlim(low, high)
             ax.set(xlabel="first direction", ylabel="second direction", zlabel="loss", title=name)
             ax.set_box_aspect(None, zoom=0.85)
-        figure.supxlabel("\n".join(notes), fontsize=7)
+        _write_notes(figure, notes)
     return figure
+
+
+def _write_notes(figure: Figure, notes: Sequence[str]) -> None:
+    width = int(figure.get_figwidth() * CHARACTERS_PER_INCH)
+    lines = [line for note in notes for line in textwrap.wrap(note, width)]
+    figure.supxlabel("\n".join(lines), fontsize=7)
 
 
 def _range(planes: Sequence[np.ndarray]) -> tuple[float, float]:
