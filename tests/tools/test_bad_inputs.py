@@ -1355,6 +1355,50 @@ PCA = [
         "Two inputs have the same name",
     ),
 ]
+DIAGNOSE = [
+    Row("", "diagnose.py $ckpt", "the following arguments are required: IMAGES"),
+    Row("", "diagnose.py $ckpt none --out $out/d", "The images 'none' do not exist"),
+    Row("ugly", "diagnose.py $ckpt $root/no_images --out $out/d", "has no image with one of"),
+    Row("", "diagnose.py $ckpt $root/broken --out $out/d", "cannot be read as an image"),
+    Row("", "diagnose.py none.pth $images --out $out/d", "The weight file 'none.pth' does not"),
+    Row("security", "diagnose.py $root/evil.pth $images --out $out/d", "asks to run code: posix"),
+    Row("silent", "diagnose.py $root/nan.pth $images --out $out/d", "are not finite"),
+    Row("", "diagnose.py $ckpt $ckpt $images --out $out/d", "would have the name 'run/epoch_2'"),
+    Row("", "diagnose.py $ckpt $images --names a b --out $out/d", "2 name(s) were given for 1"),
+    Row("", "diagnose.py $ckpt $images --size 30 --out $out/d", "multiples of 8"),
+    Row("", "diagnose.py $ckpt $images --size 8 8 8 --out $out/d", "takes one or two numbers"),
+    Row("", "diagnose.py $ckpt $images --size 0 --out $out/d", "numbers of at least 1, not 0"),
+    Row("", "diagnose.py $ckpt $images --images 0 --out $out/d", "--images must be at least 1"),
+    Row("", "diagnose.py $ckpt $images --batch 0 --out $out/d", "--batch must be at least 1"),
+    Row("", "diagnose.py $ckpt $root/wide --size 8 32 --images 1 --out $out/d", "", code=0),
+    Row("", "diagnose.py $ckpt $images --out $root/text.pth", "is a file"),
+]
+LANDSCAPE = [
+    Row("", "landscape.py $finetune --out $out/l", "the following arguments are required: config"),
+    Row("", "landscape.py $ckpt none.py --out $out/l", "none.py"),
+    Row("ugly", "landscape.py $ckpt $tiny --out $out/l", "has no loss on labelled images"),
+    Row("", "landscape.py $ckpt $finetune --out $out/l", "does not fit the config's ImageClass"),
+    Row("", "landscape.py none.pth $finetune --out $out/l", "The weight file 'none.pth' does not"),
+    Row(
+        "security", "landscape.py $root/evil.pth $finetune --out $out/l", "asks to run code: posix"
+    ),
+    Row("", "landscape.py $ckpt $finetune --points 4 --out $out/l", "--points must be odd"),
+    Row(
+        "", "landscape.py $ckpt $finetune --span nan --out $out/l", "span=nan; it must be a finite"
+    ),
+    Row("", "landscape.py $ckpt $finetune --images 0 --out $out/l", "images=0; it must be a whole"),
+    Row("", "landscape.py $ckpt $finetune --within -1 --out $out/l", "within=-1.0; it must be a"),
+    Row(
+        "",
+        "landscape.py $ckpt $finetune --no-plane --lines 0 --out $out/l",
+        "leaves nothing to evaluate",
+    ),
+    Row(
+        "",
+        "landscape.py $ckpt $finetune --models $finetune $tiny --out $out/l",
+        "takes one config for each of the 1 checkpoint(s), not 2",
+    ),
+]
 CONVERTERS = [
     Row(
         "",

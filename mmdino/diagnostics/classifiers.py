@@ -1,0 +1,138 @@
+"""Trained classifiers, and their loss and accuracy on fixed images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmpretrain.registry import DATASETS, MODELS
+from torch import Tensor, nn
+
+from mmdino.weights.checks import state_dict_of
+from mmdino.weights.files import read_checkpoint
+from mmdino.weights.matching import compare
+
+
+class LossAndAccuracy(NamedTuple):
+    """What a classifier reaches on images."""
+
+    loss: float
+    accuracy: float
+    """Percent."""
+
+
+def load_classifier(cfg: Mapping[str, Any], checkpoint: str) -> nn.Module:
+    """Builds the classifier of a config with the weights of a checkpoint.
+
+    Args:
+        cfg: The ``model`` of a config.
+        checkpoint: File of a run with it.
+
+    Returns:
+        The classifier in eval mode. What the run trained has ``requires_grad``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the model has no loss on classes, or the file does not fit.
+    """
+    model = MODELS.build(cfg)
+    head = getattr(model, "head", None)
+    if not (hasattr(model, "extract_feat") and hasattr(head, "loss") and hasattr(head, "predict")):
+        raise ValueError(
+            f"A {type(model).__name__} {'without' if head is None else 'with'} a head has no loss "
+            "on labelled images, so it has no landscape. Give the config of a classifier, such as "
+            "configs/finetune/demo.py, and a checkpoint of a run with it."
+        )
+    content = read_checkpoint(checkpoint)
+    tensors = state_dict_of(content.get("state_dict", content), checkpoint)
+    match = compare(tensors, model.state_dict())
+    if not match.complete or match.unexpected:
+        raise ValueError(
+            f"{checkpoint} does not fit the config's {type(model).__name__}: {match}. Give the "
+            "config of its run; --models takes one for each checkpoint."
+        )
+    model.load_state_dict(tensors)
+    # Two statements: the eval() of mmpretrain's backbones returns None.
+    model.eval()
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fixed_batches(
+    dataset: Mapping[str, Any], pipeline: Sequence[Mapping[str, Any]], count: int, size: int
+) -> list[dict[str, Any]]:
+    """Reads images with their labels, evenly spaced in a data set, as batches.
+
+    Args:
+        dataset: Config of the data set.
+        pipeline: Transforms, without augmentation.
+        count: Most images.
+        size: Most images of a batch.
+
+    Raises:
+        ValueError: If there is no image, or one has no label.
+    """
+    built = DATASETS.build({**dataset, "pipeline": list(pipeline)})
+    total = len(built)
+    taken = min(count, total)
+    if not taken:
+        raise ValueError("The data set has no image. Check val_dataloader.dataset of the config.")
+    samples = [built[index * total // taken] for index in range(taken)]
+    unlabelled = [sample for sample in samples if "gt_label" not in sample["data_samples"]]
+    if unlabelled:
+        raise ValueError(
+            f"{len(unlabelled)} of {taken} images have no label, which a loss needs. Set "
+            "with_label=True in the data set."
+        )
+    return [pseudo_collate(samples[start : start + size]) for start in range(0, len(samples), size)]
+
+
+def batches_sha256(batches: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a hash of the pixels and labels of batches."""
+    digest = hashlib.sha256()
+    for batch in batches:
+        for pixels, sample in zip(batch["inputs"], batch["data_samples"], strict=True):
+            digest.update(f"{tuple(pixels.shape)} {sample.gt_label.tolist()}\n".encode())
+            digest.update(pixels.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def forward_all(
+    model: nn.Module, batches: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Any, list]]:
+    """Yields the features and samples of each batch, without augmentation of the batch."""
+    for batch in batches:
+        data = model.data_preprocessor(batch, training=False)
+        yield model.extract_feat(data["inputs"]), data["data_samples"]
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, batches: Sequence[Mapping[str, Any]]) -> LossAndAccuracy:
+    """Computes the mean loss of the head, and the accuracy.
+
+    Of a head with several probes the loss is that of its training, their sum, and the accuracy that
+    of the best probe.
+
+    Args:
+        model: The classifier in eval mode.
+        batches: Result of :func:`fixed_batches`.
+    """
+    total, images = 0.0, 0
+    hits: Tensor | int = 0
+    for feats, samples in forward_all(model, batches):
+        loss, _ = model.parse_losses(model.head.loss(feats, samples))
+        total += loss.item() * len(samples)
+        images += len(samples)
+        labels = torch.cat([sample.gt_label for sample in samples])
+        hits = hits + (_predicted(model.head.predict(feats, samples)) == labels).sum(-1)
+    return LossAndAccuracy(total / images, 100 * (hits.max() / images).item())
+
+
+def _predicted(samples: Sequence[Any]) -> Tensor:
+    """Returns the predicted classes (P, B) of P probes."""
+    if "probe_scores" in samples[0]:
+        scores = [torch.stack(list(sample.probe_scores.values())) for sample in samples]
+        return torch.stack(scores, 1).argmax(-1)
+    return torch.cat([sample.pred_label for sample in samples])[None]

@@ -1,0 +1,210 @@
+"""Loss surfaces of several classifiers, written down point by point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.utils import ProgressBar
+from torch import nn
+
+from mmdino.diagnostics.classifiers import LossAndAccuracy, evaluate, forward_all
+from mmdino.diagnostics.landscape import (
+    has_batch_norm,
+    moved,
+    moved_parameters,
+    random_direction,
+    reestimate_batch_norm,
+    share_near_minimum,
+)
+from mmdino.diagnostics.record import read_record, write_record
+from mmdino.evaluation.bank_extraction import network_sha256
+
+RECORD = "landscape.json"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the loss is evaluated, the same for all networks.
+
+    Attributes:
+        points: Points along a direction; an odd number, so that the middle one is the network.
+        span: Largest step to either side, in norms of the weights.
+        lines: Number of further directions, each evaluated alone.
+        plane: Whether the plane of the first two directions is evaluated.
+        seed: Seed of the directions.
+        batch_norm: ``"reestimated"`` or ``"stored"`` statistics at each point.
+    """
+
+    points: int = 11
+    span: float = 1.0
+    lines: int = 5
+    plane: bool = True
+    seed: int = 0
+    batch_norm: str = "reestimated"
+
+    @property
+    def steps(self) -> list[float]:
+        """The steps along a direction."""
+        return np.linspace(-self.span, self.span, self.points).tolist()
+
+    def coordinates(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Returns the seeds of the directions, and the indices of the steps, of all points."""
+        found = []
+        if self.plane:
+            pairs = product(range(self.points), repeat=2)
+            found += [((self.seed, self.seed + 1), pair) for pair in pairs]
+        for line in range(self.lines):
+            found += [((self.seed + 2 + line,), (index,)) for index in range(self.points)]
+        return found
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The losses and accuracies of a network; axes are first and second direction.
+
+    Attributes:
+        steps: Steps (K,) along a direction.
+        plane: Loss and accuracy (2, K, K), or None.
+        lines: Loss and accuracy (2, lines, K).
+    """
+
+    steps: np.ndarray
+    plane: np.ndarray | None
+    lines: np.ndarray
+
+    def shares(self, within: float) -> dict[str, Any]:
+        """Returns the shares of points whose loss is near the smallest of their plane or line."""
+        lines = [share_near_minimum(torch.from_numpy(line), within) for line in self.lines[0]]
+        found: dict[str, Any] = {"within": within, "lines": lines}
+        if lines:
+            found["lines_mean"] = float(np.mean(lines))
+            found["lines_deviation"] = float(np.std(lines))
+        if self.plane is not None:
+            found["plane"] = share_near_minimum(torch.from_numpy(self.plane[0]), within)
+        return found
+
+
+class Landscape:
+    """Loss surfaces in a folder; what is there is not computed again.
+
+    Args:
+        folder: Output folder; ``landscape.json`` is written after every point.
+        grid: The points.
+        data: What the losses depend on besides: hash and number of the images, and the loss.
+
+    Raises:
+        ValueError: If the folder has surfaces of other points, images or losses.
+    """
+
+    def __init__(self, folder: Path, grid: Grid, data: Mapping[str, Any]) -> None:
+        self.grid = grid
+        self.path = folder / RECORD
+        setting = {**asdict(grid), **data}
+        self._record = read_record(self.path) or {"setting": setting, "networks": {}}
+        found = self._record.get("setting", {})
+        changed = [name for name in setting if found.get(name) != setting[name]]
+        if changed:
+            was = ", ".join(f"{name}={found.get(name)!r}" for name in changed)
+            now = ", ".join(f"{name}={setting[name]!r}" for name in changed)
+            raise ValueError(
+                f"{str(folder)!r} has landscapes with {was}; now it is {now}. Landscapes are only "
+                "compared with equal points, images and loss: choose another folder with --out, or "
+                "remove that one."
+            )
+
+    def missing(self, name: str, model: nn.Module) -> list[str]:
+        """Returns which points of a network are still to be computed.
+
+        Points of other weights under the same name are forgotten.
+        """
+        sha256 = network_sha256(model)
+        entry = self._record["networks"].get(name)
+        if entry is not None and entry["sha256"] != sha256:
+            print(f"{name}: the weights have changed, so its points are computed again")
+            entry = None
+        if entry is None:
+            weights = moved_parameters(model)
+            self._record["networks"][name] = entry = {
+                "sha256": sha256,
+                "moved": sum(weight.numel() for weight in weights.values()),
+                "batch_norm": self.grid.batch_norm if has_batch_norm(model) else "none",
+                "points": {},
+            }
+        known = entry["points"]
+        return [key for key in map(_key, self.grid.coordinates()) if key not in known]
+
+    def compute(
+        self,
+        name: str,
+        model: nn.Module,
+        batches: Sequence[Mapping[str, Any]],
+        missing: Sequence[str],
+        bar: ProgressBar,
+    ) -> None:
+        """Computes the missing points of a network.
+
+        Args:
+            name: Its name.
+            model: The classifier in eval mode.
+            batches: The images.
+            missing: Result of :meth:`missing`.
+            bar: Is advanced with every point.
+
+        Raises:
+            ValueError: If nothing of the network was trained.
+        """
+        parameters = moved_parameters(model)
+        if not parameters:
+            raise ValueError(f"{name} has no trained weight of two axes, so nothing can be moved.")
+        points = self._record["networks"][name]["points"]
+        steps = self.grid.steps
+        drawn: dict[int, dict] = {}
+        for seeds, indices in self.grid.coordinates():
+            key = _key((seeds, indices))
+            if key not in missing:
+                continue
+            # Few at a time, since each is as large as the network.
+            drawn = {
+                seed: drawn[seed] if seed in drawn else random_direction(parameters, seed)
+                for seed in seeds
+            }
+            with moved(parameters, [drawn[s] for s in seeds], [steps[i] for i in indices]):
+                if self.grid.batch_norm == "reestimated":
+                    reestimate_batch_norm(model, lambda: forward_all(model, batches))
+                found = evaluate(model, batches)
+            points[key] = [value if math.isfinite(value) else None for value in found]
+            write_record(self.path, self._record)
+            bar.update()
+
+    def surface(self, name: str) -> Surface:
+        """Returns the surface of a network all of whose points are there."""
+        points = self._record["networks"][name]["points"]
+        number = self.grid.points
+        values = np.array(
+            [points[_key(place)] for place in self.grid.coordinates()], dtype=float
+        ).reshape(-1, len(LossAndAccuracy._fields))
+        in_plane = number**2 if self.grid.plane else 0
+        plane = values[:in_plane].T.reshape(2, number, number) if self.grid.plane else None
+        lines = values[in_plane:].T.reshape(2, self.grid.lines, number)
+        return Surface(np.array(self.grid.steps), plane, lines)
+
+    def write_shares(self, within: float) -> dict[str, dict[str, Any]]:
+        """Writes the shares of points near the minimum of each network, and returns them."""
+        for name, entry in self._record["networks"].items():
+            if all(_key(place) in entry["points"] for place in self.grid.coordinates()):
+                entry["near_minimum"] = self.surface(name).shares(within)
+        write_record(self.path, self._record)
+        networks = self._record["networks"]
+        return {n: e["near_minimum"] for n, e in networks.items() if "near_minimum" in e}
+
+
+def _key(place: tuple[tuple[int, ...], tuple[int, ...]]) -> str:
+    seeds, indices = (",".join(map(str, numbers)) for numbers in place)
+    return f"directions {seeds} steps {indices}"
