@@ -46,7 +46,7 @@ def report() -> tuple[list[str], list[str]]:
         f"system      {platform.platform()}",
         *_torch_lines(),
         *_openmmlab_lines(),
-        f"cores       {_cores()} of {os.cpu_count()} usable by this process; bfloat16 instructions: "
+        f"cores       {_cores()} of {os.cpu_count()} usable here; bfloat16 instructions: "
         f"{', '.join(bfloat16_instructions(_cpu_info())) or 'none found'}",
         f"free disk   {shutil.disk_usage('.').free / 1e9:.0f} GB in {os.getcwd()}",
         *(f"missing     {line}" for line in missing(lambda name: find_spec(name) is not None)),

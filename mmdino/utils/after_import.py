@@ -21,8 +21,9 @@ class _Watcher(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != self.name:
             return None
-        others = (finder for finder in sys.meta_path if not isinstance(finder, _Watcher))
-        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        # Those behind this one, so that several may wait for the same module.
+        finders = sys.meta_path[sys.meta_path.index(self) + 1 :]
+        specs = (finder.find_spec(fullname, path, target) for finder in finders)
         spec = next((spec for spec in specs if spec is not None), None)
         if spec is not None:
             run = spec.loader.exec_module
