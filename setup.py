@@ -28,7 +28,21 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["mmdino", "mmdino.*"]),
+    packages=find_packages(include=["mmdino", "mmdino.*", "mmdino_cli"]),
+    # OpenMMLab's layout for what is not imported. In a checkout .mim holds links to the folders,
+    # which setuptools follows; the benchmarks measure a checkout and stay there.
+    package_data={
+        "mmdino": [
+            ".mim/model-index.yml",
+            ".mim/configs/**/*.py",
+            ".mim/configs/**/*.md",
+            ".mim/configs/**/*.yml",
+            ".mim/tools/*.py",
+            ".mim/tools/*.sh",
+            ".mim/tools/model_converters/**/*.py",
+        ]
+    },
+    entry_points={"console_scripts": ["mmdino = mmdino_cli.main:main"]},
     python_requires=">=3.10",
     install_requires=[
         # Not mmengine, mmcv or mmpretrain: two distributions provide them under the same import

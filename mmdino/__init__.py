@@ -1,8 +1,10 @@
 """DINO self-supervised pretraining as a plugin for OpenMMLab's mmpretrain."""
 
+from mmdino.shipped import add_to_openmmlab
 from mmdino.utils.dependencies import check_dependencies
 from mmdino.version import __version__
 
 check_dependencies()
+add_to_openmmlab()
 
 __all__ = ["__version__"]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping, Sequence
-
-from mmengine.dist import master_only
-from mmengine.runner import Runner
+from typing import TYPE_CHECKING
 
 from mmdino.utils.command_line import existing_file, load_config, tool_parser
 from mmdino.utils.tool_errors import run_tool
-from mmdino.weights.runner_loading import restrict_loading
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -28,6 +29,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Tests, or validates where the config has nothing to test."""
     args = parse_args(argv)
+
+    from mmengine.dist import is_main_process
+    from mmengine.runner import Runner
+
+    from mmdino.weights.runner_loading import restrict_loading
+
     restrict_loading()
     cfg = load_config(args)
     cfg.load_from = existing_file(args.checkpoint, "checkpoint")
@@ -40,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     runner = Runner.from_cfg(cfg)
     metrics = runner.test() if runs_test else runner.val()
-    report(args.checkpoint, metrics, bank_size(runner))
+    if is_main_process():
+        report(args.checkpoint, metrics, bank_size(runner))
 
 
 def bank_size(runner: Runner) -> int | None:
@@ -49,9 +57,8 @@ def bank_size(runner: Runner) -> int | None:
     return None if loader is None else len(loader.dataset)
 
 
-@master_only
 def report(checkpoint: str, metrics: Mapping[str, float], bank: int | None = None) -> None:
-    """Prints the metrics of a checkpoint, on one rank.
+    """Prints the metrics of a checkpoint.
 
     Args:
         checkpoint: Path of the checkpoint.

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
-from mmengine.device import get_device
-
-from mmdino.config_check.top_level import runner_class
-from mmdino.engine.checkpoints import Search, checkpoint_to_resume
-from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
 from mmdino.utils.command_line import existing_file, load_config, tool_parser
-from mmdino.utils.folder_lock import lock_folder
-from mmdino.utils.ranks import is_first_rank
 from mmdino.utils.tool_errors import run_tool
-from mmdino.weights.runner_loading import restrict_loading
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from mmdino.engine.checkpoints import Search
 
 OURS, PLAIN, AMP = "mmdino.StepOptimWrapper", "OptimWrapper", "AmpOptimWrapper"
 
@@ -55,6 +53,10 @@ def set_precision(cfg: Config, precision: str) -> None:
         ValueError: If the optimiser wrapper is of a type whose precision is not known, or
             mmengine's mixed precision is asked for without an accelerator.
     """
+    from mmengine.device import get_device
+
+    from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
+
     wrapper = cfg.optim_wrapper
     kind = wrapper.get("type", PLAIN)
     if kind == OURS:
@@ -84,6 +86,12 @@ def set_precision(cfg: Config, precision: str) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains."""
     args = parse_args(argv)
+
+    from mmdino.config_check.top_level import runner_class
+    from mmdino.utils.folder_lock import lock_folder
+    from mmdino.utils.ranks import is_first_rank
+    from mmdino.weights.runner_loading import restrict_loading
+
     restrict_loading()
     cfg = load_config(args, needs=("model", "train_dataloader", "train_cfg", "optim_wrapper"))
     if args.amp:
@@ -111,6 +119,8 @@ def resume(cfg: Config, named: str) -> str | Search:
     Raises:
         FileNotFoundError: If it does not exist, or there is none.
     """
+    from mmdino.engine.checkpoints import checkpoint_to_resume
+
     cfg.resume = True
     if named != "auto":
         cfg.load_from = existing_file(named, "checkpoint")

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 
 from mmdino.schedules import step_of
 from mmdino.utils.command_line import load_config
-from mmdino.utils.config_options import OptionsAction
+from mmdino.utils.options_action import OptionsAction
 
 NEEDS = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 OWN_LOOP, OWN_VALIDATION = "ResumableTrainLoop", "KNNValLoop"

@@ -8,24 +8,26 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from mmengine.config import Config
-from mmengine.utils import ProgressBar
-
-from mmdino.config_check import check_config
-from mmdino.config_check.config_files import read_config
-from mmdino.config_check.sections import MMENGINE_HOOKS
-from mmdino.utils.config_options import OptionsAction, merge_options
-from mmdino.utils.ranks import prepare_ranks
+from mmdino.shipped import config_path
+from mmdino.utils.options_action import OptionsAction
 from mmdino.utils.tool_errors import ToolParser
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.utils import ProgressBar
 
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
     """Returns a parser with the arguments common to all tools."""
     parser = ToolParser(description=description)
-    parser.add_argument("config", help="path of the config")
+    parser.add_argument(
+        "config",
+        type=config_path,
+        help="path of a config, or the name of a shipped one, such as dino_demo",
+    )
     parser.add_argument("--work-dir", help="output folder; by default work_dirs/<config>")
     parser.add_argument(
         "--cfg-options",
@@ -53,6 +55,13 @@ def load_config(args: argparse.Namespace, needs: Collection[str] = ("model",)) -
             (:func:`~mmdino.config_check.check_config`), an option does not fit, or the work dir
             cannot be written.
     """
+    import torch
+
+    from mmdino.config_check import check_config
+    from mmdino.config_check.config_files import read_config
+    from mmdino.utils.config_options import merge_options
+    from mmdino.utils.ranks import prepare_ranks
+
     cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:
@@ -104,6 +113,8 @@ def drop_hooks(cfg: Config) -> None:
 
     mmengine does so for its own hooks only, and fails an assertion on others.
     """
+    from mmdino.config_check.sections import MMENGINE_HOOKS
+
     hooks = cfg.get("default_hooks")
     # What is no dict is left to the check.
     if not isinstance(hooks, Mapping):
@@ -204,4 +215,6 @@ def progress_bar(total: int = 0) -> ProgressBar:
     Args:
         total: Number of tasks, 0 where it is not known.
     """
+    from mmengine.utils import ProgressBar
+
     return ProgressBar(total, file=sys.stderr if sys.stderr.isatty() else io.StringIO())

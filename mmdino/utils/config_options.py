@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmdino.config_check.sections import MMENGINE_HOOKS
 from mmdino.config_check.spelling import did_you_mean, nearest
 from mmdino.config_check.top_level import keys_of_runner, runner_class
-
-
-class OptionsAction(DictAction):
-    """mmengine's reading of KEY=VALUE, which fails with a line and not with a traceback."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Sequence[str],
-        option_string: str | None = None,
-    ) -> None:
-        """Reads the options."""
-        for option in values:
-            key, is_option, _ = option.partition("=")
-            if not is_option or not all(key.split(".")):
-                parser.error(
-                    f"{option_string} {option}: expected KEY=VALUE without spaces around =, such "
-                    "as optim_wrapper.optimizer.lr=0.001"
-                )
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        # mmengine asserts that brackets are closed.
-        except AssertionError as error:
-            parser.error(f"{option_string}: {error}")
 
 
 def merge_options(cfg: Config, options: dict[str, Any]) -> None:

@@ -16,11 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-import torch
-from mmengine.logging import MMLogger
-from mmengine.registry import build_from_cfg
-
 import mmdino
+
+# torch and mmengine take seconds to import, which --help and a wrong option do not need: they are
+# imported where an error is explained.
 
 OPENMMLAB = ("mmengine", "mmcv", "mmpretrain", "mmseg")
 OWN_INVARIANTS = (AssertionError, NotImplementedError)
@@ -186,6 +185,8 @@ def _is_refusal(error: Exception, origin: Origin) -> bool:
 
 def _system_trouble(error: Exception) -> str | None:
     """Returns what has failed around the process, if that is the error."""
+    import torch
+
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return SMALLER
     if isinstance(error, RuntimeError):
@@ -213,6 +214,8 @@ def _text(error: Exception) -> str:
 
 def _origin(error: Exception) -> Origin:
     """Returns where an error was raised first."""
+    from mmengine.registry import build_from_cfg
+
     built = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code is build_from_cfg.__code__:
@@ -244,6 +247,8 @@ def _print_line(text: str) -> None:
 
 def _write_to_log(text: str) -> None:
     """Writes to the log file of the run, but not to the terminal, where mmengine logs too."""
+    from mmengine.logging import MMLogger
+
     logger = MMLogger.get_current_instance()
     record = logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (), None)
     for handler in logger.handlers:

@@ -189,7 +189,7 @@ def test_amp_exchanges_mmengines_wrapper(monkeypatch, start):
     cfg = Config({"optim_wrapper": {"accumulative_counts": 2, **start}})
     with pytest.raises(ValueError, match="needs an accelerator"):
         set_precision(cfg, "auto")
-    monkeypatch.setitem(set_precision.__globals__, "get_device", lambda: "npu")
+    monkeypatch.setattr("mmengine.device.get_device", lambda: "npu")
     set_precision(cfg, "auto")
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype) == ("AmpOptimWrapper", "bfloat16")
     set_precision(cfg, "float16")

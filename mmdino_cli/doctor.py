@@ -1,0 +1,145 @@
+"""``mmdino doctor``: what this installation has, and what it lacks, with the command for it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from importlib.util import find_spec
+from typing import NamedTuple
+
+DISTRIBUTIONS = ("mmengine", "mmcv", "mmpretrain", "mmsegmentation")
+"""Those of OpenMMLab, each of which may also be there as ``onedl-`` or ``-lite``."""
+
+
+class Optional(NamedTuple):
+    """A package that a part of mmdino needs."""
+
+    module: str
+    purpose: str
+    command: str
+
+
+OPTIONAL = (
+    Optional("mmseg", "segmentation", 'pip install "mmdino[onedl]"'),
+    Optional("sklearn", "logistic-regression", 'pip install "mmdino[evaluate]"'),
+    Optional("faiss", "curate, search in large banks", 'pip install "mmdino[curate]"'),
+    Optional("timm", "convert, for comparison", 'pip install "mmdino[convert]"'),
+    Optional("transformers", "convert, for comparison", 'pip install "mmdino[convert]"'),
+    Optional("onnx", "export-onnx", 'pip install "mmdino[convert]"'),
+    Optional("onnxruntime", "export-onnx", 'pip install "mmdino[convert]"'),
+)
+BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+"""What Linux calls the instructions of Intel, AMD and ARM that compute in bfloat16."""
+
+
+def report() -> tuple[list[str], list[str]]:
+    """Returns the lines to print, and of those the problems that keep mmdino from working."""
+    problems = _problems()
+    lines = [
+        f"mmdino      {version('mmdino') or 'not installed (run from a checkout)'}",
+        f"Python      {platform.python_version()} ({sys.executable})",
+        f"system      {platform.platform()}",
+        *_torch_lines(),
+        *_openmmlab_lines(),
+        f"cores       {_cores()} of {os.cpu_count()} usable here; bfloat16 instructions: "
+        f"{', '.join(bfloat16_instructions(_cpu_info())) or 'none found'}",
+        f"free disk   {shutil.disk_usage('.').free / 1e9:.0f} GB in {os.getcwd()}",
+        *(f"missing     {line}" for line in missing(lambda name: find_spec(name) is not None)),
+        *(f"problem     {line}" for line in problems),
+    ]
+    return lines, problems
+
+
+def version(distribution: str) -> str | None:
+    """Returns the installed version of a distribution, None if there is none."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def missing(is_there: Callable[[str], bool]) -> list[str]:
+    """Returns a line for each optional package that is not installed.
+
+    Args:
+        is_there: Whether a module can be found.
+    """
+    return [
+        f"{name} ({purpose}): {command}"
+        for name, purpose, command in OPTIONAL
+        if not is_there(name)
+    ]
+
+
+def bfloat16_instructions(cpu_info: str) -> list[str]:
+    """Returns the instructions for bfloat16 that the text of ``/proc/cpuinfo`` names."""
+    flags = set(cpu_info.split())
+    return [flag for flag in BFLOAT16_FLAGS if flag in flags]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints the report; the exit code is 1 if mmdino does not work here."""
+    parser = argparse.ArgumentParser(prog="mmdino doctor", description=__doc__)
+    parser.parse_args(argv)
+    lines, problems = report()
+    print("\n".join(lines))
+    sys.exit(1 if problems else 0)
+
+
+def _problems() -> list[str]:
+    """What keeps mmdino from working."""
+    try:
+        import mmdino  # noqa: F401
+    except ImportError as error:
+        return [str(error)]
+    try:
+        import mmpretrain  # noqa: F401
+    # Whatever an installation that does not fit together raises is what to report.
+    except Exception as error:
+        return [f"mmpretrain cannot be imported: {type(error).__name__}: {error}"]
+    return []
+
+
+def _torch_lines() -> list[str]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return [f"torch       cannot be imported: {error}. https://pytorch.org/get-started/locally"]
+    devices = [
+        torch.cuda.get_device_name(index)
+        + ("" if torch.cuda.get_device_capability(index) >= (8, 0) else " (no bfloat16)")
+        for index in range(torch.cuda.device_count())
+    ]
+    if torch.backends.mps.is_available():
+        devices.append("Apple GPU")
+    return [
+        f"torch       {torch.__version__}, torchvision {version('torchvision')}, CUDA "
+        f"{torch.version.cuda or 'not built in'}, {torch.get_num_threads()} threads",
+        f"devices     {', '.join(devices) or 'CPU only'}",
+    ]
+
+
+def _openmmlab_lines() -> list[str]:
+    found = []
+    for name in DISTRIBUTIONS:
+        names = (name, f"onedl-{name}", f"{name}-lite")
+        found += [f"{each} {number}" for each in names if (number := version(each))]
+    return [f"OpenMMLab   {', '.join(found) or 'not installed'}"]
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _cpu_info() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
