@@ -37,7 +37,7 @@ def test_the_wheel_works_outside_of_the_checkout(tmp_path):
         ).stdout
 
     pip = (sys.executable, "-m", "pip")
-    run(*pip, "wheel", ROOT, "--no-deps", "--no-build-isolation", "-q", "-w", tmp_path)
+    run(*pip, "wheel", ROOT, "--no-deps", "-q", "-w", tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
     venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env" / "bin" / "python"
