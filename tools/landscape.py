@@ -25,8 +25,9 @@ from mmdino.diagnostics.classifiers import batches_sha256, fixed_batches, load_c
 from mmdino.diagnostics.landscape_run import RECORD, Grid, Landscape, Surface
 from mmdino.diagnostics.networks import network_names
 from mmdino.utils.command_line import progress_bar, require_writable
-from mmdino.utils.config_options import OptionsAction, merge_options
+from mmdino.utils.config_options import merge_options
 from mmdino.utils.numbers import require_number
+from mmdino.utils.options_action import OptionsAction
 from mmdino.utils.tool_errors import ToolParser, run_tool
 from mmdino.visualization.attention_figure import FIGURE_SUFFIXES, write_figure
 from mmdino.visualization.landscape_figure import draw_contours, draw_lines, draw_surfaces

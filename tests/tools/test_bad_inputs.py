@@ -156,7 +156,7 @@ OPTIMISATION = [
     options(
         "ugly",
         "optim_wrapper.clip_grad.type=foo",
-        "clip_grad.type: got 'foo'; expected one of norm, per_tensor, value",
+        "clip_grad.type: got 'foo'; expected one of norm, per_network, per_tensor, value",
     ),
     options(
         "",

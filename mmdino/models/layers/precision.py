@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -17,18 +17,27 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 def no_autocast(tensor: Tensor) -> AbstractContextManager:
     """A context in which operations on the device of ``tensor`` keep their inputs' precision."""
+    # Not on the meta device, on which networks are built to see their shapes.
+    if not torch.amp.is_autocast_available(tensor.device.type):
+        return nullcontext()
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+def is_autocast(tensor: Tensor) -> bool:
+    """Whether autocast is on for the device of ``tensor``."""
+    device = tensor.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def linear_dtype(tensor: Tensor) -> torch.dtype:
     """Precision that a linear layer computes in: autocast's where it is on, else the tensor's."""
-    if torch.is_autocast_enabled(tensor.device.type) and tensor.dtype != torch.float64:
+    if is_autocast(tensor) and tensor.dtype != torch.float64:
         return torch.get_autocast_dtype(tensor.device.type)
     return tensor.dtype
 
 
 def product_dtype(tensor: Tensor) -> torch.dtype:
     """Precision of matrix products: autocast's where it is on, else float32 at least."""
-    if torch.is_autocast_enabled(tensor.device.type):
+    if is_autocast(tensor):
         return linear_dtype(tensor)
     return at_least_float32(tensor).dtype
