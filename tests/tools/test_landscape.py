@@ -11,6 +11,7 @@ import pytest
 import tiny_tools
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
 from mmdino.diagnostics import landscape_run
@@ -24,6 +25,7 @@ POINTS = 3 * 3 + 2 * 3
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """Images, the config of a classifier, two untrained checkpoints of it, and surfaces of both."""
+    init_default_scope("mmpretrain")
     root = tmp_path_factory.mktemp("landscape")
     for label in ("cat", "dog"):
         for index in range(4):
