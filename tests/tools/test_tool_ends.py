@@ -73,6 +73,8 @@ def test_an_interrupted_run_says_so(tmp_path, small):
     here = ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
     options = [*small, *here, "train_cfg.max_epochs=1000"]
     arguments = ["--work-dir", tmp_path, "--cfg-options", *options]
+    # A shell in the background ignores the signal, which the process would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = start("train.py", CONFIG, *arguments)
     for line in process.stdout:
         if "Epoch(train)" in line:
