@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import tiny_dinov2
 import tiny_run
 import torch
@@ -106,3 +110,37 @@ def options(name, **changes):
         "epochs": 4,
         **changes,
     }
+
+
+def script_runs(script, folder, *names):
+    """Runs a script of tests/scripts for some methods."""
+    subprocess.run(
+        [sys.executable, str(tiny_run.SCRIPTS / script), str(folder), *names],
+        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
+        stdout=subprocess.DEVNULL,
+        timeout=600,
+        check=True,
+    )
+
+
+def assert_resumed_is_uninterrupted(folder):
+    """Compares the three runs that methods_killed_and_resumed.py wrote for a method."""
+    interrupted, resumed, whole = (
+        [json.loads(line) for line in (folder / f"{run}.jsonl").read_text().splitlines()]
+        for run in ("killed", "resumed", "uninterrupted")
+    )
+    assert interrupted == whole[: len(interrupted)]
+    assert resumed == whole[-len(resumed) :]
+    assert resumed[0][0] < len(interrupted) < len(whole)
+    # The second micro-batch of each of the steps.
+    assert {took_step for _, _, took_step in whole[1::2]} == {True, False}
+    end, expected = (
+        torch.load(folder / f"{run}.pth", weights_only=False)
+        for run in ("resumed", "uninterrupted")
+    )
+    for key, tensor in expected["model"].items():
+        assert torch.equal(end["model"][key], tensor), key
+    # Groups may name their networks, which assert_close does not compare.
+    groups = [run["optimizer"].pop("param_groups") for run in (end, expected)]
+    assert groups[0] == groups[1]
+    torch.testing.assert_close(end["optimizer"], expected["optimizer"], rtol=0, atol=0)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 import tiny_dinov2
+import tiny_methods
 import tiny_run
 import torch
 
@@ -17,22 +14,11 @@ ON_RANKS = ("dinov2_centered_shared", "dinov2_sinkhorn_separate")
 """Both kinds of targets and of heads; the other two take as long again."""
 
 
-def script_runs(script, folder, *names):
-    """Runs a script of tests/scripts."""
-    subprocess.run(
-        [sys.executable, str(tiny_run.SCRIPTS / script), str(folder), *names],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=600,
-        check=True,
-    )
-
-
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What a process alone and each of two ranks, replicated and sharded, saw of each run."""
     folder = tmp_path_factory.mktemp("ranks")
-    script_runs("methods_on_two_ranks.py", folder, *ON_RANKS)
+    tiny_methods.script_runs("methods_on_two_ranks.py", folder, *ON_RANKS)
     return {
         name: torch.load(folder / f"{name}.pth", weights_only=False) for name in ("alone", 0, 1)
     }
@@ -69,25 +55,8 @@ def test_two_ranks_equal_one_process(ranks, name, way):
 @pytest.mark.slow
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tmp_path):
     """With block masks, stochastic depth by rows, float16, skipped steps and accumulation."""
-    script_runs("methods_killed_and_resumed.py", tmp_path, DRAWN)
-    interrupted, resumed, whole = (
-        [json.loads(line) for line in (tmp_path / DRAWN / f"{run}.jsonl").read_text().splitlines()]
-        for run in ("killed", "resumed", "uninterrupted")
-    )
-    assert interrupted == whole[: len(interrupted)]
-    assert resumed == whole[-len(resumed) :]
-    assert resumed[0][0] < len(interrupted) < len(whole)
-    assert {took_step for _, _, took_step in whole[1::2]} == {True, False}
-    end, expected = (
-        torch.load(tmp_path / DRAWN / f"{run}.pth", weights_only=False)
-        for run in ("resumed", "uninterrupted")
-    )
-    for key, tensor in expected["model"].items():
-        assert torch.equal(end["model"][key], tensor), key
-    # Groups name their networks, which assert_close does not compare.
-    groups = [run["optimizer"].pop("param_groups") for run in (end, expected)]
-    assert groups[0] == groups[1]
-    torch.testing.assert_close(end["optimizer"], expected["optimizer"], rtol=0, atol=0)
+    tiny_methods.script_runs("methods_killed_and_resumed.py", tmp_path, DRAWN)
+    tiny_methods.assert_resumed_is_uninterrupted(tmp_path / DRAWN)
 
 
 @pytest.mark.parametrize("name", CENTERED)

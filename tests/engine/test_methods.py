@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from itertools import pairwise
 
 import pytest
@@ -31,17 +29,6 @@ def build(work_dir, name, *, hooks=(), **options):
     )
 
 
-def script_runs(script, folder):
-    """Runs a script of tests/scripts for all methods."""
-    subprocess.run(
-        [sys.executable, str(tiny_run.SCRIPTS / script), str(folder), *METHODS],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=600,
-        check=True,
-    )
-
-
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, name, epoch):
@@ -61,7 +48,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, name, epoch):
 def killed(tmp_path_factory):
     """A folder for each method with the records of three runs."""
     folder = tmp_path_factory.mktemp("killed")
-    script_runs("methods_killed_and_resumed.py", folder)
+    tiny_methods.script_runs("methods_killed_and_resumed.py", folder, *METHODS)
     return folder
 
 
@@ -69,29 +56,14 @@ def killed(tmp_path_factory):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(killed, name):
     """With float16, skipped steps and accumulation; killed while SwAV's queue is filled."""
-    interrupted, resumed, whole = (
-        [json.loads(line) for line in (killed / name / f"{run}.jsonl").read_text().splitlines()]
-        for run in ("killed", "resumed", "uninterrupted")
-    )
-    assert interrupted == whole[: len(interrupted)]
-    assert resumed == whole[-len(resumed) :]
-    assert resumed[0][0] < len(interrupted) < len(whole)
-    # The second micro-batch of each of the steps.
-    assert {took_step for _, _, took_step in whole[1::2]} == {True, False}
-    end, expected = (
-        torch.load(killed / name / f"{run}.pth", weights_only=False)
-        for run in ("resumed", "uninterrupted")
-    )
-    for key, tensor in expected["model"].items():
-        assert torch.equal(end["model"][key], tensor), key
-    torch.testing.assert_close(end["optimizer"], expected["optimizer"], rtol=0, atol=0)
+    tiny_methods.assert_resumed_is_uninterrupted(killed / name)
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What a process alone and each of two ranks, replicated and sharded, saw of each method."""
     folder = tmp_path_factory.mktemp("ranks")
-    script_runs("methods_on_two_ranks.py", folder)
+    tiny_methods.script_runs("methods_on_two_ranks.py", folder, *METHODS)
     return {
         name: torch.load(folder / f"{name}.pth", weights_only=False) for name in ("alone", 0, 1)
     }

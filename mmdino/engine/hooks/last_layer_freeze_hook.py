@@ -118,8 +118,11 @@ class LastLayerFreezeHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Decides whether the backward pass includes the layer."""
+        if not self._without_backward:
+            return
+        is_frozen = self._is_frozen(runner)
         for parameter in self._without_backward:
-            parameter.requires_grad_(not self._is_frozen(runner))
+            parameter.requires_grad_(not is_frozen)
 
     def _drop_gradients(self, runner: Runner, parameters: list[Tensor]) -> None:
         def drop(optimizer: Optimizer, *_: Any) -> None:

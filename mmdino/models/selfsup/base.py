@@ -168,8 +168,12 @@ class SelfSupervisedModel(BaseSelfSupervisor):
         if is_distributed():
             synchronise_batch_norm(self)
 
+    def frozen_networks(self) -> list[nn.ModuleDict]:
+        """Returns the networks that training leaves alone and that are no part of the model."""
+        return []
+
     def compile_backbones(self, options: dict[str, Any]) -> None:
-        """Compiles the backbones, which get a graph for each view size.
+        """Compiles all backbones, which get a graph for each view size.
 
         Args:
             options: Arguments of ``torch.compile``.
@@ -183,7 +187,7 @@ class SelfSupervisedModel(BaseSelfSupervisor):
                 "torch.compile, such as dict(dynamic=False), or None."
             )
         self.is_compiled = True
-        for network in self.networks():
+        for network in (*self.networks(), *self.frozen_networks()):
             network["backbone"].compile(**{"dynamic": False, **options})
 
     def check_views(self, views: Any) -> None:
@@ -428,6 +432,12 @@ def patch_stride(backbone: nn.Module) -> tuple[int, int]:
     """Returns height and width of a patch, (1, 1) for a backbone without patches."""
     projection = getattr(getattr(backbone, "patch_embed", None), "projection", None)
     return getattr(projection, "stride", (1, 1))
+
+
+def patch_grid(backbone: nn.Module, size: Sequence[int]) -> tuple[int, int]:
+    """Returns rows and columns of patches of images of a size (height, width)."""
+    rows, columns = (side // step for side, step in zip(size, patch_stride(backbone), strict=True))
+    return rows, columns
 
 
 def check_patches(backbone: nn.Module, height: int, width: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -16,7 +17,7 @@ from mmdino.models.selfsup.base import (
     check_feature,
     feature_spread,
     input_width,
-    patch_stride,
+    patch_grid,
     recomputed,
 )
 from mmdino.models.selfsup.dino import DINO
@@ -165,11 +166,9 @@ class DINOv2(DINO):
             self.teacher["backbone"].eval()
         return self
 
-    def compile_backbones(self, options: dict[str, Any]) -> None:
-        """Compiles the backbones, a frozen teacher's too."""
-        super().compile_backbones(options)
-        if self.frozen_teacher is not None:
-            self.frozen_teacher.network["backbone"].compile(**{"dynamic": False, **options})
+    def frozen_networks(self) -> list[nn.ModuleDict]:
+        """Returns the teacher of a distillation."""
+        return [] if self.frozen_teacher is None else [self.frozen_teacher.network]
 
     def loss(
         self,
@@ -422,9 +421,7 @@ def check_masks(
             "DINOv2 got a batch without masks. Set train_dataloader.collate_fn=dict("
             "type='mmdino.BlockMasks', view_size=..., patch_size=...)."
         )
-    height, width = views[0].shape[-2:]
-    rows, columns = patch_stride(backbone)
-    expected = (num_global, len(views[0]), (height // rows) * (width // columns))
+    expected = (num_global, len(views[0]), math.prod(patch_grid(backbone, views[0].shape[-2:])))
     if tuple(masks.shape) != expected:
         raise ValueError(
             f"DINOv2 got masks of shape {tuple(masks.shape)}, but (global views, images, patches) "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmdino.models.selfsup.base import check_channels, patch_stride
+from mmdino.models.selfsup.base import check_channels, patch_grid, patch_stride
 from mmdino.models.selfsup.frozen_network import FrozenNetwork
 
 NAME = "model.frozen_teacher"
@@ -84,9 +85,7 @@ def all_patches(views: Sequence[Tensor], backbone: nn.Module) -> tuple[Tensor, T
     Returns:
         Masks (G, B, P), all True, and the positions (G * B * P,) of the patches in them.
     """
-    rows, columns = patch_stride(backbone)
-    height, width = views[0].shape[-2:]
-    num_patches = (height // rows) * (width // columns)
+    num_patches = math.prod(patch_grid(backbone, views[0].shape[-2:]))
     masks = torch.ones(
         len(views), len(views[0]), num_patches, dtype=torch.bool, device=views[0].device
     )

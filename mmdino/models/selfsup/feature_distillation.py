@@ -97,11 +97,9 @@ class FeatureDistillation(SelfSupervisedModel):
         if compile is not None:
             self.compile_backbones(compile)
 
-    def compile_backbones(self, options: dict[str, Any]) -> None:
-        """Compiles the backbones, those of the teachers too."""
-        super().compile_backbones(options)
-        for teacher in self.teachers:
-            teacher.frozen.network["backbone"].compile(**{"dynamic": False, **options})
+    def frozen_networks(self) -> list[nn.ModuleDict]:
+        """Returns the teachers."""
+        return [teacher.frozen.network for teacher in self.teachers]
 
     @property
     def statistics(self) -> Statistics:

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdino.models.losses.gram_loss import resize_patches
-from mmdino.models.selfsup.base import check_patches, patch_stride
+from mmdino.models.selfsup.base import check_patches, patch_grid
 from mmdino.models.selfsup.dinov2 import view_tokens
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
@@ -166,8 +166,7 @@ class GramAnchor(BaseModule):
         return patches if own_grid == grid else resize_patches(patches, own_grid, grid)
 
     def _grid(self, view: Tensor) -> tuple[int, int]:
-        rows, columns = patch_stride(self.backbone)
-        return view.shape[-2] // rows, view.shape[-1] // columns
+        return patch_grid(self.backbone, view.shape[-2:])
 
     def _check_clean_views(
         self, clean_views: Sequence[Tensor], global_views: Sequence[Tensor]

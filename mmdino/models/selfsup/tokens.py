@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from mmdino.models.backbones.features import Features
-from mmdino.models.selfsup.base import patch_stride
+from mmdino.models.selfsup.base import patch_grid
 
 
 class Tokens(NamedTuple):
@@ -57,8 +57,7 @@ def tokens_of(
         return Tokens(None, outputs.flatten(2).mT, tuple(outputs.shape[2:]))
     if outputs.dim() == 2:
         return Tokens(outputs, None, None)
-    stride = patch_stride(backbone)
-    grid = tuple(side // step for side, step in zip(size, stride, strict=True))
+    grid = patch_grid(backbone, size)
     number = math.prod(grid)
     if outputs.dim() != 3 or outputs.shape[1] < number:
         raise ValueError(
