@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -15,41 +16,68 @@ from mmdino.utils.numbers import require_number
 
 KINDS = {
     "uniform": (
-        "The targets are uniform over prototypes (their entropy is {entropy:.3f} of at most "
-        "{bound:.3f}) and the student matches them: a collapse to the uniform distribution."
+        "the targets are uniform over prototypes (their entropy is {entropy:.3f} of at most "
+        "{bound:.3f}) and the student matches them: a collapse to the uniform distribution"
     ),
     "one_point": (
-        "The targets assign every view to the same prototype (their entropy is {entropy:.4f}) and "
-        "the student matches them: a collapse to one point."
+        "the targets assign every view to the same prototype (their entropy is {entropy:.4f}) and "
+        "the student matches them: a collapse to one point"
     ),
 }
 """Kinds of collapse that the entropy of the targets shows."""
+HEAD_ALONE = (
+    "The head has collapsed, not the features: images still differ in them (feature_std is "
+    "{spread:.3f}), but they learn nothing more."
+)
 SAME_FEATURE = (
-    "All images have nearly the same feature (feature_std is {spread:.4f}, was up to "
+    "all images have nearly the same feature (feature_std is {spread:.4f}, was up to "
     "{highest:.3f}, and is about 1 for features spread over the sphere): a collapse of the "
-    "representation. Check that targets get no gradient where the method stops it, and that the "
-    "teacher moves; try, in this order: a lower learning rate, a longer warm-up, a larger batch."
+    "representation"
+)
+FEATURE_ADVICE = (
+    "Check that targets get no gradient where the method stops it, and that the teacher moves; "
+    "try, in this order: a lower learning rate, a longer warm-up, a larger batch."
 )
 NO_ADVICE = dict.fromkeys(KINDS, "")
 """For losses that log an entropy and know nothing to try."""
 
 
+@dataclass(frozen=True)
+class Signs:
+    """What the metrics of an iteration show.
+
+    Attributes:
+        targets: Kind of collapse of the targets, a key of ``KINDS``, or None.
+        features: Whether the features have collapsed.
+        values: The metrics, by their names in the messages.
+    """
+
+    targets: str | None
+    features: bool
+    values: Mapping[str, float]
+
+    @property
+    def any(self) -> bool:
+        """Whether anything has collapsed."""
+        return self.targets is not None or self.features
+
+
 @HOOKS.register_module()
 class CollapseMonitorHook(Hook):
-    """Warns when a run has collapsed, with the kind of collapse and what to try.
+    """Warns when a run has collapsed: since when, what has collapsed, and what to try.
 
     It reads what a method logs. Where that has a teacher entropy: without sharpening it goes to its
     bound, without centring to 0, and in both the divergence between teacher and student goes to 0
-    (Caron et al. 2021, section 5.3). For other methods: the spread of the features goes to 0. What
-    to try is the loss's ``collapse_advice``, a text for each kind of collapse that its targets can
-    come to.
+    (Caron et al. 2021, section 5.3). This is a collapse of the head, which the features may or may
+    not follow. For all methods: the spread of the features goes to 0. What to try is the loss's
+    ``collapse_advice``, a text for each kind of collapse that its targets can come to.
 
     Args:
         interval: Iterations between two checks.
         patience: Consecutive checks that must show a collapse before it is reported.
         margin: How near to a bound of the entropy counts, as a fraction of the bound.
         min_spread: Fraction of the highest ``feature_std`` so far below which features count as
-            collapsed, for methods without an entropy.
+            collapsed.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -60,7 +88,7 @@ class CollapseMonitorHook(Hook):
 
     def __init__(
         self,
-        interval: int = 50,
+        interval: int = 10,
         patience: int = 4,
         margin: float = 0.005,
         min_spread: float = 0.05,
@@ -86,24 +114,20 @@ class CollapseMonitorHook(Hook):
         """Checks the metrics of the iteration."""
         if not self.every_n_train_iters(runner, self.interval):
             return
-        if "teacher_entropy" in outputs:
-            entropy, kl, bound = (
-                float(outputs[name]) for name in ("teacher_entropy", "kl", "entropy_bound")
-            )
-            kind = entropy_collapse(entropy, kl, bound, self.margin)
-            message = f"{KINDS[kind]} {self._advice[kind]}" if kind in self._advice else None
-            values = {"entropy": entropy, "bound": bound}
-        elif "feature_std" in outputs:
-            # The history is in the checkpoint, so that a resumed run knows the highest too.
-            history, _ = runner.message_hub.get_scalar("train/feature_std").data
-            spread, highest = float(outputs["feature_std"]), float(max(history))
-            message = SAME_FEATURE if spread < self.min_spread * highest else None
-            values = {"spread": spread, "highest": highest}
+        signs = self._signs(runner, outputs)
+        if signs.any:
+            self._suspicions += 1
+            if self._suspicions == self.patience:
+                iteration = runner.iter + 1
+                since = iteration - (self.patience - 1) * self.interval
+                runner.logger.warning(self._message(signs, iteration, since))
         else:
-            return
-        self._suspicions = self._suspicions + 1 if message else 0
-        if message and self._suspicions == self.patience:
-            runner.logger.warning(message.format(**values).rstrip())
+            if self._suspicions >= self.patience:
+                # As visible as the warning that it takes back.
+                runner.logger.warning(
+                    f"Iteration {runner.iter + 1}: no sign of a collapse any more."
+                )
+            self._suspicions = 0
 
     def before_train(self, runner: Runner) -> None:
         """Starts anew, since a hook may serve several runs, and asks the loss for its advice."""
@@ -113,6 +137,34 @@ class CollapseMonitorHook(Hook):
             module.collapse_advice for module in modules if hasattr(module, "collapse_advice")
         )
         self._advice = next(advice, NO_ADVICE)
+
+    def _signs(self, runner: Runner, outputs: Mapping[str, Tensor]) -> Signs:
+        targets, features, values = None, False, {}
+        if "teacher_entropy" in outputs:
+            entropy, kl, bound = (
+                float(outputs[name]) for name in ("teacher_entropy", "kl", "entropy_bound")
+            )
+            kind = entropy_collapse(entropy, kl, bound, self.margin)
+            # Sharp targets of Sinkhorn-Knopp that the student matches are no collapse.
+            targets = kind if kind in self._advice else None
+            values |= {"entropy": entropy, "bound": bound}
+        if "feature_std" in outputs:
+            # The history is in the checkpoint, so that a resumed run knows the highest too.
+            history, _ = runner.message_hub.get_scalar("train/feature_std").data
+            spread, highest = float(outputs["feature_std"]), float(max(history))
+            features = spread < self.min_spread * highest
+            values |= {"spread": spread, "highest": highest}
+        return Signs(targets, features, values)
+
+    def _message(self, signs: Signs, iteration: int, since: int) -> str:
+        found = [KINDS[signs.targets]] if signs.targets else []
+        found += [SAME_FEATURE] if signs.features else []
+        parts = [f"Iteration {iteration}, since about iteration {since}: {'; and '.join(found)}."]
+        if not signs.features and "spread" in signs.values:
+            parts.append(HEAD_ALONE)
+        text = " ".join(parts).format(**signs.values)
+        advice = self._advice[signs.targets] if signs.targets else FEATURE_ADVICE
+        return f"{text} {advice}".rstrip()
 
 
 def entropy_collapse(entropy: float, kl: float, bound: float, margin: float) -> str | None:

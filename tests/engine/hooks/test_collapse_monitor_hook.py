@@ -74,12 +74,54 @@ def test_advice_is_that_of_the_targets(tmp_path, targets, told):
 )
 def test_a_collapsed_run_is_told_so_once(tmp_path, loss, message):
     (line,) = warnings(tmp_path, {"interval": 1, "patience": 2}, loss)
+    assert "Iteration 2, since about iteration 1: " in line
     assert message in line
+    assert "The head has collapsed, not the features" in line
 
 
 def test_patience_and_interval(tmp_path):
     assert warnings(tmp_path / "4 looks", {"interval": 3, "patience": 4}, UNIFORM_LOSS)
     assert not warnings(tmp_path / "3 looks", {"interval": 4, "patience": 4}, UNIFORM_LOSS)
+
+
+@pytest.fixture
+def monitored(tmp_path):
+    """A monitor and a function that shows it the metrics of iterations and returns the log."""
+    runner = tiny_run.build(tmp_path, epochs=1, custom_hooks=tiny_run.hooks())
+    monitor = HOOKS.build({"type": "mmdino.CollapseMonitorHook", "interval": 10, "patience": 3})
+    monitor.before_train(runner)
+
+    def show(metrics):
+        for iteration, (entropy, kl, spread) in enumerate(metrics):
+            runner.train_loop._iter = iteration
+            runner.message_hub.update_scalar("train/feature_std", spread)
+            values = {"teacher_entropy": entropy, "kl": kl, "feature_std": spread}
+            monitor.after_train_iter(runner, 0, outputs={**values, "entropy_bound": BOUND})
+        return tiny_run.log_text(runner)
+
+    return show
+
+
+HEALTHY = (0.9 * BOUND, 1.0, 0.8)
+
+
+def test_features_that_collapsed_with_the_head_are_told(monitored):
+    text = monitored([HEALTHY] * 20 + [(BOUND, 0.0, 0.01)] * 40)
+    assert "Iteration 50, since about iteration 30: the targets are uniform" in text
+    assert "and all images have nearly the same feature (feature_std is 0.0100, was up to" in text
+    assert "The head has collapsed, not the features" not in text
+    assert text.count("WARNING") == 1
+
+
+def test_features_that_collapsed_alone_are_told(monitored):
+    text = monitored([HEALTHY] * 20 + [(*HEALTHY[:2], 0.01)] * 40)
+    assert "Iteration 50, since about iteration 30: all images have nearly the same feature" in text
+    assert "the targets" not in text.split("Iteration 50")[1].split(" Check that ")[0]
+
+
+def test_a_run_that_recovers_is_told_so(monitored):
+    text = monitored([HEALTHY] * 20 + [(0.0, 0.0, 0.8)] * 40 + [HEALTHY] * 20)
+    assert "Iteration 70: no sign of a collapse any more." in text
 
 
 def test_a_healthy_run_is_left_alone(tmp_path):
