@@ -13,9 +13,9 @@ from mmengine.registry import METRICS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdino.evaluation.bank_metric import label_of
 from mmdino.evaluation.features import collate_equal_shapes
 from mmdino.evaluation.knn import knn_accuracy, unknown_labels
-from mmdino.evaluation.knn_metric import label_of
 from mmdino.utils.command_line import load_config, tool_parser
 from mmdino.utils.tool_errors import run_tool
 

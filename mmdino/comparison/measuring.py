@@ -16,8 +16,8 @@ from torch import nn
 
 from mmdino.comparison.plan import Run
 from mmdino.engine.checkpoints import checkpoint_to_resume
+from mmdino.evaluation.bank_metric import label_of
 from mmdino.evaluation.features import extract_features
-from mmdino.evaluation.knn_metric import label_of
 from mmdino.weights.files import read_checkpoint
 
 

@@ -50,7 +50,7 @@ STYLE = {
     "ytick.major.width": 0.6,
 }
 # Okabe and Ito's colours, distinguishable with colour blindness.
-BLUE, VERMILION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "0.35"
+BLUE, VERMILION, GREEN, ORANGE, GRAY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "0.35"
 
 # Inches.
 PANEL_WIDTH = 5.9
@@ -75,6 +75,11 @@ ROUND_STEPS = [1, 2, 2.5, 5, 10]
 
 CURVES = ("loss", "teacher_entropy", "kl", "feature_std")
 """Names of the curves, as they are logged."""
+RIDGE_TOP1 = "ridge/top1"
+RANKS = {"features/rankme": "RankMe", "features/lidar": "LiDAR"}
+OVERLAP = "features/neighbor_overlap"
+QUALITY = (RIDGE_TOP1, *RANKS, OVERLAP)
+"""Names of what validations measure beside k-NN, as they are logged."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,6 +96,8 @@ class TrainingCurves:
         feature_std: (I,) Spread of the features over the batch, 0 in a collapse.
         knn: Per validation, in order: completed iterations (0 for the untrained network), top-1 and
             top-5 accuracy in percent; top-5 may be None.
+        quality: Per validation, in order: completed iterations, and what it measured of
+            ``QUALITY``.
         iterations_per_epoch: Iterations per epoch; None if the run does not count epochs.
 
     Raises:
@@ -104,6 +111,7 @@ class TrainingCurves:
     kl: ArrayLike = ()
     feature_std: ArrayLike = ()
     knn: Sequence[tuple[int, float, float | None]] = ()
+    quality: Sequence[tuple[int, Mapping[str, float]]] = ()
     iterations_per_epoch: int | None = None
 
     def __post_init__(self) -> None:
@@ -119,7 +127,13 @@ class TrainingCurves:
     @property
     def last_iteration(self) -> int:
         """Completed iterations at the last logged value."""
-        return int(max([0, *self.iteration[-1:], *(point[0] for point in self.knn[-1:])]))
+        validations = [*self.knn[-1:], *self.quality[-1:]]
+        return int(max([0, *self.iteration[-1:], *(point[0] for point in validations)]))
+
+    def measured(self, name: str) -> np.ndarray:
+        """Returns iterations and values (2, P) of an entry of ``QUALITY``."""
+        points = [(done, values[name]) for done, values in self.quality if name in values]
+        return np.array(points, dtype=np.float64).reshape(-1, 2).T
 
     @property
     def axis_unit(self) -> tuple[str, int]:
@@ -149,8 +163,12 @@ def draw_training_figure(
     panels: list[Callable[[Axes, str, TrainingCurves], None]] = []
     if curves.loss.size:
         panels.append(draw_loss)
-    if curves.knn:
-        panels.append(draw_knn)
+    if curves.knn or curves.measured(RIDGE_TOP1).size:
+        panels.append(draw_accuracy)
+    if any(curves.measured(name).size for name in RANKS):
+        panels.append(draw_ranks)
+    if curves.measured(OVERLAP).size:
+        panels.append(draw_overlap)
     if curves.teacher_entropy.size and curves.entropy_bound is not None:
         panels.append(draw_entropy)
     elif curves.feature_std.size:
@@ -207,26 +225,63 @@ def draw_loss(ax: Axes, letter: str, curves: TrainingCurves) -> None:
     _legend(ax)
 
 
-def draw_knn(ax: Axes, letter: str, curves: TrainingCurves) -> None:
-    """Draws the k-NN top-1 accuracy, with that of the untrained network as a dashed line."""
-    _title(ax, letter, "k-NN")
-    iteration, top1 = np.array([point[:2] for point in curves.knn], dtype=np.float64).T
-    _, unit = curves.axis_unit
-    trained = iteration > 0
-    label = f"last {top1[-1]:.1f} %" if trained.any() else None
-    marker = "o" if len(top1) <= MAX_VALIDATION_MARKERS else None
-    ax.plot(
-        iteration / unit, top1, marker=marker, color=GREEN, label=label, clip_on=False, zorder=3
-    )
-    if not trained.all():
-        untrained = top1[~trained][0]
-        ax.axhline(
-            untrained, color=GRAY, linestyle="--", linewidth=1, label=f"untrained {untrained:.1f} %"
-        )
-    ax.set_ylabel("k-NN top-1 (%)")
-    ax.margins(y=0.12)
+def draw_accuracy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
+    """Draws top-1 accuracies of k-NN and a linear probe, dashed for the untrained network."""
+    knn = np.array([point[:2] for point in curves.knn], dtype=np.float64).reshape(-1, 2).T
+    ridge = curves.measured(RIDGE_TOP1)
+    drawn = {"k-NN": (knn, GREEN), "linear": (ridge, ORANGE)}
+    drawn = {name: entry for name, entry in drawn.items() if entry[0].size}
+    _title(ax, letter, " and ".join(drawn))
+    for name, (points, color) in drawn.items():
+        prefix = f"{name} " if len(drawn) > 1 else ""
+        trained = points[0].any()
+        _draw_validations(ax, curves, points, color, f"{prefix}last {{:.1f}} %" if trained else "")
+        if points[0][0] == 0:
+            label = f"{prefix}untrained {points[1][0]:.1f} %"
+            color = GRAY if len(drawn) == 1 else color
+            ax.axhline(points[1][0], color=color, linestyle="--", linewidth=1, label=label)
+    ax.set_ylabel("k-NN top-1 (%)" if list(drawn) == ["k-NN"] else "top-1 (%)")
     _widen(ax, MIN_KNN_SPAN)
     _legend(ax)
+
+
+def draw_ranks(ax: Axes, letter: str, curves: TrainingCurves) -> None:
+    """Draws the effective ranks of the features, which fall in a collapse of single directions."""
+    _title(ax, letter, "Effective rank")
+    for (name, label), color in zip(RANKS.items(), (BLUE, VERMILION), strict=True):
+        _draw_validations(ax, curves, curves.measured(name), color, f"{label} {{:.1f}}")
+    ax.set_ylim(bottom=0)
+    ax.set_ylabel("dimensions")
+    _legend(ax)
+
+
+def draw_overlap(ax: Axes, letter: str, curves: TrainingCurves) -> None:
+    """Draws the fraction of nearest neighbours that two views of an image share."""
+    _title(ax, letter, "Same neighbours in two views")
+    _draw_validations(ax, curves, curves.measured(OVERLAP), GREEN, "last {:.1f} %")
+    ax.set_ylabel("neighbours (%)")
+    _widen(ax, MIN_KNN_SPAN)
+    _legend(ax)
+
+
+def _draw_validations(
+    ax: Axes, curves: TrainingCurves, points: np.ndarray, color: str, label: str
+) -> None:
+    """Draws iterations and values (2, P), with the last value in the label."""
+    if not points.size:
+        return
+    iteration, values = points
+    marker = "o" if len(values) <= MAX_VALIDATION_MARKERS else None
+    ax.plot(
+        iteration / curves.axis_unit[1],
+        values,
+        marker=marker,
+        color=color,
+        label=label.format(values[-1]),
+        clip_on=False,
+        zorder=3,
+    )
+    ax.margins(y=0.12)
 
 
 def draw_entropy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
@@ -455,7 +510,8 @@ def curves_as_json(curves: TrainingCurves) -> dict[str, Any]:
     Returns:
         ``entropy_bound`` (nats) and ``iterations_per_epoch``; ``train``, with lists ``iteration``,
         ``loss``, ``teacher_entropy``, ``kl`` (nats) and ``feature_std``; ``knn``, with lists
-        ``iteration``, ``top1`` and ``top5`` (percent).
+        ``iteration``, ``top1`` and ``top5`` (percent); ``quality``, with a list ``iteration`` and
+        one for each name of ``QUALITY`` that was measured.
     """
     columns = list(zip(*curves.knn, strict=True)) or [(), (), ()]
     return {
@@ -469,6 +525,14 @@ def curves_as_json(curves: TrainingCurves) -> dict[str, Any]:
             "iteration": [int(value) for value in columns[0]],
             "top1": _rounded(columns[1]),
             "top5": _rounded(columns[2]),
+        },
+        "quality": {
+            "iteration": [done for done, _ in curves.quality],
+            **{
+                name: _rounded([values.get(name) for _, values in curves.quality])
+                for name in QUALITY
+                if any(name in values for _, values in curves.quality)
+            },
         },
     }
 

@@ -23,25 +23,29 @@ from mmdino.visualization import (
     draw_training_figure,
     write_training_figure,
 )
-from mmdino.visualization.training_figure import CURVES, FORMATS
+from mmdino.visualization.training_figure import CURVES, FORMATS, QUALITY
 
 RECORD = "knn_curve"
+QUALITY_RECORD = "quality_curve"
 
 
 @HOOKS.register_module()
 class TrainingFigureHook(Hook):
     """Draws the run so far: loss, k-NN accuracy, signs of collapse, and the views of some images.
 
-    The figure is written after each validation and after training, as ``<work_dir>/<filename>``,
-    with its data beside it, as ``.json``. It shows what the model logs: the teacher's entropy where
-    there is one, else the spread of the features; a model of mmpretrain has its loss and k-NN
-    accuracy. With ``val_at_start=True`` in ``train_cfg`` it shows the untrained network's accuracy
-    too. The curves are in the checkpoint, so a resumed run continues them.
+    The figure is written after ``first`` iterations, then at twice as many and so on, after each
+    validation and after training, as ``<work_dir>/<filename>``, with its data beside it, as
+    ``.json``. It shows what the model logs: the teacher's entropy where there is one, else the
+    spread of the features; a model of mmpretrain has its loss and k-NN accuracy; and what
+    validations measure: k-NN, a linear probe, effective ranks, neighbours of two views. With
+    ``val_at_start=True`` in ``train_cfg`` it shows these of the untrained network too. The curves
+    are in the checkpoint, so a resumed run continues them.
 
     Args:
         filename: Name of the figure within ``work_dir``; PNG, PDF or SVG.
         interval: Iterations between two further times of writing it; None for none. Each takes
             about a second in the main process.
+        first: Iterations after which it is written for the first time.
         num_images: Number of images of the first batch whose views are shown; 0 for none.
 
     Raises:
@@ -58,6 +62,7 @@ class TrainingFigureHook(Hook):
         filename: str = "training.png",
         interval: int | None = None,
         num_images: int = 4,
+        first: int = 50,
     ) -> None:
         if not isinstance(filename, str):
             raise TypeError(f"TrainingFigureHook got filename={filename!r}; it must be a string.")
@@ -69,9 +74,11 @@ class TrainingFigureHook(Hook):
         if interval is not None:
             _require_int("interval", interval, least=1)
         _require_int("num_images", num_images, least=0)
+        _require_int("first", first, least=1)
         self.filename = filename
         self.interval = interval
         self.num_images = num_images
+        self.first = first
         self._views: list[list[np.ndarray]] = []
         self._best_k: int | None = None
         self._said_no_knn = False
@@ -91,8 +98,9 @@ class TrainingFigureHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Writes the figure at the interval."""
-        if self.interval and self.every_n_train_iters(runner, self.interval):
+        """Writes the figure at the interval, and early in the run."""
+        at_interval = self.interval and self.every_n_train_iters(runner, self.interval)
+        if at_interval or is_doubling(runner.iter + 1, self.first):
             self._write(runner, runner.iter + 1)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -101,12 +109,18 @@ class TrainingFigureHook(Hook):
         if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
             return
         metrics = metrics or {}
+        quality = {name: float(metrics[name]) for name in QUALITY if name in metrics}
+        if quality:
+            _record(runner, QUALITY_RECORD, (runner.iter, quality))
         if "knn/top1" in metrics:
-            self._add_point(runner, metrics)
-        elif not self._said_no_knn:
+            top5 = metrics.get("knn/top5")
+            top5 = None if top5 is None else float(top5)
+            _record(runner, RECORD, (runner.iter, float(metrics["knn/top1"]), top5))
+            self._best_k = best_k(metrics)
+        elif not quality and not self._said_no_knn:
             self._said_no_knn = True
             runner.logger.info(
-                "The training figure has no k-NN curve: the validation gives no knn/top1, but "
+                "The training figure has no curve of the validation, which gives no knn/top1, but "
                 f"{', '.join(metrics) or 'nothing'}."
             )
         self._write(runner, runner.iter)
@@ -120,15 +134,6 @@ class TrainingFigureHook(Hook):
         if parts:
             runner.logger.info(" ".join(parts))
 
-    def _add_point(self, runner: Runner, metrics: Mapping[str, float]) -> None:
-        hub, now = runner.message_hub, runner.iter
-        # A second validation of the same iteration replaces the first.
-        record = [point for point in hub.get_info(RECORD, []) if point[0] < now]
-        top5 = metrics.get("knn/top5")
-        point = (now, float(metrics["knn/top1"]), None if top5 is None else float(top5))
-        hub.update_info(RECORD, [*record, point])
-        self._best_k = best_k(metrics)
-
     def _curves(self, runner: Runner, done: int) -> TrainingCurves:
         by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
         hub = runner.message_hub
@@ -141,6 +146,7 @@ class TrainingFigureHook(Hook):
         return TrainingCurves(
             entropy_bound=float(bound.current()) if bound else None,
             knn=tuple(tuple(point) for point in hub.get_info(RECORD, [])),
+            quality=tuple(tuple(point) for point in hub.get_info(QUALITY_RECORD, [])),
             iterations_per_epoch=None if by_iteration else len(runner.train_dataloader),
             **aligned(histories, done),
         )
@@ -152,7 +158,7 @@ class TrainingFigureHook(Hook):
         if not is_main_process():
             return False
         curves = self._curves(runner, done)
-        if not (curves.iteration.size or curves.knn or self._views):
+        if not (curves.iteration.size or curves.knn or curves.quality or self._views):
             return False
         all_views = len(self._views[0]) if self._views else 0
         views_seen = getattr(bare_model(runner), "num_global_views", all_views)
@@ -166,6 +172,20 @@ class TrainingFigureHook(Hook):
             )
             return False
         return True
+
+
+def is_doubling(done: int, first: int) -> bool:
+    """Returns whether ``done`` is ``first``, twice ``first``, four times and so on."""
+    times, rest = divmod(done, first)
+    return rest == 0 and times.bit_count() == 1
+
+
+def _record(runner: Runner, name: str, point: tuple) -> None:
+    """Adds a point, its iteration first, to a curve that the checkpoint has."""
+    hub = runner.message_hub
+    # A second validation of the same iteration replaces the first.
+    earlier = [other for other in hub.get_info(name, []) if other[0] < point[0]]
+    hub.update_info(name, [*earlier, point])
 
 
 def aligned(histories: Mapping[str, np.ndarray], done: int) -> dict[str, np.ndarray]:

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmdino.datasets.class_names import describe_other_classes
+from mmdino.evaluation.bank_metric import label_of
 from mmdino.evaluation.features import (
     collate_equal_shapes,
     extract_features,
     predict_features,
 )
-from mmdino.evaluation.knn_metric import KNNMetric, label_of
 from mmdino.registry import LOOPS
 
 
@@ -32,12 +32,13 @@ class KNNValLoop(ValLoop):
     Args:
         runner: The runner.
         dataloader: Loader of the queries, from ``val_dataloader``.
-        evaluator: Evaluator with a :class:`KNNMetric`, from ``val_evaluator``.
+        evaluator: Evaluator from ``val_evaluator`` with a metric that takes a bank (``set_bank``):
+            :class:`~mmdino.evaluation.KNNMetric` or :class:`~mmdino.evaluation.RidgeProbeMetric`.
         bank_dataloader: Loader of the labelled images that vote.
         fp16: Whether to compute features under autocast.
 
     Raises:
-        ValueError: If the evaluator has no :class:`KNNMetric`, or bank and queries have other
+        ValueError: If no metric of the evaluator takes a bank, or bank and queries have other
             classes.
 
     Example:
@@ -54,7 +55,7 @@ class KNNValLoop(ValLoop):
         fp16: bool = False,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        self.metrics = [m for m in self.evaluator.metrics if isinstance(m, KNNMetric)]
+        self.metrics = [m for m in self.evaluator.metrics if hasattr(m, "set_bank")]
         if not self.metrics:
             raise ValueError(
                 "KNNValLoop needs val_evaluator = dict(type='mmdino.KNNMetric', ...), but the "

@@ -16,7 +16,13 @@ from mmengine.registry import HOOKS, init_default_scope
 from PIL import Image
 from torch.utils.data import Dataset
 
-from mmdino.engine.hooks.training_figure_hook import aligned, best_k, first_views, summary
+from mmdino.engine.hooks.training_figure_hook import (
+    aligned,
+    best_k,
+    first_views,
+    is_doubling,
+    summary,
+)
 from mmdino.visualization import TrainingCurves
 
 
@@ -89,10 +95,13 @@ def read_json(work_dir):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run of two epochs with validation, and its folder."""
+    """A run of two epochs with validation of all kinds, and its folder."""
     init_default_scope("mmpretrain")
     work_dir = tmp_path_factory.mktemp("finished")
-    runner = build(work_dir, **validation())
+    options = validation()
+    others = ({"type": "mmdino.RidgeProbeMetric"}, {"type": "mmdino.LabelFreeMetric"})
+    options["val_evaluator"] = [options["val_evaluator"], *others]
+    runner = build(work_dir, **options)
     runner.train()
     return runner, work_dir
 
@@ -114,6 +123,12 @@ def test_a_run_with_validation_leaves_its_figure(finished):
     assert data["knn"]["top1"][-1] == pytest.approx(
         runner.message_hub.get_scalar("val/knn/top1").current(), rel=1e-5
     )
+    assert data["quality"]["iteration"] == [0, 3, 6]
+    for name in ("ridge/top1", "features/rankme"):
+        assert data["quality"][name][-1] == pytest.approx(
+            runner.message_hub.get_scalar(f"val/{name}").current(), rel=1e-5
+        )
+    assert "features/lidar" not in data["quality"], "it needs views of each image"
     assert matplotlib.pyplot.get_fignums() == []
 
 
@@ -149,6 +164,24 @@ def test_it_is_written_before_the_first_iteration_and_at_the_interval(tmp_path):
     runner.register_hook(Look())
     runner.train()
     assert seen == [0, 0, 2]
+
+
+def test_it_is_written_early_in_a_run_without_validation(tmp_path):
+    """After the first iterations, then after twice as many and so on."""
+    assert [done for done in range(1, 33) if is_doubling(done, 3)] == [3, 6, 12, 24]
+    seen = []
+
+    class Look(Hook):
+        priority = "LOWEST"
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            path = tmp_path / "training.json"
+            seen.append(path.is_file() and len(read_json(tmp_path)["train"]["iteration"]))
+
+    runner = build(tmp_path, epochs=1, figure={"first": 2, "num_images": 0})
+    runner.register_hook(Look())
+    runner.train()
+    assert seen == [False, 2, 2]
 
 
 def test_a_resumed_run_has_the_whole_curves(tmp_path):
