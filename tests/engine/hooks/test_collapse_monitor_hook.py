@@ -14,6 +14,16 @@ BOUND = math.log(65536)
 
 
 @pytest.mark.parametrize(
+    ("entropy", "kl", "used", "kind"),
+    [(0.05, 0.08, 0.03, "one_point"), (0.05, 0.08, 0.1, None), (0.3, 0.15, 0.03, None)],
+    ids=["few prototypes", "many prototypes", "soft targets"],
+)
+def test_few_prototypes_tell_a_collapse_before_the_bound(entropy, kl, used, kind):
+    found = entropy_collapse(entropy * BOUND, kl * BOUND, BOUND, margin=0.005, used=used)
+    assert found == kind
+
+
+@pytest.mark.parametrize(
     ("entropy", "kl", "kind"),
     [
         (BOUND, 0.0, "uniform"),
