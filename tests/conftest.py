@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
+import mmpretrain.models  # noqa: F401  (before the heap is frozen)
 import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
 
 DATA = Path(__file__).parent / "data"
+
+
+def pytest_collection_finish() -> None:
+    """Takes what the imports made out of garbage collections.
+
+    mmengine's data sets call for a full one each time that one is built, and with the objects of
+    torch and mmpretrain in the heap that takes a third of a second, three times a run.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
