@@ -14,7 +14,7 @@ DATABASE = ["all_souls_000013", "christ_church_000179", "oxford_002904", "keble_
 QUERIES = ["all_souls_000013_query", "keble_000245"]
 TRUTH = [
     {"easy": [0], "hard": [1], "junk": [3], "bbx": [8.0, 4.0, 50.5, 36.0]},
-    {"easy": [], "hard": [3], "junk": [], "bbx": [0.0, 0.0, 56.0, 40.0]},
+    {"easy": [], "hard": [3], "junk": [], "bbx": [4.0, 9.0, 40.0, 33.0]},
 ]
 
 
@@ -78,9 +78,49 @@ def write_davis(root):
     lists = root / "ImageSets" / "2017"
     lists.mkdir(parents=True, exist_ok=True)
     (lists / "val.txt").write_text("bear\ngoat\n")
-    for seed, name in enumerate(("bear", "goat")):
-        for step, (image, labels) in enumerate(moving_squares(6 - seed, seed=seed)):
-            save(root / "JPEGImages" / "480p" / name / f"{step:05}.jpg", image)
-            if name == "bear" or step == 0:
-                write_palette_png(root / "Annotations" / "480p" / name / f"{step:05}.png", labels)
+    write_video(root, "bear", 6, masks=6)
+    write_video(root, "goat", 5)
+    return root
+
+
+def write_video(root, name, frames=3, masks=1):
+    """Writes the frames of a video, and the masks of the first of them."""
+    for step, (image, labels) in enumerate(moving_squares(frames)):
+        save(root / "JPEGImages" / "480p" / name / f"{step:05}.jpg", image)
+        if step < masks:
+            write_palette_png(root / "Annotations" / "480p" / name / f"{step:05}.png", labels)
+
+
+def write_sets(root):
+    """Writes all of these, and sets like them that are damaged."""
+    write_davis(write_lists(write_copydays(write_revisited(root))))
+    for name in ("no_image", "broken_image"):
+        write_revisited(root, name)
+    (root / "no_image" / "jpg" / f"{DATABASE[1]}.jpg").unlink()
+    (root / "broken_image" / "jpg" / f"{QUERIES[0]}.jpg").write_bytes(b"no image")
+    write_revisited(root, "no_boxes", [{**of, "bbx": None} for of in TRUTH])
+    write_revisited(root, "old_kind", [{"ok": [0], "junk": []}] * 2)
+    write_revisited(root, "cut_short")
+    (root / "cut_short" / "gnd_cut_short.pkl").write_bytes(b"\x80\x02}q\x00")
+    write_revisited(root, "evil")
+    evil = b"cposix\nsystem\n(S'touch ran'\ntR."
+    (root / "evil" / "gnd_evil.pkl").write_bytes(evil)
+    (root / "strange.csv").write_text("query_id,reference_id\nQ00000,R000009\n")
+    (root / "header.csv").write_text("Q00000,R000000\n")
+    save(root / "odd" / "original" / "200000.jpg", picture())
+    save(root / "odd" / "strong" / "999900.jpg", picture())
+    save(root / "bare" / "original" / "200000.jpg", picture())
+    lists = root / "ImageSets" / "2017"
+    for name in ("gone", "grown", "marked", "colored", "masked"):
+        (lists / f"{name}.txt").write_text(f"{name}\n")
+        if name != "gone":
+            write_video(root, name)
+    (lists / "empty.txt").write_text("\n")
+    (lists / "outside.txt").write_text("../480p\n")
+    frames, masks = (root / kind / "480p" for kind in ("JPEGImages", "Annotations"))
+    save(frames / "grown" / "00002.jpg", picture(0, 60, 70))
+    marked = np.full((48, 70), 255, np.uint8)
+    write_palette_png(masks / "marked" / "00000.png", marked)
+    save(masks / "colored" / "00000.png", picture(0, 48, 70))
+    (masks / "masked" / "00000.png").unlink()
     return root

@@ -103,7 +103,7 @@ def read_videos(
     if not listed:
         raise ValueError(f"{printable(path)} lists no video.")
     for name in listed:
-        if Path(name).name != name:
+        if Path(name).name != name or name == "..":
             raise ValueError(
                 f"{printable(path)} has {printable(name)!r}: expected a folder's name."
             )
