@@ -95,7 +95,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("size", "neighbours", "batch_size"):
         require_number("Copy detection", name, getattr(args, name), least=1, whole=True)
     if args.max_distractors is not None:
-        require_number("Copy detection", "max_distractors", args.max_distractors, least=1)
+        require_number(
+            "Copy detection", "max_distractors", args.max_distractors, least=1, whole=True
+        )
     # What is missing is said before the features of hours.
     evaluate = (evaluate_lists if args.copydays is None else evaluate_copydays)(args)
     whitening_images = None if args.whitening is None else images_below(args.whitening)

@@ -1687,7 +1687,7 @@ EVALUATIONS = [
     Row("", f"{RETRIEVAL} --size 12 --multi-scale", "but both sides must be at least 16"),
     Row("", f"{RETRIEVAL} --ks 0", "invalid ks=[0]: expected whole numbers of at least 1"),
     Row("", f"{RETRIEVAL} --workers -1", "0 or more workers"),
-    Row("", f"{RETRIEVAL} --num-heads 5", "5 heads"),
+    Row("", f"{RETRIEVAL} --num-heads 5", "The ViT has 2 heads according to"),
     Row("", "eval_copy.py $ckpt --out $out/c", "give --copydays DIR, or all of --queries"),
     Row("", f"{PAIRS} --references $sets", "give --copydays DIR, or all of --queries"),
     Row("", f"{COPYDAYS}/copydays --queries $sets", "--copydays does not go with --queries"),
