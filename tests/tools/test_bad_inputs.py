@@ -1742,6 +1742,9 @@ EVALUATIONS = [
     Row("", f"{VIDEO} --fps 5", "--fps is for the overlays: add --overlay gif or mp4"),
     Row("", f"{VIDEO} --overlay gif --fps 0", "--fps must be within 0.01 and 1000, not 0.0"),
     Row("", f"{VIDEO} --overlay avi", "invalid choice: 'avi'"),
+    Row("", "benchmarks/evaluations.py $ckpt none --out $out/made", "'none' does not exist"),
+    Row("", "benchmarks/evaluations.py $ckpt $images --out $images", "is not empty: give a new"),
+    Row("", "benchmarks/evaluations.py $ckpt $sets/bare --out $out/made", "1 images: expected 3"),
 ]
 
 WITHOUT_VALIDATION = """

@@ -94,9 +94,11 @@ def of_network(
         runpy.run_path(str(TOOLS / f"{tool}.py"))["main"]([*map(str, command)])
         return json.loads((out / "results.json").read_text(encoding="utf-8"))
 
-    retrieval = run("eval_retrieval", sets, "--dataset", NAME, "--size", args.size)
+    # Starting processes would take longer than reading so few images.
+    images = ("--size", args.size, "--workers", 0)
+    retrieval = run("eval_retrieval", sets, "--dataset", NAME, *images)
     distractors = ("--distractors", sets / "distractors")
-    copies = run("eval_copy", "--copydays", sets / "copydays", *distractors, "--size", args.size)
+    copies = run("eval_copy", "--copydays", sets / "copydays", *distractors, *images)
     overlay = ("--overlay", args.overlay) if args.overlay else ()
     video = run("eval_video", sets, "--size", args.video_size, *overlay)
     return {
