@@ -122,9 +122,7 @@ def propagate(
     source_features: Tensor,
     source_labels: Tensor,
     target_features: Tensor,
-    neighbourhood: int = 12,
-    topk: int = 5,
-    temperature: float = 0.1,
+    options: Propagation,
     at_once: int = SIMILARITIES_AT_ONCE,
 ) -> Tensor:
     """Labels the patches of a frame by those of earlier frames.
@@ -136,9 +134,7 @@ def propagate(
         source_features: Patch features (F, D, h * w) of earlier frames.
         source_labels: Their labels (F, K, h, w), a number for each class.
         target_features: Patch features (D, h * w).
-        neighbourhood: Most rows, and columns, between a patch and a source; 0 for no limit.
-        topk: Number of sources.
-        temperature: Temperature of the weights.
+        options: Neighbourhood, number of sources, temperature.
         at_once: Similarities in memory at a time; at least those of one patch.
 
     Returns:
@@ -149,32 +145,18 @@ def propagate(
     sources = functional.normalize(source_features, dim=1).permute(0, 2, 1).reshape(-1, width)
     targets = functional.normalize(target_features, dim=0)
     labels = source_labels.permute(1, 0, 2, 3).reshape(classes, -1)
-    step = max(1, at_once // len(sources))
-    found = [
-        _labels_of_block(
-            (sources @ targets[:, start : start + step]).div_(temperature).exp_(),
-            labels,
-            neighbours_mask(
-                torch.arange(start, min(start + step, places), device=targets.device),
-                tuple(shape),
-                neighbourhood,
-            ).repeat(frames, 1)
-            if neighbourhood
-            else None,
-            topk,
-        )
-        for start in range(0, places, step)
-    ]
+    found = []
+    for block in torch.arange(places, device=targets.device).split(max(1, at_once // len(sources))):
+        scores = (sources @ targets[:, block]).div_(options.temperature)
+        if options.neighbourhood:
+            near = neighbours_mask(block, tuple(shape), options.neighbourhood)
+            scores.masked_fill_(near.logical_not_().repeat(frames, 1), -torch.inf)
+        # Relative to the largest, so that none overflows.
+        weights = scores.sub_(scores.amax(0)).exp_()
+        least = weights.topk(min(options.topk, len(weights)), dim=0).values[-1]
+        weights *= weights >= least
+        found.append(labels @ weights.div_(weights.sum(0)))
     return torch.cat(found, dim=1).unflatten(1, shape)
-
-
-def _labels_of_block(weights: Tensor, labels: Tensor, near: Tensor | None, topk: int) -> Tensor:
-    """Returns labels (K, M) for weights (S, M) of sources with labels (K, S)."""
-    if near is not None:
-        weights *= near
-    least = weights.topk(min(topk, len(weights)), dim=0).values[-1]
-    weights *= weights >= least
-    return labels @ (weights / weights.sum(0))
 
 
 def labels_to_classes(labels: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -246,12 +228,7 @@ def segment_video(
             continue
         source_features, source_labels = zip(first, *last, strict=True)
         labels = propagate(
-            torch.stack(source_features),
-            torch.stack(source_labels),
-            features,
-            options.neighbourhood,
-            options.topk,
-            options.temperature,
+            torch.stack(source_features), torch.stack(source_labels), features, options
         )
         last.append((features, labels))
         classes = labels_to_classes(labels, shape).to(torch.uint8).cpu().numpy()

@@ -37,15 +37,20 @@ class MeanColor(nn.Module):
 @pytest.mark.parametrize("case", CASES)
 def test_propagated_labels_are_the_references(golden, case, at_once):
     arrays = golden("video", f"{case}/")
-    found = propagate(
-        arrays["source_features"],
-        arrays["source_labels"],
-        arrays["target_features"],
-        int(arrays["neighbourhood"]),
-        int(arrays["topk"]),
-        at_once=at_once,
-    )
+    options = Propagation(neighbourhood=int(arrays["neighbourhood"]), topk=int(arrays["topk"]))
+    sources = arrays["source_features"], arrays["source_labels"]
+    found = propagate(*sources, arrays["target_features"], options, at_once)
     torch.testing.assert_close(found, arrays["target_labels"], rtol=0, atol=1e-5)
+
+
+def test_at_a_low_temperature_the_most_similar_patch_counts_alone(golden):
+    arrays = golden("video", "default/")
+    sources = arrays["source_features"], arrays["source_labels"]
+    nearest, cold = (
+        propagate(*sources, arrays["target_features"], Propagation(topk=topk, temperature=heat))
+        for topk, heat in ((1, 0.1), (5, 1e-5))
+    )
+    torch.testing.assert_close(cold, nearest)
 
 
 @pytest.mark.parametrize("case", CASES)
