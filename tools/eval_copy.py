@@ -1,8 +1,7 @@
 """Reports how well features find copies: mAP on Copydays, micro-AP on lists like DISC21's.
 
 python tools/eval_copy.py CHECKPOINT --copydays data/copydays --out work_dirs/copydays
-python tools/eval_copy.py CHECKPOINT --queries data/q --references data/r --ground-truth gt.csv \
-    --out work_dirs/disc
+python tools/eval_copy.py CHECKPOINT --queries q --references r --ground-truth gt.csv --out disc
 
 The feature is the class token beside the generalised mean of the patch tokens (Caron et al. 2021,
 section 4.2.1). A second run reuses the features of the first one, and continues an interrupted one.

@@ -19,21 +19,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from common.made_sets import NAME, write_copies, write_retrieval, write_videos
-from common.options import output_file, positive
+from common.options import figure_file, output_file, positive
 from common.report import print_table, write_json
 from mmdino.evaluation.copy_detection import RETRIEVED, retrieved_average_precision, squeeze
 from mmdino.evaluation.copy_sets import images_below, read_copydays
-from mmdino.evaluation.davis import ObjectScores, Video, object_scores, read_videos
+from mmdino.evaluation.davis import ObjectScores, Video, object_scores, read_labels, read_videos
 from mmdino.evaluation.retrieval import rank, retrieval_scores
 from mmdino.evaluation.revisited_ground_truth import read_ground_truth
 from mmdino.utils.tool_errors import ToolParser, run_tool
+from mmdino.visualization.attention_figure import write_figure
+from mmdino.visualization.mask_overlay import draw_objects
 from mmdino.visualization.media import read_image
 
 TOOLS = Path(__file__).parents[1]
 THUMBNAIL = 16
 """Side in pixels of the thumbnails that are compared as they are."""
+SHOWN = 4
+"""Frames in the figure."""
 SMOKE = {"images": 6, "size": 32, "video_size": 64, "videos": 1, "frames": 4}
 
 
@@ -52,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-heads", type=int, help="number of heads, if not in the file")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to check that it runs")
     parser.add_argument("--json", type=output_file, help="JSON file to write the results to")
+    parser.add_argument("--figure", type=figure_file, help="image of the first video's masks")
     return parser
 
 
@@ -76,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         {"network": "none", **without_network(sets)},
     ]
     print_table(rows, f"{len(photographs)} photographs, {args.videos} videos, percent")
+    if args.figure:
+        draw_masks(args.out, Path(args.figure))
     if args.json:
         settings = {name: getattr(args, name) for name in SMOKE}
         write_json(args.json, "evaluations", settings, {"evaluations": rows}, argv, "cpu")
@@ -128,6 +136,24 @@ def without_network(sets: Path) -> dict[str, float]:
     found["J"] = np.mean([of.region.mean for of in objects])
     found["F"] = np.mean([of.contour.mean for of in objects])
     return {name: 100 * float(value) for name, value in found.items()}
+
+
+def draw_masks(out: Path, path: Path) -> None:
+    """Draws the masks of some frames of the first video, true and predicted."""
+    video = read_videos(out / "sets")[0]
+    chosen = [video.frames[i * (len(video.frames) - 1) // (SHOWN - 1)] for i in range(SHOWN)]
+    folders = {"masks as made": video.masks}
+    for name in ("trained", "untrained"):
+        folders[name] = out / name / "eval_video" / "masks" / video.name
+    figure = Figure(figsize=(2 * SHOWN, 1.6 * len(folders)), layout="constrained")
+    grid = figure.subplots(len(folders), SHOWN, squeeze=False)
+    for row, (name, folder) in zip(grid, folders.items(), strict=True):
+        for axes, frame in zip(row, chosen, strict=True):
+            labels = read_labels(folder / f"{frame.stem}.png")
+            axes.imshow(draw_objects(read_image(frame), labels))
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(f"{name}, frame {int(frame.stem)}", fontsize=8)
+    write_figure(figure, path)
 
 
 def thumbnails(paths: Sequence[Path]) -> np.ndarray:

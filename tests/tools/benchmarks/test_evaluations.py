@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny_evaluations
+from PIL import Image
 from tiny_vit import picture, save_checkpoint
 
 from common.made_sets import moving_crops
@@ -34,7 +35,9 @@ def test_it_compares_a_network_with_none(tmp_path, photographs):
     path = tmp_path / "figures.json"
     checkpoint = save_checkpoint(tmp_path / "vit.pth")
     options = ["--smoke", "--num-heads", "2", "--json", str(path), "--out", str(tmp_path / "out")]
-    load().main([str(checkpoint), str(photographs[0].parent), *options])
+    figure = tmp_path / "masks.png"
+    load().main([str(checkpoint), str(photographs[0].parent), *options, "--figure", str(figure)])
+    assert Image.open(figure).width > 500
     rows = json.loads(path.read_text())["tables"]["evaluations"]
     assert [row["network"] for row in rows] == ["trained", "untrained", "none"]
     for row in rows:
