@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import tiny_evaluations
+from PIL import ExifTags, Image
 from tiny_vit import picture
 
 from mmdino.evaluation.copy_sets import images_below, read_copydays, read_pairs
@@ -14,6 +15,7 @@ from mmdino.evaluation.davis import object_scores, read_labels, read_videos
 from mmdino.evaluation.listed_features import ListedImage, ListedImages, cut_box
 from mmdino.evaluation.revisited_ground_truth import read_ground_truth
 from mmdino.visualization.mask_overlay import write_palette_png
+from mmdino.visualization.media import read_image
 
 
 def test_a_pickle_and_json_have_the_same_truth(tmp_path):
@@ -78,6 +80,16 @@ def test_boxes_are_cut_out_and_small_images_refused(tmp_path):
         ListedImages(images, lambda image: image, 41)[0]
     with pytest.raises(ValueError, match="has nothing of its 56 x 40 pixels"):
         cut_box(picture(), (60, 0, 70, 9), path)
+
+
+def test_images_are_used_as_stored(tmp_path):
+    """Boxes are given so, and the reference ignores the orientation."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(picture()).save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg").shape == (56, 40, 3)
+    sample = ListedImages([ListedImage(tmp_path / "a.jpg")], lambda image: image)[0]
+    assert sample["inputs"].shape == (3, 40, 56)
 
 
 def test_copies_belong_to_originals(tmp_path):
