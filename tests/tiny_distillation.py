@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import tiny_run
 import torch
 from mmengine.registry import MODELS
 from torch import nn
@@ -131,3 +132,40 @@ def refine_swin(backbone, window):
         offsets = ((8 ** table.abs() - 1) * (window - 1) / 8).round()
         exact = torch.log2(8 * offsets / (window - 1) + 1) / 3
         module.relative_coords_table = table.sign() * exact
+
+
+def write_teacher(path, seed=1):
+    """Writes a file of the teacher, drawn from a seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        vit = MODELS.build(teacher())
+    torch.save({"state_dict": vit.state_dict()}, path)
+
+
+def run(checkpoint, drop_path_rate=0.2, wrapper=None, hooks=(), images=12, **changes):
+    """What a run passes to ``tiny_run.build``.
+
+    Args:
+        checkpoint: File of the teacher.
+        drop_path_rate: Stochastic depth of the student.
+        wrapper: Changes of the optimiser wrapper.
+        hooks: Configs of further hooks.
+        images: Images of an epoch.
+        **changes: Other options, in place of those here.
+    """
+    schedule = {"type": "mmdino.WarmupCosineLR", "warmup": 1, "start_ratio": 0.1, "delayed": True}
+    epochs = {"by_epoch": True, "convert_to_iter_based": True}
+    own = ("IterationSeedHook", "FiniteLossHook", "CheckpointMatchHook")
+    dtype = torch.get_default_dtype()
+    return {
+        "model": model(checkpoint, student(drop_path_rate=drop_path_rate)),
+        "dataset": tiny_run.RandomViews(images, dtype, view_sizes=(12,)),
+        "wrapper": {
+            "clip_grad": {"max_norm": 3.0},
+            "paramwise_cfg": {"not_decayed": "cls_token"},
+            **(wrapper or {}),
+        },
+        "param_scheduler": [{**schedule, **epochs}],
+        "custom_hooks": [*({"type": f"mmdino.{name}"} for name in own), *hooks],
+        **changes,
+    }

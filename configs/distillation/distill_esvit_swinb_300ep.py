@@ -47,6 +47,6 @@ optim_wrapper = dict(
     optimizer=dict(lr=2e-4),
     precision="auto",
     accumulative_counts=2,
-    paramwise_cfg=dict(not_decayed=["cpb_mlp", "logit_scale"]),
+    paramwise_cfg=dict(not_decayed=["cpb_mlp.0.weight", "cpb_mlp.2.weight", "logit_scale"]),
 )
 param_scheduler = [dict(_base_.lr_schedule, start_ratio=1e-6 / 2e-4, end_ratio=1e-5 / 2e-4)]

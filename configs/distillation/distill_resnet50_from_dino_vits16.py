@@ -26,5 +26,8 @@ model = dict(
     ),
     data_preprocessor=dict(type="mmdino.MultiViewPreprocessor"),
 )
-optim_wrapper = dict(precision="auto")
+optim_wrapper = dict(
+    precision="auto",
+    paramwise_cfg=dict(not_decayed=[]),  # there is no class token
+)
 train_cfg = dict(max_epochs=100)
