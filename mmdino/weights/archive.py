@@ -11,7 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmdino.weights.pickle_inspection import SavedTensor, inspect_modules, inspect_pickle
+from mmdino.weights.pickle_inspection import (
+    STORAGE_DTYPES,
+    SavedTensor,
+    inspect_modules,
+    inspect_pickle,
+)
 
 BLOCK = 2**18
 """Bytes read at a time."""
@@ -19,21 +24,6 @@ PICKLE = "data.pkl"
 TENSORS = "data/"
 CODE = "code/"
 TORCHSCRIPT = ("constants.pkl", CODE)
-DTYPES = {
-    "torch.DoubleStorage": torch.float64,
-    "torch.FloatStorage": torch.float32,
-    "torch.HalfStorage": torch.float16,
-    "torch.BFloat16Storage": torch.bfloat16,
-    "torch.LongStorage": torch.int64,
-    "torch.IntStorage": torch.int32,
-    "torch.ShortStorage": torch.int16,
-    "torch.CharStorage": torch.int8,
-    "torch.ByteStorage": torch.uint8,
-    "torch.BoolStorage": torch.bool,
-    "torch.ComplexDoubleStorage": torch.complex128,
-    "torch.ComplexFloatStorage": torch.complex64,
-}
-"""Precision of the numbers of each kind of storage."""
 OPEN_ERRORS = (zipfile.BadZipFile, ValueError, LookupError, RuntimeError, OverflowError, OSError)
 """Errors of zipfile for a damaged table of contents."""
 READ_ERRORS = (*OPEN_ERRORS, EOFError)
@@ -106,7 +96,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
 
 
 def _tensor(saved: SavedTensor, numbers: bytearray) -> Tensor:
-    dtype = DTYPES[saved.kind]
+    dtype = STORAGE_DTYPES[saved.kind]
     if not math.prod(saved.size):
         return torch.empty(saved.size, dtype=dtype)
     flat = torch.frombuffer(numbers, dtype=dtype)
@@ -158,13 +148,18 @@ def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
         if info.flag_bits & ENCRYPTED:
             raise ValueError(f"has the encrypted record {info.filename!r}")
     # Where the archive starts later, torch finds other records than zipfile.
-    if sum(info.file_size for info in infos) > size or min(i.header_offset for i in infos) != 0:
+    if sum(info.file_size for info in infos) > size or _start(archive) != 0:
         raise ValueError("is corrupted: its records do not fill the file")
     if not any(info.CRC for info in infos):
         for info in infos:
             # zipfile compares none that is None.
             info.CRC = None
     return records
+
+
+def _start(archive: zipfile.ZipFile) -> int:
+    """Returns where the first record begins."""
+    return min(info.header_offset for info in archive.infolist())
 
 
 def _blocks(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> Iterator[bytes]:

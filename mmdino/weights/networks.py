@@ -52,6 +52,8 @@ UNUSED = ("fc.", "head.", "fc_norm.", "pooler.", "classifier.")
 """Tensors beside the backbone in other projects' files: classifiers and poolers."""
 VIT_UNUSED = ("embeddings.mask_token",)
 """The same of Hugging Face's ``ViTModel``, whose mask token DINO does not train."""
+FINAL_NORM, POOLED_NORM = "ln1.weight", "fc_norm.weight"
+"""The norm of all tokens at the end, and that of their mean, which fine-tuning may have instead."""
 DECODER = ("decoder_", "mask_token")
 """The same of MAE's authors, by the start of names, in a file with a decoder."""
 WHOLE = (
@@ -158,7 +160,7 @@ def backbone_weights(
     unused = tuple(name for name in found if _is_unused(name, found))
     source = {name: tensor for name, tensor in found.items() if name not in unused}
     require_weights(source, str(path))
-    found, project, stored = _renamed(source, meta)
+    found, project, stored = _renamed(source, unused, meta)
     if VIT_MARKER in found:
         kind = "vit"
         config, heads_from = vit_config(found, stored, num_heads)
@@ -210,6 +212,8 @@ def other_backbone_tensors(
 ) -> dict[str, Tensor]:
     """Finds the tensors of a backbone of another family, such as a Swin, under their own names.
 
+    Those of a classifier are among them.
+
     Args:
         path: As in :func:`backbone_weights`.
         network: As there.
@@ -223,12 +227,10 @@ def other_backbone_tensors(
     meta = checkpoint.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
     found, _, _ = _find_backbone(checkpoint, meta, network, prefix, str(path))
-    starts = (*UNUSED, *swin.UNUSED)
-    tensors = {name: tensor for name, tensor in found.items() if not name.startswith(starts)}
     # Indices, such as those of windows, are no weights.
-    weights = {name: t for name, t in tensors.items() if t.is_floating_point()}
+    weights = {name: t for name, t in found.items() if t.is_floating_point()}
     require_weights(weights, str(path))
-    return tensors
+    return found
 
 
 def huggingface_layout(state_dict: Mapping[str, Tensor]) -> ModuleType | None:
@@ -244,7 +246,7 @@ def huggingface_layout(state_dict: Mapping[str, Tensor]) -> ModuleType | None:
 
 
 def _renamed(
-    source: dict[str, Tensor], meta: Mapping[str, Any]
+    source: dict[str, Tensor], unused: tuple[str, ...], meta: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], str, dict[str, Any] | None]:
     """Returns tensors in mmdino's names, whose names they had, and the config in the file."""
     layout = huggingface_layout(source)
@@ -269,6 +271,8 @@ def _renamed(
         assumed = {"position_encoding": {"type": ROTARY}} if timm_vit.is_rotary(source) else {}
     else:
         found, project, assumed = authors_vit.to_mmdino(source), "authors", {}
+    if FINAL_NORM not in found and POOLED_NORM in unused:
+        assumed["final_norm"] = False
     return found, project, {**released_options(found), **assumed, **(stored or {})}
 
 

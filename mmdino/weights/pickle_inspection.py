@@ -20,19 +20,23 @@ ARRAYS = tuple(f"{module}._reconstruct" for module in NUMPY_CORES)
 SCALARS = tuple(f"{module}.scalar" for module in NUMPY_CORES)
 TENSORS = tuple(f"torch._utils._rebuild_tensor{end}" for end in ("", "_v2", "_v3"))
 TENSOR = "torch.Tensor"
+STORAGE_DTYPES = {
+    "torch.DoubleStorage": torch.float64,
+    "torch.FloatStorage": torch.float32,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+    "torch.ComplexDoubleStorage": torch.complex128,
+    "torch.ComplexFloatStorage": torch.complex64,
+}
+"""Type of an element of each kind of storage that has one."""
 STORAGES = {
-    "torch.DoubleStorage": 8,
-    "torch.FloatStorage": 4,
-    "torch.HalfStorage": 2,
-    "torch.BFloat16Storage": 2,
-    "torch.LongStorage": 8,
-    "torch.IntStorage": 4,
-    "torch.ShortStorage": 2,
-    "torch.CharStorage": 1,
-    "torch.ByteStorage": 1,
-    "torch.BoolStorage": 1,
-    "torch.ComplexDoubleStorage": 16,
-    "torch.ComplexFloatStorage": 8,
+    **{kind: dtype.itemsize for kind, dtype in STORAGE_DTYPES.items()},
     "torch.storage.UntypedStorage": 1,
 }
 """Bytes of an element of each kind of storage."""

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from mmdino.weights.layouts import swin
 from mmdino.weights.layouts.renaming import add_prefix
 from mmdino.weights.matching import allow_pos_embed_resize, compare, copy_shared_positions
-from mmdino.weights.networks import backbone_weights, is_known, other_backbone_tensors
+from mmdino.weights.networks import (
+    UNUSED,
+    backbone_weights,
+    is_known,
+    other_backbone_tensors,
+)
 from mmdino.weights.specs import POS_EMBED_OFFSET, VIT, norm_eps
 
 KNOWN_KEYS = {"type", "checkpoint", "prefix", "network", "map_location"}
@@ -120,13 +125,22 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
 def _other_names(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], str]:
-    """Gives the tensors of another family the names of the network, and says what they were."""
-    if swin.is_swin(expected) and swin.has_names(tensors):
-        return swin.to_mmpretrain(tensors, expected), "names of Swin's authors or timm"
+    """Gives the tensors of another family the names of the network, and says what they were.
+
+    A classifier that the network does not have is left out.
+    """
+    found, layout = dict(tensors), "as it is"
     wrapped = all(name.startswith(TIMM) for name in expected)
-    if wrapped and not any(name.startswith(TIMM) for name in tensors):
-        return add_prefix(tensors, TIMM), "timm's names"
-    return dict(tensors), "as it is"
+    if swin.is_swin(expected) and swin.has_names(tensors):
+        found, layout = swin.to_mmpretrain(tensors, expected), "names of Swin's authors or timm"
+    elif wrapped and not any(name.startswith(TIMM) for name in tensors):
+        found, layout = add_prefix(tensors, TIMM), "timm's names"
+    kept = {
+        name: tensor
+        for name, tensor in found.items()
+        if name in expected or not name.removeprefix(TIMM).startswith(UNUSED)
+    }
+    return kept, layout
 
 
 def other_options(module: nn.Module, config: Mapping[str, Any]) -> list[str]:

@@ -87,7 +87,6 @@ LAYER_SCALE = 1e-5
 """Start of LayerScale in a network whose file does not say it."""
 PERIODS = "position_encoding.periods"
 PRE_NORM = "pre_norm.weight"
-FINAL_NORM = "ln1.weight"
 TABLE = "position_encoding.table"
 """The table of relative positions that blocks share; else each has ``layers.N.`` before it."""
 BLOCK_TABLE = f"layers.0.{TABLE}"
@@ -203,16 +202,14 @@ def vit_config(
 def released_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """Returns what the networks of other projects have and no tensor shows.
 
-    These are DINOv2 and DINOv3 in the authors' and timm's files, CLIP, and networks without a norm
-    at the end. A file that says it itself is to be believed instead.
+    These are CLIP, and DINOv2 and DINOv3 in the authors' and timm's files. A file that says it
+    itself is to be believed instead.
 
     Args:
         state_dict: Tensors in mmpretrain's names.
     """
     if PRE_NORM in state_dict:
         return clip.released_options(len(state_dict[PRE_NORM]))
-    if FINAL_NORM not in state_dict:
-        return {"final_norm": False}
     if "register_tokens" not in state_dict:
         return {}
     if "pos_embed" in state_dict:

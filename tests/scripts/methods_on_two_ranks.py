@@ -37,9 +37,11 @@ class Recorder(Hook):
 
 
 def train(method, way, ranks, **options):
+    wrapper = {"optimizer": OPTIMIZER}
     if method == "feature_distillation":
-        # Its draws follow the rank.
+        # Draws follow the rank, and the norm of all gradients is not known where they are sharded.
         options["drop_path_rate"] = 0.0
+        wrapper["clip_grad"] = {"type": "per_network", "max_norm": 3.0}
     cfg = tiny_run.config(
         f"{FOLDER}/{method}-{way}",
         **tiny_methods.options(
@@ -47,7 +49,7 @@ def train(method, way, ranks, **options):
             FOLDER,
             batch_size=4 // ranks,
             accumulative_counts=2,
-            wrapper={"optimizer": OPTIMIZER},
+            wrapper=wrapper,
             **options,
         ),
         launcher="none" if ranks == 1 else "pytorch",

@@ -258,14 +258,16 @@ def require_statistics_of_clip(backbone: nn.Module, statistics: Statistics, name
     """Checks that a network of CLIP is not given images with ImageNet's mean and deviation.
 
     Args:
-        backbone: A backbone; one with a norm before its first block is CLIP's.
+        backbone: A backbone; a ViT with a norm before its first block is CLIP's.
         statistics: Mean and deviation of each channel that it is to be given.
         name: Its place in the config.
 
     Raises:
         ValueError: If they are ImageNet's.
     """
-    is_clip = any(PRE_NORM.fullmatch(path) for path, _ in backbone.named_parameters())
+    paths = [path for path, _ in backbone.named_parameters()]
+    has_class_token = any(path.endswith("cls_token") for path in paths)
+    is_clip = has_class_token and any(PRE_NORM.fullmatch(path) for path in paths)
     imagenet = (IMAGENET_MEAN, IMAGENET_STD)
     if is_clip and any(map(are_same, statistics, imagenet)):
         mean, std = ([round(value, 3) for value in values] for values in (clip.MEAN, clip.STD))

@@ -67,13 +67,13 @@ def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def with_batch_axes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns tensors with the class token (D,) as (1, 1, D) and positions (N, D) as (1, N, D)."""
-    shapes = {"cls_token": (1, 1, -1), "pos_embed": (1, *tensors["pos_embed"].shape)}
-    reshaped = {
-        name: tensors[name].reshape(shape)
-        for name, shape in shapes.items()
-        if tensors[name].dim() < 3
+    axes = {"cls_token": 1, "pos_embed": 2}
+    batched = {
+        name: tensors[name][(None,) * (3 - number)]
+        for name, number in axes.items()
+        if name in tensors and tensors[name].dim() == number
     }
-    return {**tensors, **reshaped}
+    return {**tensors, **batched}
 
 
 def released_options(width: int) -> dict[str, Any]:
