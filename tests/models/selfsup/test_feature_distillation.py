@@ -252,13 +252,16 @@ def test_tokens_of_other_backbones_are_found(files):
         tokens_of([raw[:, :4]], vit, (12, 12))
 
 
+CONVNEXT = {"depths": (1, 1, 1, 1), "dims": (8, 8, 8, 8)}
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("vit_tiny_patch16_224", {"depth": 1, "img_size": 32}),
         ("swin_tiny_patch4_window7_224", {"depths": (1, 1), "embed_dim": 48, "img_size": 32}),
-        ("convnext_atto", {"depths": (1, 1), "dims": (8, 16), "head_norm_first": True}),
-        ("convnext_atto", {"depths": (1, 1), "dims": (8, 16)}),
+        ("convnext_atto", {**CONVNEXT, "head_norm_first": True}),
+        ("convnext_atto", CONVNEXT),
     ],
 )
 def test_a_network_of_timm_is_a_teacher(tmp_path, name, options):

@@ -6,6 +6,7 @@ import pytest
 import timm
 import tiny_weights
 import torch
+from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModel
 
 from mmdino.weights.layouts import clip, huggingface_clip
@@ -57,6 +58,31 @@ def test_openais_names_are_read_beside_the_text_tower(golden, tmp_path):
     other = backbone_weights(tmp_path / "open_clip.pt", num_heads=2)
     assert other.config == weights.config
     assert all(torch.equal(t, weights.state_dict[n]) for n, t in other.state_dict.items())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_openais_archive_of_code_is_read(golden, tmp_path):
+    """In half precision, as OpenAI saves it."""
+    tensors = golden("distillation", "clip/teacher/")
+    model = nn.Module()
+    for name, tensor in tensors.items():
+        *path, last = name.split(".")
+        owner = model
+        for part in path:
+            if not hasattr(owner, part):
+                owner.add_module(part, nn.Module())
+            owner = getattr(owner, part)
+        owner.register_parameter(last, nn.Parameter(tensor.half()))
+    model.register_buffer("input_resolution", torch.tensor(12))
+    torch.jit.script(model).save(str(tmp_path / "ViT.pt"))
+    torch.save(tensors, tmp_path / "plain.pt")
+    found, expected = (
+        backbone_weights(tmp_path / name, num_heads=2) for name in ("ViT.pt", "plain.pt")
+    )
+    assert found.config == expected.config
+    assert found.state_dict.keys() == expected.state_dict.keys()
+    for name, tensor in expected.state_dict.items():
+        assert torch.equal(found.state_dict[name], tensor.half()), name
 
 
 def test_heads_of_open_clips_larger_networks_are_not_64_wide():
