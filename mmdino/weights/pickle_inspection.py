@@ -459,7 +459,8 @@ class _ModuleInspection(_Inspection):
         while waiting:
             prefix, module = waiting.pop()
             number += 1 + len(module.attributes)
-            if number > MAX_ATTRIBUTES or len(prefix) > MAX_NAME:
+            longest = max(map(len, module.attributes), default=0)
+            if number > MAX_ATTRIBUTES or len(prefix) + longest > MAX_NAME:
                 raise ValueError(
                     f"is a TorchScript archive with more than {MAX_ATTRIBUTES} attributes, names "
                     f"of more than {MAX_NAME} characters, or a module that has itself in it. "

@@ -103,7 +103,7 @@ class DistillationTeacher(BaseModule):
             )
         for deviation in self.statistics[1]:
             require_number(name, "std", deviation, above=0)
-        if max(map(abs, sum(self.statistics, ()))) <= 1:
+        if all(0 < value < 1 for values in self.statistics for value in values):
             raise ValueError(
                 f"{name} has mean={mean} and std={std}, which look like those of values from 0 to "
                 "1; here they are of 0 to 255. Multiply them by 255."
