@@ -1,6 +1,6 @@
 # Fine-tuning of DINO's ViT-B/16 itself with the recipe of its student, to compare the two: mean of
-# patches, rates and augmentation are those of distill_dino_vitb16_imagenet.py, positions are learned
-# embeddings. 82.8 is published for DINO, with another recipe (vitb16_imagenet.py).
+# patches, rates and augmentation are those of distill_dino_vitb16_imagenet.py, positions are
+# learned embeddings. 82.8 is published for DINO, with another recipe (vitb16_imagenet.py).
 _base_ = ["distill_dino_vitb16_imagenet.py"]
 work_dir = "work_dirs/finetune_distill_dino_vitb16_teacher_imagenet"
 

@@ -1,5 +1,5 @@
-# Fine-tuning of the student of distill_vitt4_cifar10.py on CIFAR-10, for one GPU or a CPU: each block
-# has its own copy of the shared table of relative positions. On a CPU as vitt4_cifar10.py.
+# Fine-tuning of the student of distill_vitt4_cifar10.py on CIFAR-10, for one GPU or a CPU: each
+# block has its own copy of the shared table of relative positions. On a CPU as vitt4_cifar10.py.
 _base_ = ["distill_vitt4_teacher_cifar10.py"]
 work_dir = "work_dirs/finetune_distill_vitt4_cifar10"
 

@@ -1,6 +1,6 @@
 # Linear evaluation of the student of DINO ViT-B/16 on ImageNet, as vitb16_imagenet.py evaluates the
-# teacher. Published: 76.1, the teacher 78.2 (from memory of the paper, not checked): the classifier on
-# frozen features loses what fine-tuning gains.
+# teacher. Published: 76.1, the teacher 78.2 (from memory of the paper, not checked): linear
+# evaluation loses where fine-tuning gains.
 # The authors' script (main_linear.py; they released no config) has another feature, the mean of the
 # patches, normalised by LayerNorm and by batch norm, and LARS.
 _base_ = ["vitb16_imagenet.py"]

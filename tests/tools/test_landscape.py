@@ -57,7 +57,7 @@ def centre(network):
     return [network["points"][key] for key in sorted(middle)]
 
 
-def test_points_shares_and_figures(root):
+def test_points_fractions_and_figures(root):
     found = record(root)
     assert found["setting"]["images"] == 4
     assert found["setting"]["loss"]

@@ -1,6 +1,6 @@
-# The ViT-B/16 of feature_distillation_vitb16.py, fine-tuned as by its authors: each block has its own
-# copy of the shared table, and the classifier is on the mean of the patches, normalised after the
-# mean in place of the final norm.
+# The ViT-B/16 of feature_distillation_vitb16.py, fine-tuned as by its authors: each block has its
+# own copy of the shared table, and the classifier is on the mean of the patches, normalised after
+# the mean in place of the final norm.
 _base_ = ["finetune_vit.py"]
 
 model = dict(

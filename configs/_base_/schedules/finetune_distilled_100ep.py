@@ -1,5 +1,6 @@
-# Fine-tuning of feature distillation (Wei et al. 2022, configs and main_finetune.py of the authors):
-# a high rate that falls by 0.6 a layer, a long warm-up, and each step has the rate of the one before.
+# Fine-tuning of feature distillation (Wei et al. 2022, configs and main_finetune.py of the
+# authors): a high rate that falls by 0.6 a layer, a long warm-up, and each step has the rate of the
+# one before.
 _base_ = ["finetune_300ep.py"]
 
 optim_wrapper = dict(
@@ -8,8 +9,8 @@ optim_wrapper = dict(
     # Tables of relative positions are decayed.
     paramwise_cfg=dict(layer_decay_rate=0.6),
 )
-# The authors' first and last rate, 2.5e-7 for a batch of 512, are those of all layers; here they fall
-# with the layer, as the peak does.
+# The authors' first and last rate, 2.5e-7 for a batch of 512, are those of all layers; here they
+# fall with the layer, as the peak does.
 param_scheduler = [
     dict(
         _base_.lr_schedule,
