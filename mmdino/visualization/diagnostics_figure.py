@@ -132,7 +132,7 @@ def draw_average_maps(
             f"the relative offset and the key explain (noise: {chances['relative_chance']:.2f} "
             f"and {chances['column_chance']:.2f})"
             if across >= 5
-            else "rows: queries, columns: keys; fractions\nof variance by relative offset and by key",
+            else "rows: queries, columns: keys; fractions of\nvariance by relative offset and key",
             fontsize=7,
         )
     return figure
