@@ -158,11 +158,18 @@ class Landscape:
             bar: Is advanced with every point.
 
         Raises:
-            ValueError: If nothing of the network was trained.
+            ValueError: If nothing of the network was trained, or its batch norms would be estimated
+                on a single image.
         """
         parameters = moved_parameters(model)
         if not parameters:
             raise ValueError(f"{name} has no trained weight of two axes, so nothing can be moved.")
+        smallest = min(len(batch["inputs"]) for batch in batches)
+        if self.grid.batch_norm == "reestimated" and has_batch_norm(model) and smallest < 2:
+            raise ValueError(
+                f"{name} has batch norms, which are estimated at each point, but a batch of images "
+                "has only 1. Take more --images and a larger --batch, or --batch-norm stored."
+            )
         points = self._record["networks"][name]["points"]
         steps = self.grid.steps
         drawn: dict[int, dict] = {}

@@ -124,6 +124,9 @@ model = dict(
     found, _ = landscape_of(root, "resnet", f'_base_ = ["{root / "finetune.py"}"]{resnet}')
     assert found["batch_norm"] == "reestimated"
     assert len({loss for loss, _ in found["points"].values()}) > 3
+    arguments = [str(root / "resnet.pth"), str(root / "resnet.py"), "--out", str(root / "single")]
+    with pytest.raises(ValueError, match=r"a batch of images has only 1.*--batch-norm stored"):
+        main([*arguments, *GRID, "--batch", "1"])
 
 
 def test_of_a_linear_evaluation_the_probes_alone_move(root):
