@@ -101,7 +101,7 @@ def test_other_points_images_or_losses_need_another_folder(root):
 
 
 def landscape_of(root, name, text):
-    """Surfaces of an untrained classifier whose config is ``text``."""
+    """A line of an untrained classifier whose config is ``text``."""
     (root / f"{name}.py").write_text(text)
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(root / f"{name}.py").model)
@@ -109,7 +109,7 @@ def landscape_of(root, name, text):
         parameter.data += 0.3 * torch.randn_like(parameter)
     torch.save({"state_dict": model.state_dict(), "meta": {}}, root / f"{name}.pth")
     arguments = [str(root / f"{name}.pth"), str(root / f"{name}.py"), "--out", str(root / name)]
-    main([*arguments, *GRID])
+    main([*arguments, *GRID, "--no-plane", "--lines", "1"])
     return record(root, name)["networks"][name], model
 
 
@@ -123,7 +123,7 @@ model = dict(
 """
     found, _ = landscape_of(root, "resnet", f'_base_ = ["{root / "finetune.py"}"]{resnet}')
     assert found["batch_norm"] == "reestimated"
-    assert len({loss for loss, _ in found["points"].values()}) > 3
+    assert len({loss for loss, _ in found["points"].values()}) == 3
     arguments = [str(root / "resnet.pth"), str(root / "resnet.py"), "--out", str(root / "single")]
     with pytest.raises(ValueError, match=r"a batch of images has only 1.*--batch-norm stored"):
         main([*arguments, *GRID, "--batch", "1"])
@@ -132,10 +132,10 @@ model = dict(
 def test_of_a_linear_evaluation_the_probes_alone_move(root):
     found, model = landscape_of(root, "probes", f'_base_ = ["{root / "linear.py"}"]\n')
     assert found["moved"] == sum(probe.weight.numel() for probe in model.head.probes)
-    first, *others = centre(found)
-    assert all(np.allclose(point, first) for point in others)
-    # The loss is the sum of the probes', so far above that of one.
-    assert first[0] > len(model.head.probes) * 0.1
+    losses = [loss for loss, _ in found["points"].values()]
+    assert len(set(losses)) == 3
+    # The sum over the probes, each of which is near that of a guess among two classes.
+    assert min(losses) > len(model.head.probes) * 0.3
 
 
 def test_networks_with_different_losses_are_not_compared(root):
