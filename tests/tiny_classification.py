@@ -84,9 +84,12 @@ def _shrink_model(model, folder, side):
         backbone.update(depth=18, stem_channels=8, base_channels=8)
         model.head.in_channels = 64
     else:
-        rotary = backbone.get("position_encoding")
+        encoding = backbone.get("position_encoding") or {}
+        rotary = encoding.get("type") == "mmdino.RotaryPositions"
         if rotary:
-            rotary.head_dims = WIDTH // 3
+            encoding.head_dims = WIDTH // 3
+        elif encoding:
+            encoding.update(num_heads=2, grid=side // backbone.patch_size)
         blocks = len(backbone.get("out_indices", [-1]))
         backbone.update(
             arch={
@@ -101,6 +104,8 @@ def _shrink_model(model, folder, side):
             backbone.out_indices = list(range(DEPTH - blocks, DEPTH))
             blocks += bool(model.neck.get("mean_patch"))
         model.head.in_channels = blocks * WIDTH
+        if "in_channels" in (model.get("neck") or {}):
+            model.neck.in_channels = model.head.in_channels
     if folder:
         model.head.num_classes = CLASSES
         if "num_classes" in model.data_preprocessor:

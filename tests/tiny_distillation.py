@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
+import tiny_run
 import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmdino.weights.layouts import authors_vit
-from mmdino.weights.layouts.renaming import rename, strip_prefix
+from mmdino.weights.layouts import authors_vit, beit
+from mmdino.weights.layouts.renaming import strip_prefix
 
-TABLE = "rel_pos_bias.relative_position_bias_table"
 STUDENT_ARCH = {"embed_dims": 12, "num_layers": 2, "num_heads": 2, "feedforward_channels": 24}
 TEACHER_ARCH = {"embed_dims": 8, "num_layers": 2, "num_heads": 2, "feedforward_channels": 16}
 
@@ -47,23 +47,7 @@ def teacher(**options):
 
 def student_weights(reference, prefix="encoder."):
     """Tensors, or gradients, of the reference's student in our names."""
-    found = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in reference.items()
-        if name.startswith(prefix)
-    }
-    renamed = {}
-    for name, tensor in found.items():
-        block = re.fullmatch(r"(blocks\.\d+\.attn\.)v_bias", name)
-        if block:
-            query = found[f"{block[1]}q_bias"]
-            bias = torch.cat([query, torch.zeros_like(query), tensor])
-            renamed[f"{block[1]}qkv.bias"] = bias
-        elif not name.endswith(".q_bias"):
-            renamed[re.sub(r"\.gamma_([12])$", r".ls\1.gamma", name)] = tensor
-    if TABLE in renamed:
-        renamed["position_encoding.table"] = renamed.pop(TABLE)
-    return authors_vit.to_mmdino(renamed)
+    return beit.to_mmdino(strip_prefix(reference, prefix))
 
 
 def model_weights(reference):
@@ -73,31 +57,6 @@ def model_weights(reference):
         "projectors.0.weight": reference["decoder.0.weight"].squeeze(-1),
         "projectors.0.bias": reference["decoder.0.bias"],
     }
-
-
-CLIP_MEAN = [0.48145466 * 255, 0.4578275 * 255, 0.40821073 * 255]
-CLIP_STD = [0.26862954 * 255, 0.26130258 * 255, 0.27577711 * 255]
-CLIP_NAMES = (
-    (r"class_embedding", "cls_token"),
-    (r"positional_embedding", "pos_embed"),
-    (r"conv1\.", "patch_embed.projection."),
-    (r"ln_pre\.", "pre_norm."),
-    (r"ln_post\.", "ln1."),
-    (r"transformer\.resblocks\.(\d+)\.attn\.in_proj_", r"layers.\1.attn.qkv."),
-    (r"transformer\.resblocks\.(\d+)\.attn\.out_proj\.", r"layers.\1.attn.proj."),
-    (r"transformer\.resblocks\.(\d+)\.ln_([12])\.", r"layers.\1.ln\2."),
-    (r"transformer\.resblocks\.(\d+)\.mlp\.c_fc\.", r"layers.\1.ffn.layers.0.0."),
-    (r"transformer\.resblocks\.(\d+)\.mlp\.c_proj\.", r"layers.\1.ffn.layers.1."),
-)
-
-
-def clip_weights(reference):
-    """The image tower of OpenAI's CLIP in our names; its projection is left out."""
-    tower = {name: t for name, t in strip_prefix(reference, "visual.").items() if name != "proj"}
-    renamed = rename(tower, CLIP_NAMES)
-    renamed["cls_token"] = renamed["cls_token"].view(1, 1, -1)
-    renamed["pos_embed"] = renamed["pos_embed"].unsqueeze(0)
-    return renamed
 
 
 def clip_teacher(**options):
@@ -124,32 +83,6 @@ def loaded(cfg):
         one.frozen.network.double()
     built.init_weights()
     return built.train()
-
-
-SWIN_NAMES = (
-    (r"patch_embed\.proj\.", "patch_embed.projection."),
-    (r"layers\.(\d+)\.blocks\.(\d+)\.attn\.rpe_mlp\.", r"stages.\1.blocks.\2.attn.w_msa.cpb_mlp."),
-    (r"layers\.(\d+)\.blocks\.(\d+)\.attn\.", r"stages.\1.blocks.\2.attn.w_msa."),
-    (r"layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc1\.", r"stages.\1.blocks.\2.ffn.layers.0.0."),
-    (r"layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc2\.", r"stages.\1.blocks.\2.ffn.layers.1."),
-    (r"layers\.", "stages."),
-    (r"norm\.", "norm2."),
-)
-
-
-def swin_weights(reference, version):
-    """A Swin of the reference in mmpretrain's names and order of merged patches."""
-    renamed = {}
-    for name, tensor in rename(reference, SWIN_NAMES).items():
-        stage = re.fullmatch(r"stages\.(\d+)\.(downsample\..+)", name)
-        if stage and len(tensor.shape) in (1, 2):
-            # Version 2 norms what it has merged, version 1 the patches before.
-            if stage[2].startswith("downsample.reduction") or version == 1:
-                corners = tensor.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
-                tensor = corners.transpose(-2, -1).flatten(-2)
-            name = f"stages.{int(stage[1]) + (version == 2)}.{stage[2]}"
-        renamed[name] = tensor
-    return renamed
 
 
 def swin(version, sizes):
@@ -199,3 +132,40 @@ def refine_swin(backbone, window):
         offsets = ((8 ** table.abs() - 1) * (window - 1) / 8).round()
         exact = torch.log2(8 * offsets / (window - 1) + 1) / 3
         module.relative_coords_table = table.sign() * exact
+
+
+def write_teacher(path, seed=1):
+    """Writes a file of the teacher, drawn from a seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        vit = MODELS.build(teacher())
+    torch.save({"state_dict": vit.state_dict()}, path)
+
+
+def run(checkpoint, drop_path_rate=0.2, wrapper=None, hooks=(), images=12, **changes):
+    """What a run passes to ``tiny_run.build``.
+
+    Args:
+        checkpoint: File of the teacher.
+        drop_path_rate: Stochastic depth of the student.
+        wrapper: Changes of the optimiser wrapper.
+        hooks: Configs of further hooks.
+        images: Images of an epoch.
+        **changes: Other options, in place of those here.
+    """
+    schedule = {"type": "mmdino.WarmupCosineLR", "warmup": 1, "start_ratio": 0.1, "delayed": True}
+    epochs = {"by_epoch": True, "convert_to_iter_based": True}
+    own = ("IterationSeedHook", "FiniteLossHook", "CheckpointMatchHook")
+    dtype = torch.get_default_dtype()
+    return {
+        "model": model(checkpoint, student(drop_path_rate=drop_path_rate)),
+        "dataset": tiny_run.RandomViews(images, dtype, view_sizes=(12,)),
+        "wrapper": {
+            "clip_grad": {"max_norm": 3.0},
+            "paramwise_cfg": {"not_decayed": "cls_token"},
+            **(wrapper or {}),
+        },
+        "param_scheduler": [{**schedule, **epochs}],
+        "custom_hooks": [*({"type": f"mmdino.{name}"} for name in own), *hooks],
+        **changes,
+    }

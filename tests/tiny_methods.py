@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import tiny_dinov2
+import tiny_distillation
 import tiny_run
 import torch
 from torch import nn
@@ -99,11 +101,27 @@ def distillation(checkpoint):
     }
 
 
-def options(name, **changes):
-    """What a run of four epochs of four steps passes to ``tiny_run.build``."""
+def options(name, folder=None, **changes):
+    """What a run of four epochs of four steps passes to ``tiny_run.build``.
+
+    Args:
+        name: One of METHODS, of ``tiny_dinov2.RUNS``, or a distillation.
+        folder: Where a distillation finds the file of its teacher, or writes it.
+        **changes: Other options, in place of those here.
+    """
     if name in tiny_dinov2.RUNS:
         return tiny_dinov2.run(name, IMAGES, **changes)
-    if name != "distillation":
+    if name == "feature_distillation":
+        path = Path(folder, "feature_teacher.pth")
+        if not path.exists():
+            tiny_distillation.write_teacher(path)
+        return tiny_distillation.run(path, images=IMAGES, **{"epochs": 4, **changes})
+    if name == "distillation":
+        path = Path(folder, "teacher.pth")
+        if not path.exists():
+            tiny_dinov2.write_teacher(path)
+        changes = {**distillation(path), **changes}
+    else:
         changes = {"model": method(name), "custom_hooks": hooks(name), **changes}
     return {
         "dataset": tiny_run.RandomViews(IMAGES, torch.get_default_dtype()),
@@ -121,6 +139,21 @@ def script_runs(script, folder, *names):
         timeout=600,
         check=True,
     )
+
+
+def assert_ranks_are_alone(folder, name):
+    """Compares what methods_on_two_ranks.py wrote for a method: each rank, and a process alone."""
+    alone, *halves = (
+        torch.load(folder / f"{run}.pth", weights_only=False)[name] for run in ("alone", 0, 1)
+    )
+    for way in ("replicated", "sharded", "resumed"):
+        for half in halves:
+            found = half[way]
+            assert len(found["rows"]) == (8 if way == "resumed" else 16)
+            for row, expected in zip(found["rows"], alone["rows"][found["start"] :], strict=True):
+                assert list(row) == list(expected)
+                for key, tensor in expected.items():
+                    torch.testing.assert_close(row[key], tensor, rtol=0, atol=1e-9, msg=key)
 
 
 def assert_resumed_is_uninterrupted(folder):

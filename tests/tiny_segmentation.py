@@ -100,8 +100,11 @@ def _shrink_model(model, crop):
             "num_heads": 2,
             "feedforward_channels": 2 * WIDTH,
         }
-        if backbone.get("position_encoding"):
-            backbone.position_encoding.head_dims = WIDTH // 2
+        encoding = backbone.get("position_encoding") or {}
+        if encoding.get("type") == "mmdino.RotaryPositions":
+            encoding.head_dims = WIDTH // 2
+        elif encoding:
+            encoding.update(num_heads=2, grid=crop // backbone.patch_size)
         widths = [WIDTH] * outputs
         if model.neck is not None and "embed_dim" in model.neck:
             model.neck.embed_dim = WIDTH

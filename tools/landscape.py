@@ -95,7 +95,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--within",
         type=float,
         default=0.5,
-        help="also give the share of points whose loss is that near the smallest (%(default)s)",
+        help="also give the fraction of points whose loss is that near the smallest (%(default)s)",
     )
     parser.add_argument(
         "--format", choices=[suffix[1:] for suffix in FIGURE_SUFFIXES], default="png"
@@ -184,17 +184,17 @@ def write_figures(
     return [f"{name}.{suffix}" for name in figures]
 
 
-def describe_shares(shares: Mapping[str, Any]) -> str:
+def describe_fractions(fractions: Mapping[str, Any]) -> str:
     """Says in a line how much of the points is near the smallest loss."""
     parts = []
-    if shares["lines"]:
+    if fractions["lines"]:
         parts.append(
-            f"{100 * shares['lines_mean']:.0f} % of the points on {len(shares['lines'])} line(s) "
-            f"(deviation {100 * shares['lines_deviation']:.0f})"
+            f"{100 * fractions['lines_mean']:.0f} % of the points on {len(fractions['lines'])} "
+            f"line(s) (deviation {100 * fractions['lines_deviation']:.0f})"
         )
-    if "plane" in shares:
-        parts.append(f"{100 * shares['plane']:.0f} % of the plane")
-    return f"within {shares['within']:g} of the smallest loss: {', '.join(parts)}"
+    if "plane" in fractions:
+        parts.append(f"{100 * fractions['plane']:.0f} % of the plane")
+    return f"within {fractions['within']:g} of the smallest loss: {', '.join(parts)}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -225,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, model in models.items():
         landscape.compute(name, model, batches, missing[name], bar)
     bar.file.write("\n")
-    shares = landscape.write_shares(args.within)
+    fractions = landscape.write_fractions(args.within)
     surfaces = {name: landscape.surface(name) for name in names}
     notes = [
         f"{count} images ({args.split}, not augmented), loss {loss_of(cfg)}",
@@ -234,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     figures = write_figures(args.out, args.format, surfaces, grid, notes)
     for name in names:
-        print(f"{name}, {describe_shares(shares[name])}")
+        print(f"{name}, {describe_fractions(fractions[name])}")
     print(f"Written to {args.out}: {', '.join([RECORD, *figures])}")
 
 

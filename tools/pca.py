@@ -206,11 +206,11 @@ def fit(
     lines = []
     for label, painter in painters.items():
         pca = painter.fit(args.foreground, args.threshold)
-        shares = ", ".join(f"{100 * share:.0f} %" for share in pca.explained.tolist())
+        percents = ", ".join(f"{100 * fraction:.0f} %" for fraction in pca.explained.tolist())
         which = "patches" if pca.foreground is None else "foreground patches"
         lines.append(
             f"{label}: {pca.patches} {which} of {count} of {total} image(s); red, green and blue "
-            f"show {shares} of the variance"
+            f"show {percents} of the variance"
         )
     return shown, lines
 

@@ -94,8 +94,8 @@ class Progress:
             self._bars.update(self._all, completed=sum(self._done.values()))
         elif time.monotonic() - self._said[str(run)] > SECONDS_BETWEEN_LINES:
             self._said[str(run)] = time.monotonic()
-            share = sum(self._done.values()) / self._total
-            self.say(f"[{self._headline}, {share:.0%}] {run}: {place}")
+            fraction = sum(self._done.values()) / self._total
+            self.say(f"[{self._headline}, {fraction:.0%}] {run}: {place}")
 
     def finished(self, run: Run, seconds: float, error: str = "") -> None:
         """Notes how a run ended."""

@@ -106,7 +106,7 @@ class Result:
     def curves(self, metrics: Sequence[str] = ()) -> ComparedRun:
         """Returns what figures show of it.
 
-        Processor time at a validation is a share of that of the whole run, by iterations.
+        Processor time at a validation is a fraction of that of the whole run, by iterations.
 
         Args:
             metrics: Names of logged values of training, such as ``kl``.
@@ -114,7 +114,7 @@ class Result:
         method = self.run.method
         epochs = [epoch for epoch, values in self.log.validation.items() if BEST_K in values]
         done = [epoch * method.iterations_per_epoch for epoch in epochs]
-        share = self.record.usage.processor_s / self._last_iteration()
+        per_iteration = self.record.usage.processor_s / self._last_iteration()
         logged = {
             name: np.array(
                 [
@@ -129,7 +129,7 @@ class Result:
             name=method.name,
             seed=self.run.seed,
             images=[method.images_at(iteration) for iteration in done],
-            processor_s=[iteration * share for iteration in done],
+            processor_s=[iteration * per_iteration for iteration in done],
             top1=[self.log.validation[epoch][BEST_K] for epoch in epochs],
             logged=logged,
             entropy_bound=next(
@@ -141,7 +141,7 @@ class Result:
     def curve_rows(self, metrics: Sequence[str] = ()) -> list[dict[str, object]]:
         """Returns the rows of ``curves.csv``: every validation, and logged values of training."""
         method, name = self.run.method, {"run": self.run.method.name, "seed": self.run.seed}
-        share = self.record.usage.processor_s / self._last_iteration()
+        per_iteration = self.record.usage.processor_s / self._last_iteration()
         points = [
             (epoch * method.iterations_per_epoch, metric, value)
             for epoch, values in self.log.validation.items()
@@ -160,7 +160,7 @@ class Result:
                 "epoch": iteration / method.iterations_per_epoch,
                 "iteration": iteration,
                 "images": method.images_at(iteration),
-                "processor_s": iteration * share,
+                "processor_s": iteration * per_iteration,
                 "metric": metric,
                 "value": value,
             }

@@ -1,6 +1,6 @@
 """Whether attention goes by relative position (diagonals) or to fixed keys (columns).
 
-The two shares are of this project: Wei et al. 2022 show the average maps and judge them by eye.
+The two fractions are of this project: Wei et al. 2022 show the average maps and judge them by eye.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROUNDING = 1e-12
 """Deviation of a map's entries, relative to the largest, up to which it counts as even."""
 
 
-def relative_share(average: Tensor, grid: Sequence[int]) -> Tensor:
+def relative_fraction(average: Tensor, grid: Sequence[int]) -> Tensor:
     """Computes the fraction of an average map's variance that the relative offset explains.
 
     1 if each entry depends on the offset of rows and columns from key to query alone, as with
@@ -28,7 +28,7 @@ def relative_share(average: Tensor, grid: Sequence[int]) -> Tensor:
         grid: Rows and columns of patches.
 
     Returns:
-        Shares (...), float64; NaN for a map without variance. See :func:`relative_chance`.
+        Fractions (...), float64; NaN for a map without variance. See :func:`relative_chance`.
 
     Raises:
         ValueError: If the grid does not fit.
@@ -46,7 +46,7 @@ def relative_share(average: Tensor, grid: Sequence[int]) -> Tensor:
     return _explained(means[..., offsets], values)
 
 
-def column_share(average: Tensor) -> Tensor:
+def column_fraction(average: Tensor) -> Tensor:
     """Computes the fraction of an average map's variance that the key alone explains.
 
     1 if all queries attend alike, as with columns.
@@ -55,7 +55,7 @@ def column_share(average: Tensor) -> Tensor:
         average: Mean attention (..., P, P) of patches to patches, with rows of sum 1.
 
     Returns:
-        Shares (...), float64; NaN for a map without variance. See :func:`column_chance`.
+        Fractions (...), float64; NaN for a map without variance. See :func:`column_chance`.
     """
     values = average.double()
     return _explained(
@@ -64,13 +64,13 @@ def column_share(average: Tensor) -> Tensor:
 
 
 def relative_chance(grid: Sequence[int]) -> float:
-    """Returns about what :func:`relative_share` gives for a map of noise."""
+    """Returns about what :func:`relative_fraction` gives for a map of noise."""
     height, width = grid
     return ((2 * height - 1) * (2 * width - 1) - 1) / max((height * width) ** 2 - 1, 1)
 
 
 def column_chance(grid: Sequence[int]) -> float:
-    """Returns about what :func:`column_share` gives for a map of noise."""
+    """Returns about what :func:`column_fraction` gives for a map of noise."""
     return 1 / (math.prod(grid) + 1)
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from mmdino.diagnostics.attention_distance import attention_distance, uniform_distance
 from mmdino.diagnostics.attention_patterns import (
     column_chance,
-    column_share,
+    column_fraction,
     relative_chance,
-    relative_share,
+    relative_fraction,
 )
 from mmdino.diagnostics.head_similarity import head_similarity
 from mmdino.diagnostics.mutual_information import mutual_information
@@ -108,9 +108,9 @@ class AttentionStatistics:
             "extra_tokens": self.extra_tokens,
             **{name: as_lists(means[name]) for name in PER_HEAD},
             "uniform_distance": uniform_distance(self.grid, self.patch_size),
-            "relative_share": as_lists(relative_share(average, self.grid)),
+            "relative_fraction": as_lists(relative_fraction(average, self.grid)),
             "relative_chance": relative_chance(self.grid),
-            "column_share": as_lists(column_share(average)),
+            "column_fraction": as_lists(column_fraction(average)),
             "column_chance": column_chance(self.grid),
         }
 

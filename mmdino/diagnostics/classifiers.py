@@ -11,6 +11,7 @@ from mmengine.dataset import pseudo_collate
 from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
+from mmdino.diagnostics.images import even_batches
 from mmdino.weights.checks import state_dict_of
 from mmdino.weights.files import read_checkpoint
 from mmdino.weights.matching import compare
@@ -86,7 +87,8 @@ def fixed_batches(
             f"{len(unlabelled)} of {taken} images have no label, which a loss needs. Set "
             "with_label=True in the data set."
         )
-    return [pseudo_collate(samples[start : start + size]) for start in range(0, len(samples), size)]
+    # Even, since batch norms cannot be estimated on a last batch of one small image.
+    return [pseudo_collate(batch) for batch in even_batches(samples, size)]
 
 
 def batches_sha256(batches: Sequence[Mapping[str, Any]]) -> str:

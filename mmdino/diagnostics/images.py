@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from mmdino.datasets.folder_listing import LeftOut, list_images
 from mmdino.evaluation.image_input import network_input
 from mmdino.visualization.media import IMAGE_SUFFIXES, read_image
+
+T = TypeVar("T")
 
 
 def find_images(path: Path, count: int | None = None) -> list[Path]:
@@ -51,12 +54,12 @@ def content_sha256(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def even_batches(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
+def even_batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Yields as few batches as possible, whose sizes differ by one at most."""
-    number = -(-len(paths) // size)
-    ends = [index * len(paths) // number for index in range(number + 1)]
+    number = -(-len(items) // size)
+    ends = [index * len(items) // number for index in range(number + 1)]
     for start, stop in pairwise(ends):
-        yield paths[start:stop]
+        yield items[start:stop]
 
 
 def read_batch(paths: Sequence[Path], shape: tuple[int, int]) -> list[np.ndarray]:

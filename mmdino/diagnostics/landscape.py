@@ -113,7 +113,7 @@ def loss_surface(
     return torch.tensor(losses, dtype=torch.float64).view([len(steps)] * len(directions))
 
 
-def share_near_minimum(losses: Tensor, within: float) -> float:
+def fraction_near_minimum(losses: Tensor, within: float) -> float:
     """Returns the fraction of points whose loss is within a distance of the smallest.
 
     Args:

@@ -16,12 +16,12 @@ from torch import nn
 
 from mmdino.diagnostics.classifiers import LossAndAccuracy, evaluate, forward_all
 from mmdino.diagnostics.landscape import (
+    fraction_near_minimum,
     has_batch_norm,
     moved,
     moved_parameters,
     random_direction,
     reestimate_batch_norm,
-    share_near_minimum,
 )
 from mmdino.diagnostics.record import read_record, write_record
 from mmdino.evaluation.bank_extraction import network_sha256
@@ -79,15 +79,15 @@ class Surface:
     plane: np.ndarray | None
     lines: np.ndarray
 
-    def shares(self, within: float) -> dict[str, Any]:
-        """Returns the shares of points whose loss is near the smallest of their plane or line."""
-        lines = [share_near_minimum(torch.from_numpy(line), within) for line in self.lines[0]]
+    def fractions(self, within: float) -> dict[str, Any]:
+        """Returns the fractions of points with a loss near the smallest of their plane or line."""
+        lines = [fraction_near_minimum(torch.from_numpy(line), within) for line in self.lines[0]]
         found: dict[str, Any] = {"within": within, "lines": lines}
         if lines:
             found["lines_mean"] = float(np.mean(lines))
             found["lines_deviation"] = float(np.std(lines))
         if self.plane is not None:
-            found["plane"] = share_near_minimum(torch.from_numpy(self.plane[0]), within)
+            found["plane"] = fraction_near_minimum(torch.from_numpy(self.plane[0]), within)
         return found
 
 
@@ -158,11 +158,18 @@ class Landscape:
             bar: Is advanced with every point.
 
         Raises:
-            ValueError: If nothing of the network was trained.
+            ValueError: If nothing of the network was trained, or its batch norms would be estimated
+                on a single image.
         """
         parameters = moved_parameters(model)
         if not parameters:
             raise ValueError(f"{name} has no trained weight of two axes, so nothing can be moved.")
+        smallest = min(len(batch["inputs"]) for batch in batches)
+        if self.grid.batch_norm == "reestimated" and has_batch_norm(model) and smallest < 2:
+            raise ValueError(
+                f"{name} has batch norms, which are estimated at each point, but a batch of images "
+                "has only 1. Take more --images and a larger --batch, or --batch-norm stored."
+            )
         points = self._record["networks"][name]["points"]
         steps = self.grid.steps
         drawn: dict[int, dict] = {}
@@ -195,11 +202,11 @@ class Landscape:
         lines = values[in_plane:].T.reshape(2, self.grid.lines, number)
         return Surface(np.array(self.grid.steps), plane, lines)
 
-    def write_shares(self, within: float) -> dict[str, dict[str, Any]]:
-        """Writes the shares of points near the minimum of each network, and returns them."""
+    def write_fractions(self, within: float) -> dict[str, dict[str, Any]]:
+        """Writes the fractions of points near the minimum of each network, and returns them."""
         for name, entry in self._record["networks"].items():
             if all(_key(place) in entry["points"] for place in self.grid.coordinates()):
-                entry["near_minimum"] = self.surface(name).shares(within)
+                entry["near_minimum"] = self.surface(name).fractions(within)
         write_record(self.path, self._record)
         networks = self._record["networks"]
         return {n: e["near_minimum"] for n, e in networks.items() if "near_minimum" in e}

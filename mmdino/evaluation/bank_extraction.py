@@ -15,7 +15,7 @@ from mmengine.dataset import default_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mmdino.datasets import ImageFolder
 from mmdino.evaluation.feature_bank import PART_SIZE, BankWriter, FeatureBank, start_bank
@@ -228,17 +228,23 @@ def make_bank(
     if isinstance(bank, FeatureBank):
         print(f"{folder}: the features of {len(bank)} images are there already.")
         return bank
-    _fill(bank, evaluated.backbone, images, options)
+    fill_bank(bank, evaluated.backbone, images, options)
     return bank.finish(images.get_gt_labels())
 
 
-def _fill(
-    bank: BankWriter, backbone: nn.Module, images: ImageFolder, options: ExtractionOptions
+def fill_bank(
+    bank: BankWriter, backbone: nn.Module, images: Dataset, options: ExtractionOptions
 ) -> None:
     """Computes the missing parts of a bank, on a GPU if there is one.
 
     A batch never extends over two parts, so that its images, and with them the last bits of a
     feature, do not depend on where a run was interrupted.
+
+    Args:
+        bank: The bank.
+        backbone: The network, in eval mode.
+        images: Samples whose ``inputs`` are pixels (3, H, W) in BGR, in the order of the bank.
+        options: Batch size, workers and precision.
     """
     missing = bank.missing_parts()
     total = sum(map(len, missing.values()))

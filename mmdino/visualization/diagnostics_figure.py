@@ -27,7 +27,7 @@ CKA_PANEL = 2.4
 
 
 def draw_heads(numbers: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Draws distance, similarity, mutual information and the shares against the layers.
+    """Draws distance, similarity, mutual information and the fractions against the layers.
 
     A dot is a head, a line the mean of a layer. Networks are columns, on equal axes.
 
@@ -41,7 +41,7 @@ def draw_heads(numbers: Mapping[str, Mapping[str, Any]]) -> Figure:
         "attention distance (px)": _draw_distance,
         "head similarity": lambda ax, values: _draw_dots(ax, values["similarity"]),
         "mutual information": lambda ax, values: _draw_dots(ax, values["mutual_information"]),
-        "share of variance": _draw_shares,
+        "fraction of variance": _draw_fractions,
     }
     with matplotlib.rc_context(STYLE):
         size = (PANEL_WIDTH * len(numbers) + 0.5, PANEL_HEIGHT * len(rows) + 0.4)
@@ -86,12 +86,12 @@ def _draw_dots(ax: Axes, values: Sequence[Sequence[float | None]]) -> None:
     ax.plot(layers, heads, "o", color=BLUE, markersize=3.5, alpha=0.7, markeredgewidth=0, zorder=3)
 
 
-def _draw_shares(ax: Axes, values: Mapping[str, Any]) -> None:
+def _draw_fractions(ax: Axes, values: Mapping[str, Any]) -> None:
     kinds = (("relative", "relative offset", BLUE), ("column", "key alone (columns)", VERMILION))
     for kind, label, color in kinds:
-        shares = np.array(values[f"{kind}_share"], dtype=float)
-        layers = np.arange(1, len(shares) + 1)
-        ax.plot(layers, shares, "o-", color=color, label=label)
+        fractions = np.array(values[f"{kind}_fraction"], dtype=float)
+        layers = np.arange(1, len(fractions) + 1)
+        ax.plot(layers, fractions, "o-", color=color, label=label)
         ax.axhline(
             values[f"{kind}_chance"],
             color=color,
@@ -104,7 +104,7 @@ def _draw_shares(ax: Axes, values: Mapping[str, Any]) -> None:
 def draw_average_maps(
     maps: Mapping[str, np.ndarray], numbers: Mapping[str, Mapping[str, Any]]
 ) -> Figure:
-    """Draws the average map of each layer with its two shares; networks are rows.
+    """Draws the average map of each layer with its two fractions; networks are rows.
 
     Args:
         maps: By network, maps (layers, P, P); rows are queries.
@@ -128,11 +128,11 @@ def draw_average_maps(
             row[0].set(xticks=[], yticks=[], ylabel=name)
         chances = next(iter(numbers.values()))
         figure.supxlabel(
-            "rows are queries, columns are keys; offset and key: shares of the variance that the "
-            f"relative offset and the key explain (noise: {chances['relative_chance']:.2f} and "
-            f"{chances['column_chance']:.2f})"
+            "rows are queries, columns are keys; offset and key: fractions of the variance that "
+            f"the relative offset and the key explain (noise: {chances['relative_chance']:.2f} "
+            f"and {chances['column_chance']:.2f})"
             if across >= 5
-            else "rows: queries, columns: keys; shares of\nvariance by relative offset and by key",
+            else "rows: queries, columns: keys; fractions of\nvariance by relative offset and key",
             fontsize=7,
         )
     return figure
@@ -140,8 +140,8 @@ def draw_average_maps(
 
 def _draw_map(ax: Axes, values: np.ndarray, layer: int, numbers: Mapping[str, Any]) -> None:
     ax.imshow(values, vmin=0, vmax=np.percentile(values, BRIGHTEST), interpolation="nearest")
-    shares = (numbers["relative_share"][layer], numbers["column_share"][layer])
-    offset, key = ("-" if share is None else f"{share:.2f}" for share in shares)
+    fractions = (numbers["relative_fraction"][layer], numbers["column_fraction"][layer])
+    offset, key = ("-" if fraction is None else f"{fraction:.2f}" for fraction in fractions)
     ax.set_title(f"layer {layer + 1}\noffset {offset}\nkey {key}", fontsize=7, fontweight="normal")
 
 

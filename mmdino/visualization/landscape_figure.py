@@ -105,7 +105,7 @@ def draw_surfaces(surfaces: Mapping[str, Surface], notes: Sequence[str] = ()) ->
     """
     low, high = _range([surface.plane[0] for surface in surfaces.values()])
     with matplotlib.rc_context(STYLE):
-        size = (3.2 * len(surfaces) + 0.3, 3.2 + 0.15 * len(notes))
+        size = (3.4 * len(surfaces) + 0.3, 3.2 + 0.15 * len(notes))
         figure = Figure(figsize=size, layout="constrained")
         for index, (name, surface) in enumerate(surfaces.items(), 1):
             ax = figure.add_subplot(1, len(surfaces), index, projection="3d")
@@ -115,7 +115,7 @@ def draw_surfaces(surfaces: Mapping[str, Surface], notes: Sequence[str] = ()) ->
             )
             ax.set_zlim(low, high)
             ax.set(xlabel="first direction", ylabel="second direction", zlabel="loss", title=name)
-            ax.set_box_aspect(None, zoom=0.85)
+            ax.set_box_aspect(None, zoom=0.8)
         _write_notes(figure, notes)
     return figure
 

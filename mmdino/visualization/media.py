@@ -24,11 +24,15 @@ MAX_FPS = 1000.0
 MAX_GIF_FPS = 50.0  # Browsers slow down faster GIFs.
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, as_stored: bool = False) -> np.ndarray:
     """Reads an image as (H, W, 3) uint8, RGB, as an image viewer would show it.
 
     The EXIF orientation is applied, grey images are converted to RGB, transparent pixels become
     white, and 16-bit images are scaled to 8 bits.
+
+    Args:
+        path: The file.
+        as_stored: Whether to ignore the EXIF orientation.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -44,7 +48,7 @@ def read_image(path: str | Path) -> np.ndarray:
     unreadable = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
     try:
         with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
+            image = opened.copy() if as_stored else ImageOps.exif_transpose(opened)
             image.load()
     except unreadable as error:
         raise ValueError(

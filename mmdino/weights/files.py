@@ -22,7 +22,8 @@ from torch import Tensor
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.printable import printable
 from mmdino.utils.safe_pickle import checkpoint_classes_allowed
-from mmdino.weights.archive import verify_archive
+from mmdino.weights.archive import OPEN_ERRORS as ARCHIVE_ERRORS
+from mmdino.weights.archive import is_torchscript, read_torchscript, verify_archive
 from mmdino.weights.download import downloaded
 from mmdino.weights.pickle_inspection import PICKLE_ERRORS, inspect_pickle
 
@@ -67,7 +68,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Nothing in the file is executed. A pickle may contain tensors, plain values, the classes in
     mmengine's checkpoints, and the ``argparse.Namespace`` of the authors'; it is inspected first
-    and then loaded with torch's restricted unpickler.
+    and then loaded with torch's restricted unpickler. Of a TorchScript archive, such as OpenAI's
+    of CLIP, the tensors of its modules are read and its code is left alone.
 
     Every record of a file of torch is compared with its checksum. Files of safetensors and of torch
     before 1.6 have none, so changed numbers are not found in these.
@@ -77,8 +79,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             folder of a Hugging Face model; or a URL, downloaded to torch's cache.
 
     Returns:
-        The dict in the file. For safetensors and folders it has ``state_dict`` and ``meta``, a dict
-        of strings, with the ``config.json`` of a folder under ``huggingface``.
+        The dict in the file. For safetensors, TorchScript and folders it has ``state_dict`` and
+        ``meta``, a dict of strings, with the ``config.json`` of a folder under ``huggingface``.
 
     Raises:
         FileNotFoundError: If there is no such file, or no weights in the folder.
@@ -99,7 +101,7 @@ def verify_checkpoint(path: str | Path) -> None:
         ValueError: The error that :func:`read_checkpoint` raises.
     """
     path = Path(path)
-    if _start(path).startswith(ZIP):
+    if _is_archive(path):
         _verify_archive(path)
         _load_pickle(path, map_tensors=True)
     else:
@@ -117,7 +119,7 @@ def map_checkpoint(path: str | Path) -> dict[str, Any]:
         ValueError: If the file is truncated, or anything but its tensors is corrupted.
     """
     path = Path(path)
-    if not _start(path).startswith(ZIP):
+    if not _is_archive(path):
         return _read(path)
     _verify_archive(path, tensors=False)
     return _load_pickle(path, map_tensors=True)
@@ -177,6 +179,8 @@ def _start(path: Path) -> bytes:
 def _read(path: Path) -> dict[str, Any]:
     start = _start(path)
     if start.startswith(ZIP):
+        if is_torchscript(path):
+            return _read_torchscript(path)
         _verify_archive(path)
         return _load_pickle(path)
     if _is_safetensors(start):
@@ -199,6 +203,20 @@ def _is_safetensors(start: bytes) -> bool:
     # The length may start as a pickle does, but a pickle would give a length of 2^40 or more.
     is_length = not start.startswith(PICKLE) or start[5:8] == bytes(3)
     return is_length and start[8:9] == b"{"
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file is an archive of ``torch.save``."""
+    return _start(path).startswith(ZIP) and not is_torchscript(path)
+
+
+def _read_torchscript(path: Path) -> dict[str, Any]:
+    try:
+        return {"state_dict": read_torchscript(path), "meta": {}}
+    except ValueError as error:
+        raise _refused(path, error) from error
+    except ARCHIVE_ERRORS as error:
+        raise _corrupted(path, error) from error
 
 
 def _verify_archive(path: Path, tensors: bool = True) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +20,13 @@ from mmdino.weights.checks import require_weights, state_dict_of
 from mmdino.weights.files import read_checkpoint
 from mmdino.weights.layouts import (
     authors_vit,
+    beit,
+    clip,
+    huggingface_clip,
     huggingface_dinov2,
     huggingface_dinov3,
     huggingface_vit,
+    swin,
     timm_vit,
 )
 from mmdino.weights.layouts.key_bias import without_key_bias
@@ -30,6 +35,7 @@ from mmdino.weights.matching import compare
 from mmdino.weights.specs import (
     NORM_EPS,
     PERIODS,
+    QUICK_GELU,
     RESNET,
     ROTARY,
     config_in_meta,
@@ -46,6 +52,23 @@ UNUSED = ("fc.", "head.", "fc_norm.", "pooler.", "classifier.")
 """Tensors beside the backbone in other projects' files: classifiers and poolers."""
 VIT_UNUSED = ("embeddings.mask_token",)
 """The same of Hugging Face's ``ViTModel``, whose mask token DINO does not train."""
+FINAL_NORM, POOLED_NORM = "ln1.weight", "fc_norm.weight"
+"""The norm of all tokens at the end, and that of their mean, which fine-tuning may have instead."""
+DECODER = ("decoder_", "mask_token")
+"""The same of MAE's authors, by the start of names, in a file with a decoder."""
+WHOLE = (
+    (clip.TOWER, re.compile(clip.MARKER), "the image tower of a CLIP"),
+    (
+        huggingface_clip.TOWER,
+        re.compile(huggingface_clip.MARKER.replace(".", r"\.")),
+        "the image tower of a CLIP",
+    ),
+    ("vit.", re.compile(huggingface_vit.MARKER.replace(".", r"\.")), "a model with one backbone"),
+    ("encoder.", authors_vit.MARKER, "a feature distillation of its authors"),
+    ("encoder.", swin.MARKER, "a feature distillation of its authors"),
+)
+"""Networks of other projects of which the backbone is a part: the start of its names, a name of it,
+and what the file is."""
 VIT_MARKER, RESNET_MARKER = "layers.0.ln1.weight", "layer1.0.conv1.weight"
 """A tensor of every ViT and of every ResNet."""
 NAMES = {
@@ -53,6 +76,7 @@ NAMES = {
     ("vit", "authors"): "the authors' and timm's",
     ("vit", "timm"): "timm's",
     ("vit", "huggingface"): "Hugging Face's",
+    ("vit", "clip"): "OpenAI's",
     ("resnet", "authors"): "torchvision's",
 }
 AUTHORS_FULL = "the authors' full file"
@@ -68,9 +92,9 @@ class BackboneWeights(NamedTuple):
     """Config of a ``mmdino.VisionTransformer`` or a ``mmdino.ResNet``."""
     layout: str
     """Description of the kind of file and of its names."""
-    project: Literal["mmdino", "authors", "timm", "huggingface"]
+    project: Literal["mmdino", "authors", "timm", "huggingface", "clip"]
     """Whose names the file has. Those of torchvision's ResNet, and of timm's ViT where it has the
-    same, are the authors'."""
+    same, are the authors'; ``"clip"`` are OpenAI's."""
     source_tensors: dict[str, Tensor]
     """The same tensors in the file's names."""
     network: str
@@ -96,6 +120,7 @@ def describe(config: Mapping[str, Any], heads_from: str) -> str:
         f"ViT, width {arch['embed_dims']}, depth {arch['num_layers']}, {arch['num_heads']} heads "
         f"({heads_from}), patch {config['patch_size']}, image {config['img_size']}"
         + (f", layer-norm eps {eps:g} instead of DINO's {NORM_EPS:g}" if eps != NORM_EPS else "")
+        + (", QuickGELU" if config.get("ffn") == QUICK_GELU else "")
     )
 
 
@@ -108,8 +133,8 @@ def backbone_weights(
     """Finds the backbone in a weight file.
 
     The file may be a checkpoint of mmdino or of an mmpretrain or mmseg run, an extracted backbone,
-    the authors' backbone or full checkpoint, or a file in timm's, torchvision's or Hugging Face's
-    names.
+    the authors' backbone or full checkpoint, a CLIP of OpenAI or open_clip, a feature distillation
+    of its authors, or a file in timm's, torchvision's or Hugging Face's names.
 
     Args:
         path: A path or URL for :func:`read_checkpoint`.
@@ -132,12 +157,10 @@ def backbone_weights(
     meta = checkpoint.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
     found, which, origin = _find_backbone(checkpoint, meta, network, prefix, str(path))
-    plain = huggingface_layout(found) is huggingface_vit
-    unused_starts = (*UNUSED, *VIT_UNUSED) if plain else UNUSED
-    unused = tuple(name for name in found if name.startswith(unused_starts))
+    unused = tuple(name for name in found if _is_unused(name, found))
     source = {name: tensor for name, tensor in found.items() if name not in unused}
     require_weights(source, str(path))
-    found, project, stored = _renamed(source, meta)
+    found, project, stored = _renamed(source, unused, meta)
     if VIT_MARKER in found:
         kind = "vit"
         config, heads_from = vit_config(found, stored, num_heads)
@@ -149,7 +172,7 @@ def backbone_weights(
         raise ValueError(
             f"The {len(found)} tensors of {path}{f' below {prefix!r}' if prefix else ''} are of no "
             f"known backbone: {', '.join(list(found)[:5])}. Known are ViTs in the names of "
-            "mmpretrain, the authors, timm or Hugging Face, and ResNets in torchvision's."
+            "mmpretrain, the authors, timm, OpenAI or Hugging Face, and ResNets in torchvision's."
         )
     return BackboneWeights(
         kind=kind,
@@ -164,6 +187,21 @@ def backbone_weights(
     )
 
 
+def _is_unused(name: str, state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor in a file's names is beside the backbone."""
+    layout = huggingface_layout(state_dict)
+    if clip.MARKER in state_dict:
+        return name in clip.UNUSED
+    if layout is huggingface_clip:
+        return name in huggingface_clip.UNUSED
+    starts = UNUSED
+    if layout is huggingface_vit:
+        starts = (*UNUSED, *VIT_UNUSED)
+    elif "decoder_embed.weight" in state_dict:
+        starts = (*UNUSED, *DECODER)
+    return name.startswith(starts) or name.endswith(beit.INDEX)
+
+
 def is_known(state_dict: Mapping[str, Tensor]) -> bool:
     """Whether tensors are those of a network that :func:`backbone_weights` knows, in our names."""
     return any(marker in state_dict for marker in (VIT_MARKER, RESNET_MARKER))
@@ -173,6 +211,8 @@ def other_backbone_tensors(
     path: str | Path, network: Network = "teacher", prefix: str | None = None
 ) -> dict[str, Tensor]:
     """Finds the tensors of a backbone of another family, such as a Swin, under their own names.
+
+    Those of a classifier are among them.
 
     Args:
         path: As in :func:`backbone_weights`.
@@ -187,15 +227,16 @@ def other_backbone_tensors(
     meta = checkpoint.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
     found, _, _ = _find_backbone(checkpoint, meta, network, prefix, str(path))
-    tensors = {name: tensor for name, tensor in found.items() if not name.startswith(UNUSED)}
     # Indices, such as those of windows, are no weights.
-    weights = {name: t for name, t in tensors.items() if t.is_floating_point()}
+    weights = {name: t for name, t in found.items() if t.is_floating_point()}
     require_weights(weights, str(path))
-    return tensors
+    return found
 
 
 def huggingface_layout(state_dict: Mapping[str, Tensor]) -> ModuleType | None:
     """Returns the layout of the Hugging Face model that has tensors of these names, or None."""
+    if huggingface_clip.MARKER in state_dict:
+        return huggingface_clip
     if huggingface_vit.MARKER not in state_dict:
         return None
     for layout in (huggingface_dinov2, huggingface_dinov3):
@@ -205,25 +246,33 @@ def huggingface_layout(state_dict: Mapping[str, Tensor]) -> ModuleType | None:
 
 
 def _renamed(
-    source: dict[str, Tensor], meta: Mapping[str, Any]
+    source: dict[str, Tensor], unused: tuple[str, ...], meta: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], str, dict[str, Any] | None]:
     """Returns tensors in mmdino's names, whose names they had, and the config in the file."""
     layout = huggingface_layout(source)
     if layout is not None:
         about = json_dict(meta["huggingface"]) if "huggingface" in meta else None
-        stored = None if about is None else layout.backbone_config(about)
+        found = layout.to_mmdino(source)
+        stored = released_options(found) if about is None else layout.backbone_config(about)
         if about is None and layout is huggingface_dinov3:
             stored = layout.backbone_config({"model_type": layout.TYPE})
             del stored["arch"], stored["img_size"]
-        return layout.to_mmdino(source), "huggingface", stored
+        return found, "huggingface", stored
     stored = config_in_meta(meta)
+    if clip.MARKER in source:
+        found = clip.to_mmdino(source)
+        return found, "clip", {**released_options(found), **(stored or {})}
     if not authors_vit.has_names(source):
         return source, "mmdino", stored
-    if timm_vit.is_timm(source):
+    if beit.has_tables(source):
+        found, project, assumed = beit.to_mmdino(source), "timm", {}
+    elif timm_vit.is_timm(source):
         found, project = timm_vit.to_mmdino(source), "timm"
         assumed = {"position_encoding": {"type": ROTARY}} if timm_vit.is_rotary(source) else {}
     else:
         found, project, assumed = authors_vit.to_mmdino(source), "authors", {}
+    if FINAL_NORM not in found and POOLED_NORM in unused:
+        assumed["final_norm"] = False
     return found, project, {**released_options(found), **assumed, **(stored or {})}
 
 
@@ -332,6 +381,8 @@ def _find_backbone(
     if isinstance(checkpoint.get(network), Mapping):
         if prefix is None:
             tensors = _without_wrapper(state_dict_of(checkpoint[network], path))
+            if swin.has_names(tensors):
+                return tensors, network, "the full file of EsViT"
             return _require_prefix(tensors, "backbone.", path), network, AUTHORS_FULL
         tensors = {
             f"{which}.{name}": tensor
@@ -370,6 +421,11 @@ def _find_backbone(
     origin = "a backbone file"
     while any(name.startswith("backbone.") for name in tensors):
         tensors, origin = strip_prefix(tensors, "backbone."), "a checkpoint with one backbone"
+    for start, marker, kind in WHOLE:
+        within = strip_prefix(tensors, start)
+        if any(marker.fullmatch(name) for name in within):
+            tensors = clip.tower(tensors) if start == clip.TOWER else within
+            return tensors, only, kind
     return tensors, only, origin
 
 

@@ -9,7 +9,7 @@ import struct
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 
@@ -20,19 +20,23 @@ ARRAYS = tuple(f"{module}._reconstruct" for module in NUMPY_CORES)
 SCALARS = tuple(f"{module}.scalar" for module in NUMPY_CORES)
 TENSORS = tuple(f"torch._utils._rebuild_tensor{end}" for end in ("", "_v2", "_v3"))
 TENSOR = "torch.Tensor"
+STORAGE_DTYPES = {
+    "torch.DoubleStorage": torch.float64,
+    "torch.FloatStorage": torch.float32,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+    "torch.ComplexDoubleStorage": torch.complex128,
+    "torch.ComplexFloatStorage": torch.complex64,
+}
+"""Type of an element of each kind of storage that has one."""
 STORAGES = {
-    "torch.DoubleStorage": 8,
-    "torch.FloatStorage": 4,
-    "torch.HalfStorage": 2,
-    "torch.BFloat16Storage": 2,
-    "torch.LongStorage": 8,
-    "torch.IntStorage": 4,
-    "torch.ShortStorage": 2,
-    "torch.CharStorage": 1,
-    "torch.ByteStorage": 1,
-    "torch.BoolStorage": 1,
-    "torch.ComplexDoubleStorage": 16,
-    "torch.ComplexFloatStorage": 8,
+    **{kind: dtype.itemsize for kind, dtype in STORAGE_DTYPES.items()},
     "torch.storage.UntypedStorage": 1,
 }
 """Bytes of an element of each kind of storage."""
@@ -66,6 +70,11 @@ MAX_WORK = 100
 """Elements that constructors may be given for a byte of the pickle."""
 MAX_EXPANSION = 16
 """Bytes of all tensors, for a byte of the file: tensors may share a storage or repeat a value."""
+CLASSES = "__torch__."
+"""What the names of the classes of TorchScript begin with."""
+TORCHSCRIPT_LISTS = "torch.jit._pickle"
+MAX_ATTRIBUTES, MAX_NAME = 10**5, 1000
+"""Attributes of all modules of an archive, and characters of the name of one."""
 MAX_AXES = 64
 """Axes of a tensor, as in torch."""
 MAX_NAMES, MAX_CHARACTERS = 5, 100
@@ -92,6 +101,12 @@ def inspect_pickle(file: BinaryIO, file_size: int) -> dict[str, int]:
             sentence that starts with the file's name.
     """
     inspection = _Inspection(file_size)
+    _inspect(inspection, file)
+    return inspection.storages
+
+
+def _inspect(inspection: _Inspection, file: BinaryIO) -> None:
+    """Runs all instructions of a pickle and raises what they come to."""
     start = file.tell()
     damage: Exception | None = None
     try:
@@ -103,7 +118,38 @@ def inspect_pickle(file: BinaryIO, file_size: int) -> dict[str, int]:
     if damage is not None:
         raise ValueError(f"is corrupted or truncated: {_first_line(damage)}") from damage
     inspection.raise_unbounded(file.tell() - start)
-    return inspection.storages
+
+
+class SavedTensor(NamedTuple):
+    """Where an archive has the numbers of a tensor."""
+
+    storage: str
+    """Key of its storage."""
+    kind: str
+    """Kind of its storage, one of ``STORAGES``."""
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def inspect_modules(
+    file: BinaryIO, file_size: int
+) -> tuple[dict[str, SavedTensor], dict[str, int]]:
+    """Finds the tensors of the modules in the pickle of a TorchScript archive.
+
+    Args:
+        file: File at the start of the pickle.
+        file_size: Bytes of the whole archive.
+
+    Returns:
+        The tensors by the name that they have in a state dict, and the bytes of each storage.
+
+    Raises:
+        ValueError: As in :func:`inspect_pickle`, or if there are no modules.
+    """
+    inspection = _ModuleInspection(file_size)
+    _inspect(inspection, file)
+    return inspection.tensors(), inspection.storages
 
 
 @dataclass(eq=False)
@@ -130,6 +176,8 @@ class _Items:
 class _Storage:
     item_size: int
     num_items: int
+    key: str
+    kind: str
 
 
 @dataclass(eq=False)
@@ -346,7 +394,7 @@ class _Inspection:
         size = STORAGES[name] * num_items
         if self.storages.setdefault(key, size) != size:
             raise ValueError(f"its storage {key[:MAX_CHARACTERS]!r} has two sizes")
-        return _Storage(STORAGES[name], num_items)
+        return _Storage(STORAGES[name], num_items, key, name)
 
     def check_tensor(self, args: list[Any], item_size: int | None = None) -> bool:
         """Checks that a tensor is within its storage.
@@ -375,6 +423,79 @@ class _Inspection:
             )
         self._tensor_bytes += num_items * item_size
         return True
+
+
+@dataclass(eq=False)
+class _Module:
+    """A module of TorchScript with its attributes by name."""
+
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class _ModuleInspection(_Inspection):
+    """Also takes modules, whose classes are code in the archive that nothing asks for here."""
+
+    def __init__(self, file_size: int) -> None:
+        super().__init__(file_size)
+        self._root: Any = None
+
+    def step(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
+        """Runs one instruction."""
+        if opcode.name == "STOP" and self._stack:
+            self._root = self._stack[-1]
+        super().step(opcode, argument)
+
+    def tensors(self) -> dict[str, SavedTensor]:
+        """Returns the tensors of the modules by their names.
+
+        Raises:
+            ValueError: If there are no modules, or they are within each other too often.
+        """
+        if not isinstance(self._root, _Module):
+            raise ValueError("is a TorchScript archive without a module. Nothing was loaded")
+        found: dict[str, SavedTensor] = {}
+        waiting = [("", self._root)]
+        number = 0
+        while waiting:
+            prefix, module = waiting.pop()
+            number += 1 + len(module.attributes)
+            longest = max(map(len, module.attributes), default=0)
+            if number > MAX_ATTRIBUTES or len(prefix) + longest > MAX_NAME:
+                raise ValueError(
+                    f"is a TorchScript archive with more than {MAX_ATTRIBUTES} attributes, names "
+                    f"of more than {MAX_NAME} characters, or a module that has itself in it. "
+                    "Nothing was loaded"
+                )
+            for name, value in module.attributes.items():
+                if isinstance(value, _Module):
+                    waiting.append((f"{prefix}{name}.", value))
+                elif _is_call(value, *TENSORS):
+                    storage, offset, size, stride = value.args[:4]
+                    place = (offset, tuple(size.items), tuple(stride.items))
+                    found[prefix + name] = SavedTensor(storage.key, storage.kind, *place)
+        return found
+
+    def _global(self, module: str, attribute: str) -> _Global:
+        if f"{module}.".startswith(CLASSES) or module == TORCHSCRIPT_LISTS:
+            return _Global(f"{module}.{attribute}")
+        return super()._global(module, attribute)
+
+    def _call(self, function: Any, args: Any) -> Any:
+        name = getattr(function, "name", "")
+        if name.startswith(CLASSES):
+            return _Module()
+        # A list of numbers, or a value with the name of its type.
+        return _OTHER if name.startswith(TORCHSCRIPT_LISTS) else super()._call(function, args)
+
+    def _build(self, target: Any, state: Any) -> None:
+        if not isinstance(target, _Module):
+            super()._build(target, state)
+            return
+        items = state.items if isinstance(state, _Items) and state.is_dict else []
+        names, values = items[::2], items[1::2]
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("a module has an attribute whose name is no text")
+        target.attributes.update(zip(names, values, strict=True))
 
 
 def _weight(value: Any) -> int:

@@ -7,16 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.logging import print_log
-from torch import nn
+from torch import Tensor, nn
 
+from mmdino.weights.layouts import swin
+from mmdino.weights.layouts.renaming import add_prefix
 from mmdino.weights.matching import allow_pos_embed_resize, compare, copy_shared_positions
-from mmdino.weights.networks import backbone_weights, is_known, other_backbone_tensors
+from mmdino.weights.networks import (
+    UNUSED,
+    backbone_weights,
+    is_known,
+    other_backbone_tensors,
+)
 from mmdino.weights.specs import POS_EMBED_OFFSET, VIT, norm_eps
 
 KNOWN_KEYS = {"type", "checkpoint", "prefix", "network", "map_location"}
 OPTIONAL = ("ln1.", "local_ln1.", "mask_token")
 """Final norms and mask token, which a network may lack."""
 MASK_TOKEN = "mask_token"
+TIMM = "timm_model."
+"""What the names of mmpretrain's ``TIMMBackbone`` begin with."""
 
 
 def pretrained_cfg(init_cfg: dict | Sequence[dict] | None) -> dict | None:
@@ -40,6 +49,8 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
     """Loads a backbone from any file that :func:`backbone_weights` reads.
 
     Backbones of other families than ViT and ResNet take a file with the names of their own.
+    mmpretrain's Swin also takes one of Swin's authors, EsViT or timm, its ``TIMMBackbone`` one of
+    timm.
 
     mmengine logs mismatches and continues with random weights; here the tensors of file and module
     must be the same, with these exceptions: position embeddings and tables may differ in length,
@@ -79,7 +90,8 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
             weights = backbone_weights(path, network, prefix, num_heads=heads)
             found, layout, config = weights.state_dict, weights.layout, weights.config
         else:
-            found, layout, config = other_backbone_tensors(path, network, prefix), "as it is", None
+            tensors, config = other_backbone_tensors(path, network, prefix), None
+            found, layout = _other_names(tensors, expected)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error} Set init_cfg.checkpoint of {kind} to your checkpoint, e.g. with "
@@ -108,6 +120,27 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
             logger="current",
             level=logging.WARNING,
         )
+
+
+def _other_names(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], str]:
+    """Gives the tensors of another family the names of the network, and says what they were.
+
+    A classifier that the network does not have is left out.
+    """
+    found, layout = dict(tensors), "as it is"
+    wrapped = all(name.startswith(TIMM) for name in expected)
+    if swin.is_swin(expected) and swin.has_names(tensors):
+        found, layout = swin.to_mmpretrain(tensors, expected), "names of Swin's authors or timm"
+    elif wrapped and not any(name.startswith(TIMM) for name in tensors):
+        found, layout = add_prefix(tensors, TIMM), "timm's names"
+    kept = {
+        name: tensor
+        for name, tensor in found.items()
+        if name in expected or not name.removeprefix(TIMM).startswith(UNUSED)
+    }
+    return kept, layout
 
 
 def other_options(module: nn.Module, config: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmdino.utils.config_text import literal_config
 from mmdino.utils.rotary import ROTARY_BASE, rotary_base
+from mmdino.weights.layouts import clip
 from mmdino.weights.layouts.key_bias import has_key_bias
 
 VIT = "mmdino.VisionTransformer"
@@ -85,6 +86,7 @@ DINOV3_EPS = 1e-5
 LAYER_SCALE = 1e-5
 """Start of LayerScale in a network whose file does not say it."""
 PERIODS = "position_encoding.periods"
+PRE_NORM = "pre_norm.weight"
 TABLE = "position_encoding.table"
 """The table of relative positions that blocks share; else each has ``layers.N.`` before it."""
 BLOCK_TABLE = f"layers.0.{TABLE}"
@@ -198,13 +200,16 @@ def vit_config(
 
 
 def released_options(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Returns what the networks of DINOv2 and DINOv3 in the authors' and timm's files have.
+    """Returns what the networks of other projects have and no tensor shows.
 
-    No tensor shows it; a file that says it itself is to be believed instead.
+    These are CLIP, and DINOv2 and DINOv3 in the authors' and timm's files. A file that says it
+    itself is to be believed instead.
 
     Args:
         state_dict: Tensors in mmpretrain's names.
     """
+    if PRE_NORM in state_dict:
+        return clip.released_options(len(state_dict[PRE_NORM]))
     if "register_tokens" not in state_dict:
         return {}
     if "pos_embed" in state_dict:

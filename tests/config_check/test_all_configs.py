@@ -35,6 +35,14 @@ def test_shipped_config_has_no_mistake_and_no_doubt(path):
     assert check_config(cfg) == []
 
 
+def first_and_last_of_each_folder(root):
+    """Two configs of each method: those between them differ in sizes and schedules."""
+    folders = {}
+    for path in sorted(root.rglob("*.py")):
+        folders.setdefault(path.parent, []).append(path)
+    return sorted({path for paths in folders.values() for path in (paths[0], paths[-1])})
+
+
 @pytest.mark.slow
 # Some of these configs have such texts.
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")
@@ -42,7 +50,7 @@ def test_shipped_config_has_no_mistake_and_no_doubt(path):
 def test_configs_of_other_projects_pass(package):
     folder = Path(importlib.import_module(package).__file__).parent / ".mim" / "configs"
     refused, passed = {}, 0
-    for path in sorted(folder.rglob("*.py")):
+    for path in first_and_last_of_each_folder(folder):
         if "_base_" in path.parts or any(word in str(path) for word in NO_RUN):
             continue
         try:
@@ -60,4 +68,4 @@ def test_configs_of_other_projects_pass(package):
     if not passed:
         pytest.skip(f"{package} ships no configs")
     assert not refused
-    assert passed > 400
+    assert passed > 80

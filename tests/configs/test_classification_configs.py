@@ -14,6 +14,7 @@ from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
 from tiny_classification import CLASSES, DEPTH
 
+from mmdino.models.layers.relative_position_bias import resize_table
 from mmdino.models.preprocessors.multi_view_preprocessor import MultiViewPreprocessor
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +165,32 @@ def test_the_command_line_names_the_checkpoint_or_none(name, knob, images, tmp_p
     assert (fresh[f"{prefix}pos_embed"] - backbone.pos_embed).abs().max() > 0.01
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         train([config, "--work-dir", str(tmp_path / "run")])
+
+
+def test_each_block_starts_from_the_table_that_the_students_blocks_shared(images, tmp_path):
+    """By the command line: of a student of 3 x 3 patches, fine-tuned on 4 x 4."""
+    source = ROOT / "configs" / "finetune" / "distill_demo.py"
+    cfg = tiny_classification.shrunk(source, images, tmp_path, tmp_path / "student.pth")
+    shared = {**cfg.model.backbone, "position_encoding_per_block": False, "init_cfg": None}
+    shared["position_encoding"] = {**shared["position_encoding"], "grid": 3}
+    student = MODELS.build({**shared, "final_norm": True})
+    table = student.position_encoding.table.data.normal_(generator=torch.manual_seed(0))
+    state = {f"backbone.{name}": tensor for name, tensor in student.state_dict().items()}
+    state["projectors.0.weight"] = torch.zeros(2, 2)
+    torch.save({"state_dict": state}, tmp_path / "student.pth")
+    cfg.dump(tmp_path / "config.json")
+    rate = "optim_wrapper.optimizer.lr=1e-30"
+    train(
+        [str(tmp_path / "config.json"), "--work-dir", str(tmp_path / "run"), "--cfg-options", rate]
+    )
+    end = torch.load(tmp_path / "run" / "epoch_1.pth", weights_only=False)["state_dict"]
+    expected = resize_table(table, (3, 3), (4, 4))
+    for block in range(DEPTH):
+        assert torch.equal(end[f"backbone.layers.{block}.position_encoding.table"], expected)
+    assert torch.equal(
+        end["backbone.layers.1.attn.qkv.weight"], state["backbone.layers.1.attn.qkv.weight"]
+    )
+    assert "backbone.position_encoding.table" not in end
 
 
 def test_a_head_of_another_number_of_classes_is_refused(images, tmp_path):

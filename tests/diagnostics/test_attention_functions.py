@@ -13,9 +13,9 @@ from torch.testing import assert_close
 from mmdino.diagnostics.attention_distance import attention_distance, uniform_distance
 from mmdino.diagnostics.attention_patterns import (
     column_chance,
-    column_share,
+    column_fraction,
     relative_chance,
-    relative_share,
+    relative_fraction,
 )
 from mmdino.diagnostics.head_similarity import head_pairs, head_similarity
 from mmdino.diagnostics.mutual_information import mutual_information
@@ -56,8 +56,8 @@ def test_the_golden_arrays(case):
     exactly(mutual_information(attention, extra).mean(1), case["mutual_information"])
     average = patch_rows(attention, extra).mean((1, 2))
     exactly(average, case["average_patch_map"])
-    exactly(relative_share(average, grid), case["relative_share"])
-    exactly(column_share(average), case["column_share"])
+    exactly(relative_fraction(average, grid), case["relative_share"])
+    exactly(column_fraction(average), case["column_share"])
 
 
 def even(patches, extra=0):
@@ -74,31 +74,33 @@ def test_even_attention():
     assert attention_distance(attention, (6, 6), 8, 5, False) == pytest.approx(distance * 36 / 41)
     assert mutual_information(attention, 5) == pytest.approx(0, abs=1e-9)
     average = patch_rows(attention, 5)
-    assert relative_share(average, (6, 6)).isnan()
-    assert column_share(average).isnan()
+    assert relative_fraction(average, (6, 6)).isnan()
+    assert column_fraction(average).isnan()
 
 
 def test_attention_to_itself():
     attention = torch.eye(6, dtype=torch.float64)
     assert attention_distance(attention, (2, 3), 16, 0) == 0
     assert mutual_information(attention, 0) == pytest.approx(1)
-    assert relative_share(attention, (2, 3)) == pytest.approx(1)
-    assert column_share(attention) == pytest.approx(0, abs=1e-12)
+    assert relative_fraction(attention, (2, 3)) == pytest.approx(1)
+    assert column_fraction(attention) == pytest.approx(0, abs=1e-12)
 
 
 def test_columns():
     """All queries attend alike."""
     attention = torch.arange(1.0, 7).expand(6, 6) / 21
-    assert column_share(attention) == pytest.approx(1)
+    assert column_fraction(attention) == pytest.approx(1)
     assert mutual_information(attention, 0) == pytest.approx(0, abs=1e-6)
 
 
-def test_shares_of_noise_are_at_their_chance_levels():
+def test_fractions_of_noise_are_at_their_chance_levels():
     maps = torch.rand(400, 36, 36, generator=torch.Generator().manual_seed(0)).double()
     assert relative_chance((6, 6)) == pytest.approx(0.09, abs=0.005)
-    assert relative_share(maps, (6, 6)).mean() == pytest.approx(relative_chance((6, 6)), rel=0.02)
+    assert relative_fraction(maps, (6, 6)).mean() == pytest.approx(
+        relative_chance((6, 6)), rel=0.02
+    )
     assert column_chance((6, 6)) == pytest.approx(0.03, abs=0.005)
-    assert column_share(maps).mean() == pytest.approx(column_chance((6, 6)), rel=0.02)
+    assert column_fraction(maps).mean() == pytest.approx(column_chance((6, 6)), rel=0.02)
 
 
 def test_heads_alike_and_apart():

@@ -10,7 +10,20 @@ from torch.testing import assert_close
 from mmdino.diagnostics.attention_statistics import PER_HEAD, AttentionStatistics
 from mmdino.diagnostics.block_outputs import run_blocks
 
-KINDS = {"dino": {}, **tiny_weights.DINOV2, **tiny_weights.DINOV3}
+BIAS = {"type": "mmdino.RelativePositionBias", "num_heads": tiny_weights.HEADS, "grid": 4}
+DISTILLED = {
+    "layer_scale_init_value": 0.1,
+    "learned_positions": False,
+    "key_bias": False,
+    "position_encoding": BIAS,
+}
+KINDS = {
+    "dino": {},
+    **tiny_weights.DINOV2,
+    **tiny_weights.DINOV3,
+    "distilled": DISTILLED,
+    "distilled, fine-tuned": {**DISTILLED, "position_encoding_per_block": True},
+}
 GRID = (3, 5)
 
 
@@ -30,6 +43,21 @@ def test_each_kind_of_vit(kind):
     assert_close(normed, vit.intermediate_tokens(images)[0])
     # Nothing stays behind that would slow the network down.
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in vit.modules())
+
+
+def test_a_bias_by_offset_shows_as_diagonals():
+    """With a bias far above the scores, each query attends to the patch on its right."""
+    vit = tiny_weights.vit(**DISTILLED)
+    table = vit.position_encoding.table
+    with torch.no_grad():
+        table.zero_()
+        # Offset of rows 0 and of columns -1 from query to key, of a grid of 4 x 4.
+        table[3 * 7 + 2] = 1000.0
+    statistics = AttentionStatistics((4, 4), 8, 1)
+    run_blocks(vit, torch.randn(2, 3, 32, 32), statistics.add)
+    maps = statistics.means()["average_patch_map"]
+    for layer in maps:
+        assert all(layer[query, query + 1] > 0.999 for query in range(16) if query % 4 < 3)
 
 
 def test_statistics_do_not_depend_on_the_batches():

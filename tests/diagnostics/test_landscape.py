@@ -13,12 +13,12 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from mmdino.diagnostics.landscape import (
+    fraction_near_minimum,
     loss_surface,
     moved,
     moved_parameters,
     random_direction,
     reestimate_batch_norm,
-    share_near_minimum,
 )
 
 HEADS, PATCH = 2, 4
@@ -153,11 +153,11 @@ def test_a_quadratic_along_a_line():
         {"w": weight}, [{"w": torch.ones(1, 1)}], [-2, -1, 0, 1], lambda: weight.square().sum()
     )
     assert surface.tolist() == [1, 0, 1, 4]
-    assert share_near_minimum(surface, 1) == 0.75
+    assert fraction_near_minimum(surface, 1) == 0.75
     broken = torch.tensor([math.nan, math.inf, 0.0, 2.0])
-    assert share_near_minimum(broken, 1) == 0.25
+    assert fraction_near_minimum(broken, 1) == 0.25
     with pytest.raises(ValueError, match="No loss"):
-        share_near_minimum(broken[:2], 1)
+        fraction_near_minimum(broken[:2], 1)
 
 
 def test_batch_norm_is_reestimated_as_the_mean_over_batches():

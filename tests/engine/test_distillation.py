@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import tiny_dinov2
+import tiny_methods
 import tiny_run
 import torch
 
 from mmdino.weights.networks import backbone_weights
-
-SCRIPT = tiny_run.SCRIPTS / "methods_on_two_ranks.py"
 
 
 @pytest.fixture(scope="module")
@@ -126,22 +122,5 @@ def test_four_micro_batches_of_one_are_one_batch_of_four(tmp_path, teachers):
 @pytest.mark.slow
 def test_two_ranks_equal_one_process(tmp_path):
     """Replicated and sharded; each rank holds the whole frozen teacher."""
-    subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path), "distillation"],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=600,
-        check=True,
-    )
-    alone, *halves = (
-        torch.load(tmp_path / f"{name}.pth", weights_only=False)["distillation"]
-        for name in ("alone", 0, 1)
-    )
-    for way in ("replicated", "sharded", "resumed"):
-        for half in halves:
-            found = half[way]
-            assert len(found["rows"]) == (8 if way == "resumed" else 16)
-            for row, expected in zip(found["rows"], alone["rows"][found["start"] :], strict=True):
-                assert list(row) == list(expected)
-                for name, tensor in expected.items():
-                    torch.testing.assert_close(row[name], tensor, rtol=0, atol=1e-9, msg=name)
+    tiny_methods.script_runs("methods_on_two_ranks.py", tmp_path, "distillation")
+    tiny_methods.assert_ranks_are_alone(tmp_path, "distillation")

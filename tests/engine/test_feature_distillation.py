@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import tiny_distillation
+import tiny_methods
 import tiny_run
 import torch
-from mmengine.registry import MODELS
 
 
 @pytest.fixture(scope="module")
@@ -14,37 +16,30 @@ def teachers(tmp_path_factory):
     """Files of two teachers."""
     folder = tmp_path_factory.mktemp("teachers")
     for seed in (1, 2):
-        torch.manual_seed(seed)
-        vit = MODELS.build(tiny_distillation.teacher())
-        torch.save({"state_dict": vit.state_dict()}, folder / f"{seed}.pth")
+        tiny_distillation.write_teacher(folder / f"{seed}.pth", seed)
     return folder / "1.pth", folder / "2.pth"
 
 
 def build(work_dir, teacher, **options):
-    student = tiny_distillation.student(drop_path_rate=options.pop("drop_path_rate", 0.2))
-    schedule = {"type": "mmdino.WarmupCosineLR", "warmup": 1, "start_ratio": 0.1, "delayed": True}
-    epochs = {"by_epoch": True, "convert_to_iter_based": True}
-    return tiny_run.build(
-        work_dir,
-        model=tiny_distillation.model(teacher, student),
-        dataset=options.pop("dataset", tiny_run.RandomViews(view_sizes=(12,))),
-        wrapper={"clip_grad": {"max_norm": 3.0}, "paramwise_cfg": {"not_decayed": "cls_token"}},
-        param_scheduler=[{**schedule, **epochs}],
-        custom_hooks=[
-            {"type": f"mmdino.{name}"}
-            for name in ("IterationSeedHook", "FiniteLossHook", "CheckpointMatchHook")
-        ],
-        **options,
-    )
+    return tiny_run.build(work_dir, **tiny_distillation.run(teacher, **options))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, teachers):
     """The folder of a run of two epochs, and the model that it ended with."""
     folder = tmp_path_factory.mktemp("whole")
-    runner = build(folder, teachers[0])
+    figure = {"type": "mmdino.TrainingFigureHook"}
+    runner = build(folder, teachers[0], hooks=[figure], **tiny_run.validation())
     runner.train()
     return folder, runner.model
+
+
+def test_validation_and_figure_work_as_for_dino(whole):
+    curves = json.loads((whole[0] / "training.json").read_text())
+    assert len(curves["train"]["loss"]) == len(curves["train"]["feature_std"]) == 6
+    assert curves["knn"]["iteration"] == [3, 6]
+    assert curves["entropy_bound"] is None
+    assert (whole[0] / "training.png").stat().st_size > 10_000
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(whole, tmp_path, teachers):
@@ -90,3 +85,20 @@ def test_four_micro_batches_of_one_are_one_batch_of_four(tmp_path, teachers):
         ends.append(tiny_run.train_double(runner))
     for name, tensor in ends[1].items():
         torch.testing.assert_close(ends[0][name], tensor, rtol=0, atol=1e-9, msg=name)
+
+
+NAME = "feature_distillation"
+
+
+@pytest.mark.slow
+def test_two_ranks_equal_one_process(tmp_path):
+    """Replicated, sharded, and resumed; each rank holds the whole teacher."""
+    tiny_methods.script_runs("methods_on_two_ranks.py", tmp_path, NAME)
+    tiny_methods.assert_ranks_are_alone(tmp_path, NAME)
+
+
+@pytest.mark.slow
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    """With float16, skipped steps, accumulation and stochastic depth."""
+    tiny_methods.script_runs("methods_killed_and_resumed.py", tmp_path, NAME)
+    tiny_methods.assert_resumed_is_uninterrupted(tmp_path / NAME)

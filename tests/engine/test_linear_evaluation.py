@@ -116,9 +116,9 @@ def test_rate_is_linear_in_the_batch_and_falls_on_a_cosine_by_epochs(tmp_path):
     runner.register_hook(recorder)
     runner.train()
     scale = 4 / 256
-    for epoch, share in enumerate((1.0, 0.75, 0.25)):
+    for epoch, fraction in enumerate((1.0, 0.75, 0.25)):
         for row in recorder.rows[5 * epoch : 5 * epoch + 5]:
-            assert row == pytest.approx([rate * scale * share for rate in RATES])
+            assert row == pytest.approx([rate * scale * fraction for rate in RATES])
 
 
 def test_backbone_does_not_move(tmp_path):

@@ -21,6 +21,7 @@ def train(folder, method, name, kill_at=None, resume=False):
         folder / name if name == "uninterrupted" else folder,
         **tiny_methods.options(
             method,
+            folder,
             batch_size=2,
             accumulative_counts=2,
             wrapper={

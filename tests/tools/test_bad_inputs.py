@@ -12,6 +12,7 @@ from string import Template
 from typing import NamedTuple
 
 import pytest
+import tiny_evaluations
 import tiny_segmentation
 import tiny_tools
 import torch
@@ -1665,6 +1666,86 @@ COMPARISONS = [
     ),
 ]
 
+RETRIEVAL = "eval_retrieval.py $ckpt $sets --out $out/r --workers 0"
+COPYDAYS = "eval_copy.py $ckpt --out $out/c --size 32 --workers 0 --copydays $sets"
+PAIRS = "eval_copy.py $ckpt --out $out/c --size 32 --workers 0 --queries $sets/queries"
+VIDEO = "eval_video.py $ckpt $sets --out $out/v --size 48"
+EVALUATIONS = [
+    Row("", "eval_retrieval.py $ckpt $sets", "the following arguments are required: --out"),
+    Row("", "eval_retrieval.py none.pth $sets --out $out/r", "'none.pth' does not exist"),
+    Row("", "eval_retrieval.py $ckpt none --out $out/r", "none/roxford5k/gnd_roxford5k.pkl does"),
+    Row("", "eval_retrieval.py $ckpt $sets --out $tiny", "$tiny"),
+    Row("", f"{RETRIEVAL} --dataset rparis6k", "gnd_rparis6k.pkl does not exist. The layout is"),
+    Row("", f"{RETRIEVAL} --dataset no_image", "christ_church_000179.jpg does not exist of 4"),
+    Row("", f"{RETRIEVAL} --dataset broken_image", "_query.jpg cannot be read as an image"),
+    Row("", f"{RETRIEVAL} --dataset no_boxes --crop-queries", "no bounding box (bbx) of 2"),
+    Row("", f"{RETRIEVAL} --dataset old_kind", "gnd[0] lacks easy, hard or junk"),
+    Row("", f"{RETRIEVAL} --dataset cut_short", "cannot be read as a pickle"),
+    Row("", f"{RETRIEVAL} --dataset evil", "asks for posix.system when it is loaded"),
+    Row("", f"{RETRIEVAL} --size 0", "size=0; it must be a whole number at least 1"),
+    Row("", f"{RETRIEVAL} --size large", "argument --size: invalid int value: 'large'"),
+    Row("", f"{RETRIEVAL} --size 12 --multi-scale", "but both sides must be at least 16"),
+    Row("", f"{RETRIEVAL} --ks 0", "invalid ks=[0]: expected whole numbers of at least 1"),
+    Row("", f"{RETRIEVAL} --workers -1", "0 or more workers"),
+    Row("", f"{RETRIEVAL} --num-heads 5", "The ViT has 2 heads according to"),
+    Row("", "eval_copy.py $ckpt --out $out/c", "give --copydays DIR, or all of --queries"),
+    Row("", f"{PAIRS} --references $sets", "give --copydays DIR, or all of --queries"),
+    Row("", f"{COPYDAYS}/copydays --queries $sets", "--copydays does not go with --queries"),
+    Row("", f"{COPYDAYS}/none", "none/original does not exist. The layout is"),
+    Row("", f"{COPYDAYS}/bare", "bare has no block of copies. The layout is"),
+    Row("", f"{COPYDAYS}/odd", "999900.jpg is a copy of no image"),
+    Row("", f"{COPYDAYS}/copydays --blocks crops/99", "crops/99' does not exist"),
+    Row("", f"{COPYDAYS}/copydays --distractors none", "'none' does not exist"),
+    Row("", f"{COPYDAYS}/copydays --max-distractors 3", "--max-distractors is for --distractors"),
+    Row("", f"{COPYDAYS}/copydays --whitening $root/no_images", "no image with one of the"),
+    Row("", f"{COPYDAYS}/copydays --size 30", "--size 30 is no multiple of the network's patch"),
+    Row("", f"{COPYDAYS}/copydays --batch-size 0", "batch_size=0; it must be a whole number"),
+    Row(
+        "",
+        f"{COPYDAYS}/copydays --distractors $sets/others --max-distractors 0",
+        "max_distractors=0; it must be a whole number at least 1",
+    ),
+    Row(
+        "",
+        f"{PAIRS} --references $sets/references --ground-truth none.csv",
+        "The ground truth 'none.csv' does not exist",
+    ),
+    Row(
+        "",
+        f"{PAIRS} --references $sets/references --ground-truth $sets/strange.csv",
+        "it names 'R000009', and no image is called so",
+    ),
+    Row(
+        "",
+        f"{PAIRS} --references $sets/references --ground-truth $sets/header.csv",
+        "its first line is 'Q00000,R000000'",
+    ),
+    Row(
+        "",
+        f"{PAIRS} --references $sets/references --ground-truth $sets/pairs.csv --neighbours 0",
+        "neighbours=0; it must be a whole number at least 1",
+    ),
+    Row("", "eval_video.py $ckpt none --out $out/v", "none/ImageSets/2017/val.txt does not exist"),
+    Row("", f"{VIDEO} --split gone", "JPEGImages/480p/gone' does not exist"),
+    Row("", f"{VIDEO} --split empty", "empty.txt lists no video"),
+    Row("", f"{VIDEO} --split outside", "has '../480p': expected a folder's name"),
+    Row("", f"{VIDEO} --split grown", "Video grown: frame 2 has 70 x 60 pixels, but the mask"),
+    Row("", f"{VIDEO} --split marked", "has the value 255: DAVIS 2017 numbers objects from 1"),
+    Row("", f"{VIDEO} --split colored", "00000.png has mode RGB: expected a palette"),
+    Row("", f"{VIDEO} --split masked", "00000.png does not exist: the mask of a video's first"),
+    Row("", f"{VIDEO} --videos cow", "cow not in"),
+    Row("", f"{VIDEO} --resolution 1080p", "JPEGImages/1080p/bear' does not exist"),
+    Row("", f"{VIDEO} --size 50", "no multiple of its patch of 8. Give --size a multiple of 8"),
+    Row("", f"{VIDEO} --topk 0", "topk=0; it must be a whole number at least 1"),
+    Row("", f"{VIDEO} --temperature 0", "temperature=0.0; it must be a finite number above 0"),
+    Row("", f"{VIDEO} --last-frames -1", "last_frames=-1; it must be a whole number at least 0"),
+    Row("", f"{VIDEO} --fps 5", "--fps is for the overlays: add --overlay gif or mp4"),
+    Row("", f"{VIDEO} --overlay gif --fps 0", "--fps must be within 0.01 and 1000, not 0.0"),
+    Row("", f"{VIDEO} --overlay avi", "invalid choice: 'avi'"),
+    Row("", "benchmarks/evaluations.py $ckpt none --out $out/made", "'none' does not exist"),
+    Row("", "benchmarks/evaluations.py $ckpt $images --out $images", "is not empty: give a new"),
+    Row("", "benchmarks/evaluations.py $ckpt $sets/bare --out $out/made", "1 images: expected 3"),
+]
 
 WITHOUT_VALIDATION = """
 val_cfg = val_dataloader = val_evaluator = None
@@ -1745,6 +1826,7 @@ def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
     tiny_tools.write_configs(root)
     tiny_tools.write_images(root)
+    tiny_evaluations.write_sets(root / "sets")
     run = root / "run"
     tiny_tools.main_of("train.py")([str(root / "tiny.py"), "--work-dir", str(run)])
     checkpoint = run / "epoch_2.pth"
@@ -1762,7 +1844,7 @@ def world(tmp_path_factory):
 def places(root, out):
     """Names that rows use, with the paths that they stand for."""
     files = {name: root / f"{name}.py" for name in ("tiny", "folder", "linear", "finetune")}
-    folders = {name: root / name for name in ("images", "bank", "queries", "curated")}
+    folders = {name: root / name for name in ("images", "sets", "bank", "queries", "curated")}
     return {
         **files,
         **folders,

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_distillation
 import torch
+from mmengine.registry import MODELS
 from tiny_vit import picture, save_checkpoint, save_resnet
 
 from mmdino.visualization.media import write_image
@@ -79,6 +81,19 @@ def test_what_is_there_is_skipped_until_weights_or_images_change(files, capsys):
     run(files, "--images", 5)
     assert "skipped" not in capsys.readouterr().out
     assert record(files)["networks"]["vit"]["images"] == 5
+
+
+def test_a_distilled_student_beside_its_teacher(files):
+    """Patches of another size, 4 pixels and not 8, and attention by a table of offsets."""
+    torch.manual_seed(0)
+    model = MODELS.build(tiny_distillation.model("teacher.pth"))
+    model.backbone.position_encoding.table.data.normal_()
+    torch.save({"state_dict": model.state_dict(), "meta": {}}, files / "student.pth")
+    run(files, "--no-cka", checkpoints=("vit.pth", "student.pth"))
+    found = record(files)["networks"]["student"]
+    assert found["attention"]["grid"] == [6, 10]
+    assert np.min(found["attention"]["relative_fraction"]) > 0.5
+    assert np.min(found["attention"]["mutual_information"]) > 0.01
 
 
 def test_fewer_than_four_images_have_no_cka(files, capsys):

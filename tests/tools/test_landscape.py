@@ -57,7 +57,7 @@ def centre(network):
     return [network["points"][key] for key in sorted(middle)]
 
 
-def test_points_shares_and_figures(root):
+def test_points_fractions_and_figures(root):
     found = record(root)
     assert found["setting"]["images"] == 4
     assert found["setting"]["loss"]
@@ -98,6 +98,44 @@ def test_other_points_images_or_losses_need_another_folder(root):
         run(root, "--seed", 1)
     with pytest.raises(ValueError, match="choose another folder with --out"):
         run(root, "--images", 6)
+
+
+def landscape_of(root, name, text):
+    """A line of an untrained classifier whose config is ``text``."""
+    (root / f"{name}.py").write_text(text)
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(root / f"{name}.py").model)
+    for parameter in model.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    torch.save({"state_dict": model.state_dict(), "meta": {}}, root / f"{name}.pth")
+    arguments = [str(root / f"{name}.pth"), str(root / f"{name}.py"), "--out", str(root / name)]
+    main([*arguments, *GRID, "--no-plane", "--lines", "1"])
+    return record(root, name)["networks"][name], model
+
+
+def test_a_resnet_has_its_batch_norms_estimated_at_each_point(root):
+    resnet = """
+model = dict(
+    backbone=dict(_delete_=True, type="mmdino.ResNet", depth=18, stem_channels=4, base_channels=4),
+    neck=dict(type="GlobalAveragePooling"),
+    head=dict(in_channels=32),
+)
+"""
+    found, _ = landscape_of(root, "resnet", f'_base_ = ["{root / "finetune.py"}"]{resnet}')
+    assert found["batch_norm"] == "reestimated"
+    assert len({loss for loss, _ in found["points"].values()}) == 3
+    arguments = [str(root / "resnet.pth"), str(root / "resnet.py"), "--out", str(root / "single")]
+    with pytest.raises(ValueError, match=r"a batch of images has only 1.*--batch-norm stored"):
+        main([*arguments, *GRID, "--batch", "1"])
+
+
+def test_of_a_linear_evaluation_the_probes_alone_move(root):
+    found, model = landscape_of(root, "probes", f'_base_ = ["{root / "linear.py"}"]\n')
+    assert found["moved"] == sum(probe.weight.numel() for probe in model.head.probes)
+    losses = [loss for loss, _ in found["points"].values()]
+    assert len(set(losses)) == 3
+    # The sum over the probes, each of which is near that of a guess among two classes.
+    assert min(losses) > len(model.head.probes) * 0.3
 
 
 def test_networks_with_different_losses_are_not_compared(root):

@@ -178,11 +178,11 @@ def test_frames_that_are_no_colour_images_are_refused(tmp_path, frame):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
-@pytest.mark.parametrize("share", [0, 0.02])
-def test_videos_that_end_too_early_are_named(tmp_path, suffix, share):
+@pytest.mark.parametrize("fraction", [0, 0.02])
+def test_videos_that_end_too_early_are_named(tmp_path, suffix, fraction):
     path = tmp_path / f"run{suffix}"
     write_animation(path, frames(), 8)
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
     with pytest.raises(ValueError, match=rf"run{suffix}"):
         list(read_frames(path))
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+from torch import nn
 
 from mmdino.weights.files import map_checkpoint, read_checkpoint, verify_checkpoint, write_tensors
 
@@ -142,3 +143,37 @@ def test_the_home_folder_has_a_short_name(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write_tensors(tmp_path / "a.pth", TENSORS)
     assert equal(read_checkpoint("~/a.pth"), TENSORS)
+
+
+class Scripted(nn.Module):
+    """Has what modules of CLIP have: half precision, views, a number, and other values."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 2, bias=False)
+        self.norms = nn.ModuleList([nn.LayerNorm(4), nn.LayerNorm(4).half()])
+        self.tied = self.conv
+        self.scale = nn.Parameter(torch.randn(3, 4).T)
+        self.empty = nn.Parameter(torch.zeros(0, 2))
+        self.register_buffer("size", torch.tensor(224))
+        self.steps, self.rate, self.kinds = (1, 2), 0.5, {"a": 1}
+
+    def forward(self, x):
+        return self.conv(x) * self.rate
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_the_tensors_of_torchscript_are_read_without_its_code(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    model = torch.jit.script(Scripted())
+    model.save(str(tmp_path / "model.pt"))
+    expected = model.state_dict()
+    monkeypatch.setattr(torch.jit, "load", None)
+    verify_checkpoint(tmp_path / "model.pt")
+    for read in (read_checkpoint, map_checkpoint):
+        content = read(tmp_path / "model.pt")
+        assert content["state_dict"].keys() == expected.keys()
+        for name, tensor in expected.items():
+            found = content["state_dict"][name]
+            assert found.dtype == tensor.dtype
+            assert torch.equal(found, tensor), name

@@ -142,8 +142,13 @@ def flipped(path):
     path.write_bytes(content)
 
 
-def torchscript(path):
-    archive(path, records=[("a/constants.pkl", b""), ("a/code/__torch__.py", b"")])
+SCRIPTED = b"\x80\x02c__torch__\nM\n)\x81q\x00}"
+"""Start of a module of TorchScript, up to the dict of its attributes."""
+
+
+def torchscript(path, pickled=None):
+    content = {} if pickled is None else {"pickled": pickled}
+    archive(path, records=[("a/constants.pkl", b""), ("a/code/__torch__.py", b"")], **content)
 
 
 def tar(path):
@@ -391,7 +396,31 @@ FILES = {
         lambda path: path.write_bytes(_archive_bytes() + _archive_bytes()),
         "its records do not fill the file",
     ),
-    "TorchScript": (torchscript, "is a TorchScript archive, which has code"),
+    "TorchScript without a module": (torchscript, "is a TorchScript archive without a module"),
+    "TorchScript that asks for code": (
+        lambda path: torchscript(path, pickle.dumps(SYSTEM, protocol=2)),
+        r"asks to run code: \w+\.system",
+    ),
+    "a module within itself": (
+        lambda path: torchscript(path, SCRIPTED + b"(X\x01\x00\x00\x00mh\x00ub."),
+        "or a module that has itself in it",
+    ),
+    "a script's tensor beyond its storage": (
+        lambda path: torchscript(path, SCRIPTED + b"(" + text("w") + tensor([5], [1]) + b"ub."),
+        "its storage has only 4 elements",
+    ),
+    "a script without the numbers": (
+        lambda path: torchscript(path, SCRIPTED + b"(" + text("w") + tensor([4], [1]) + b"ub."),
+        "its tensor data data/0 is missing",
+    ),
+    "modules without names": (
+        lambda path: torchscript(path, SCRIPTED + b"(K\x01h\x00ub."),
+        "a module has an attribute whose name is no text",
+    ),
+    "a script's call of something else": (
+        lambda path: torchscript(path, b"\x80\x02ctorch.jit\nload\n)R."),
+        r"asks to run code: torch\.jit\.load",
+    ),
     "an archive of NumPy": (lambda path: _savez(path), r"zip archive without data\.pkl.*x\.npy"),
     "an empty archive": (
         lambda path: zipfile.ZipFile(path, "w").close(),

@@ -8,6 +8,7 @@ import tiny_weights
 import torch
 import torchvision
 from mmengine.registry import MODELS
+from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from converters.conversion import convert_backbone, write_backbone
 from mmdino.evaluation.features import feature_of
@@ -84,6 +85,53 @@ def test_resnet_of_the_authors(tmp_path):
     theirs.fc = torch.nn.Identity()
     features = feature_of(load_backbone(tmp_path / "r.pth"), IMAGES)
     torch.testing.assert_close(features, theirs(IMAGES))
+
+
+@pytest.mark.parametrize("with_decoder", [False, True])
+def test_files_of_deit_and_mae(tmp_path, golden, with_decoder):
+    """Under "model", with a classifier, or the decoder of MAE and its mask token."""
+    tensors = golden("vit", "p16/param/")
+    beside = {"head.weight": torch.ones(10, 8), "head.bias": torch.ones(10)}
+    if with_decoder:
+        beside = {
+            "mask_token": torch.ones(1, 1, 5),
+            "decoder_embed.weight": torch.ones(5, 8),
+            "decoder_blocks.0.norm1.weight": torch.ones(5),
+        }
+    torch.save({"model": {**tensors, **beside}}, tmp_path / "model.pth")
+    weights = backbone_weights(tmp_path / "model.pth", num_heads=2)
+    assert weights.unused == tuple(beside)
+    assert "mask_token" not in weights.config
+    build_backbone(weights.config, weights.state_dict)
+
+
+def test_mae_of_huggingface(tmp_path):
+    """Its encoder gives the patches in an order of its own, and where they were."""
+    config = ViTMAEConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=8,
+        decoder_hidden_size=16,
+        decoder_num_hidden_layers=1,
+        decoder_num_attention_heads=2,
+        mask_ratio=0.0,
+    )
+    mae = ViTMAEForPreTraining(config).eval()
+    tiny_weights.randomise(mae)
+    mae.save_pretrained(tmp_path)
+    backbone = load_backbone(tmp_path)
+    backbone.out_type = "features"
+    images = IMAGES[..., :32]
+    with torch.no_grad():
+        out = mae.vit(images)
+        found = backbone(images)[-1]
+    order = out.ids_restore.unsqueeze(-1).expand(-1, -1, 16)
+    expected = out.last_hidden_state
+    torch.testing.assert_close(found.cls, expected[:, 0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.patches, expected[:, 1:].gather(1, order), rtol=0, atol=1e-5)
 
 
 def test_huggingface_folder(tmp_path, model, checkpoint):

@@ -184,9 +184,9 @@ def _interpolation(old: int, new: int) -> list[list[float]]:
         right = next((k for k, place in enumerate(places) if place >= distance), old - 1)
         left = max(right - 1, 0)
         gap = places[right] - places[left]
-        share = min((distance - places[left]) / gap, 1.0) if gap else 1.0
-        weights[old - 1 + sign * right] += share
-        weights[old - 1 + sign * left] += 1.0 - share
+        fraction = min((distance - places[left]) / gap, 1.0) if gap else 1.0
+        weights[old - 1 + sign * right] += fraction
+        weights[old - 1 + sign * left] += 1.0 - fraction
         rows.append(weights)
     return rows
 

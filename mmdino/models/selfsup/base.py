@@ -430,8 +430,10 @@ def check_feature(features: Tensor, width: int | None, name: str = "head") -> No
 
 def patch_stride(backbone: nn.Module) -> tuple[int, int]:
     """Returns height and width of a patch, (1, 1) for a backbone without patches."""
-    projection = getattr(getattr(backbone, "patch_embed", None), "projection", None)
-    return getattr(projection, "stride", (1, 1))
+    embedding = getattr(getattr(backbone, "timm_model", backbone), "patch_embed", None)
+    # timm's name is the second.
+    projection = getattr(embedding, "projection", getattr(embedding, "proj", None))
+    return tuple(getattr(projection, "stride", (1, 1)))
 
 
 def patch_grid(backbone: nn.Module, size: Sequence[int]) -> tuple[int, int]:

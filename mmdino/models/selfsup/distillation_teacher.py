@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdino.models.layers import at_least_float32, no_autocast
@@ -22,11 +23,14 @@ from mmdino.models.selfsup.tokens import Tokens, feature_width, tokens_of
 from mmdino.utils.config_text import literal_config
 from mmdino.utils.numbers import require_number
 from mmdino.weights.files import map_checkpoint
+from mmdino.weights.layouts import clip
+from mmdino.weights.networks import Network
 
 TARGETS = ("tokens", "patches", "class_token", "pooled", "logits")
 NEAR = 4 / 3
 """Largest factor by which the teacher's input is resized so that its grid is the student's."""
-CLIP = "mean=[122.771, 116.746, 104.094], std=[68.501, 66.632, 70.323]"
+PRE_NORM = re.compile(r"(?:.*\.)?(?:pre_norm|norm_pre)\..+")
+"""A norm before the first block, which CLIP's networks have, in mmpretrain's and timm's names."""
 SAME = 1e-3
 """Relative difference of two means or deviations that are the same."""
 
@@ -51,12 +55,13 @@ class DistillationTeacher(BaseModule):
         whiten: As in :func:`~mmdino.models.losses.feature_loss.whiten`.
         weight: Factor of its loss.
         out_channels: Width of what is predicted, where the backbone or head does not tell.
+        network: Which network to take from a file that has a ``"teacher"`` and a ``"student"``.
 
     Raises:
         TypeError: If what must be a number is none.
-        ValueError: If an option is unknown or out of range, or a network that was trained with
-            CLIP's mean and deviation does not say so; from :meth:`init_weights`, if the file says
-            that it was trained with others.
+        ValueError: If an option is unknown or out of range, the mean and deviation are of 0 to 1,
+            or ImageNet's with a network of CLIP; from :meth:`init_weights`, if the file says that
+            it was trained with others.
     """
 
     def __init__(
@@ -72,11 +77,13 @@ class DistillationTeacher(BaseModule):
         whiten: Literal["layer_norm", "l2"] | None = "layer_norm",
         weight: float = 1.0,
         out_channels: int | None = None,
+        network: Literal["teacher", "student"] = "teacher",
     ) -> None:
         super().__init__()
         for option, value, allowed in (
             ("target", target, TARGETS),
             ("whiten", whiten, WHITENINGS),
+            ("network", network, get_args(Network)),
         ):
             if value not in allowed:
                 raise ValueError(f"{name} has {option}={value!r}; it must be one of {allowed}.")
@@ -89,11 +96,6 @@ class DistillationTeacher(BaseModule):
         for option, value in {"image_size": image_size, "out_channels": out_channels}.items():
             if value is not None:
                 require_number(name, option, value, least=1, whole=True)
-        if backbone.get("pre_norm") and (mean is None or std is None):
-            raise ValueError(
-                f"{name}.backbone has pre_norm=True, as CLIP's networks have, but {name} does not "
-                f"say the mean and std that it was trained with. Set those of CLIP: {CLIP}."
-            )
         self.statistics = (tuple(mean or IMAGENET_MEAN), tuple(std or IMAGENET_STD))
         if len(self.statistics[0]) != len(self.statistics[1]):
             raise ValueError(
@@ -101,24 +103,33 @@ class DistillationTeacher(BaseModule):
             )
         for deviation in self.statistics[1]:
             require_number(name, "std", deviation, above=0)
+        if all(0 < value < 1 for values in self.statistics for value in values):
+            raise ValueError(
+                f"{name} has mean={mean} and std={std}, which look like those of values from 0 to "
+                "1; here they are of 0 to 255. Multiply them by 255."
+            )
         parts = {"backbone": backbone} if head is None else {"backbone": backbone, "head": head}
         self.frozen = FrozenNetwork(
-            name, parts, checkpoint, "Only a checkpoint of a run has its head."
+            name, parts, checkpoint, "Only a checkpoint of a run has its head.", network
         )
         self.name = name
         self.target = target
         self.whiten = whiten
         self.weight = weight
         self.image_size = image_size
-        network = self.frozen.network
-        self.patch = patch_stride(network["backbone"])
+        networks = self.frozen.network
+        require_statistics_of_clip(networks["backbone"], self.statistics, name)
+        self.patch = patch_stride(networks["backbone"])
         if image_size is not None and any(image_size % side for side in self.patch):
             raise ValueError(
                 f"{name} has image_size={image_size}, which does not divide into its patches of "
                 f"{self.patch[0]} x {self.patch[1]} pixels."
             )
-        told = network["head"] if head is not None else None
-        width = getattr(told, "out_channels", None) if told else feature_width(network["backbone"])
+        width = (
+            feature_width(networks["backbone"])
+            if head is None
+            else getattr(networks["head"], "out_channels", None)
+        )
         self.out_channels = out_channels or width
         if self.out_channels is None:
             raise ValueError(
@@ -130,7 +141,7 @@ class DistillationTeacher(BaseModule):
         """Loads the weights of the teacher, and compares its mean and std with the file's."""
         self.frozen.init_weights()
         found = statistics_in_file(self.frozen.path)
-        if found is not None and not same_statistics(found, self.statistics):
+        if found is not None and not all(map(are_same, found, self.statistics)):
             mean, std = (list(values) for values in found)
             raise ValueError(
                 f"{self.name} has mean={list(self.statistics[0])} and "
@@ -243,12 +254,34 @@ def renormalise(images: Tensor, seen: Statistics, wanted: Statistics) -> Tensor:
     return torch.addcmul(shift, images, scale)
 
 
-def same_statistics(first: Statistics, second: Statistics) -> bool:
-    """Whether two pairs of mean and deviation are the same but for rounding."""
-    return all(
-        len(ours) == len(theirs)
-        and all(math.isclose(a, b, rel_tol=SAME) for a, b in zip(ours, theirs, strict=True))
-        for ours, theirs in zip(first, second, strict=True)
+def require_statistics_of_clip(backbone: nn.Module, statistics: Statistics, name: str) -> None:
+    """Checks that a network of CLIP is not given images with ImageNet's mean and deviation.
+
+    Args:
+        backbone: A backbone; a ViT with a norm before its first block is CLIP's.
+        statistics: Mean and deviation of each channel that it is to be given.
+        name: Its place in the config.
+
+    Raises:
+        ValueError: If they are ImageNet's.
+    """
+    paths = [path for path, _ in backbone.named_parameters()]
+    has_class_token = any(path.endswith("cls_token") for path in paths)
+    is_clip = has_class_token and any(PRE_NORM.fullmatch(path) for path in paths)
+    imagenet = (IMAGENET_MEAN, IMAGENET_STD)
+    if is_clip and any(map(are_same, statistics, imagenet)):
+        mean, std = ([round(value, 3) for value in values] for values in (clip.MEAN, clip.STD))
+        raise ValueError(
+            f"{name}.backbone has a norm before its first block, as CLIP's networks have, but "
+            f"{name} has ImageNet's mean and std. Set those that it was trained with, of CLIP: "
+            f"mean={mean}, std={std}."
+        )
+
+
+def are_same(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Whether two means, or deviations, of the channels are the same but for rounding."""
+    return len(first) == len(second) and all(
+        math.isclose(a, b, rel_tol=SAME) for a, b in zip(first, second, strict=True)
     )
 
 

@@ -17,6 +17,7 @@ from mmdino.weights.checks import require_weights, state_dict_of
 from mmdino.weights.files import map_checkpoint
 from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import compare
+from mmdino.weights.networks import Network
 from mmdino.weights.pretrained import load_pretrained
 
 CHUNK = 2**20
@@ -39,6 +40,7 @@ class FrozenNetwork(nn.Module):
             where it is the teacher's (``teacher.head.*``). It is read by :meth:`init_weights`, so
             that an evaluation needs no file.
         if_missing: What to do if the file lacks a part, for the message.
+        network: Which backbone to take from a file with a student and a teacher.
 
     Attributes:
         sha256: Buffer (32,), uint8, of the file that the run was trained with; 0 before.
@@ -55,6 +57,7 @@ class FrozenNetwork(nn.Module):
         parts: Mapping[str, dict],
         checkpoint: str | Path | None,
         if_missing: str = "",
+        network: Network = "teacher",
     ) -> None:
         super().__init__()
         if not isinstance(checkpoint, (str, Path)) or not str(checkpoint):
@@ -72,10 +75,11 @@ class FrozenNetwork(nn.Module):
         self.path = Path(checkpoint).expanduser()
         self.if_missing = if_missing
         self.is_loaded = False
-        network = build_networks(copy.deepcopy(dict(parts))).requires_grad_(False)
-        network.eval()
+        self.which = network
+        networks = build_networks(copy.deepcopy(dict(parts))).requires_grad_(False)
+        networks.eval()
         # Within a list, which modules do not look into.
-        self._held = [network]
+        self._held = [networks]
         self.register_buffer("sha256", torch.zeros(32, dtype=torch.uint8))
 
     @property
@@ -105,7 +109,7 @@ class FrozenNetwork(nn.Module):
         found = file_sha256(self.path, f"{self.name}.checkpoint")
         if bool(self.sha256.any()):
             self._require_same(self.sha256, found)
-        load_parts(self.network, self.path, self.name, self.if_missing)
+        load_parts(self.network, self.path, self.name, self.if_missing, self.which)
         self.sha256.copy_(found)
         self.is_loaded = True
         print_log(f"{self.name}: {self.path}, SHA-256 {_hex(found)}.", logger="current")
@@ -147,7 +151,13 @@ def require_frozen(network: nn.Module, name: str) -> None:
         )
 
 
-def load_parts(parts: Mapping[str, nn.Module], path: Path, name: str, if_missing: str = "") -> None:
+def load_parts(
+    parts: Mapping[str, nn.Module],
+    path: Path,
+    name: str,
+    if_missing: str = "",
+    network: Network = "teacher",
+) -> None:
     """Loads the parts of a network from a file; all tensors must match.
 
     Args:
@@ -155,6 +165,7 @@ def load_parts(parts: Mapping[str, nn.Module], path: Path, name: str, if_missing
         path: The file.
         name: Place of the network in the config.
         if_missing: What to do if the file lacks a part.
+        network: Which backbone to take from a file with a student and a teacher.
 
     Raises:
         ValueError: If the file does not match.
@@ -166,7 +177,7 @@ def load_parts(parts: Mapping[str, nn.Module], path: Path, name: str, if_missing
         tensors = state_dict_of(inner, str(path), strict=inner is not content)
         for part, module in heads.items():
             _load_head(module, tensors, part, path, name, if_missing)
-    load_pretrained(parts["backbone"], {"checkpoint": str(path)})
+    load_pretrained(parts["backbone"], {"checkpoint": str(path), "network": network})
 
 
 def _load_head(

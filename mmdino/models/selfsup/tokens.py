@@ -42,7 +42,7 @@ def tokens_of(
 
     Args:
         outputs: What the backbone gave: :class:`Features`, maps (B, D, h, w), tokens (B, N, D) of
-            which the patches are the last, or vectors (B, D).
+            which the patches are the last, or vectors (B, D). Maps of timm may be (B, h, w, D).
         backbone: The backbone, whose patches tell the grid of tokens.
         size: Height and width of the images.
 
@@ -54,6 +54,8 @@ def tokens_of(
     if isinstance(outputs, Features):
         return Tokens(outputs.cls, outputs.patches, tuple(outputs.grid))
     if outputs.dim() == 4:
+        if getattr(_timm_model(backbone), "output_fmt", None) == "NHWC":
+            outputs = outputs.movedim(-1, 1)
         return Tokens(None, outputs.flatten(2).mT, tuple(outputs.shape[2:]))
     if outputs.dim() == 2:
         return Tokens(outputs, None, None)
@@ -75,10 +77,16 @@ def feature_width(backbone: nn.Module) -> int | None:
     stages = getattr(backbone, "stages", None)
     if stages is not None and hasattr(stages[-1], "out_channels"):
         return stages[-1].out_channels
-    for name in ("feat_dim", "channels", "embed_dims"):
-        value = getattr(backbone, name, None)
+    network = _timm_model(backbone) or backbone
+    for name in ("feat_dim", "channels", "embed_dims", "num_features"):
+        value = getattr(network, name, None)
         if isinstance(value, (list, tuple)) and value:
             value = value[-1]
         if isinstance(value, int):
             return value
     return None
+
+
+def _timm_model(backbone: nn.Module) -> nn.Module | None:
+    """Returns the network of timm within mmpretrain's ``TIMMBackbone``, else None."""
+    return getattr(backbone, "timm_model", None)

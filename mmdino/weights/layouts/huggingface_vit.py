@@ -1,4 +1,4 @@
-"""The names of Hugging Face's ``ViTModel``, and its config.
+"""The names of Hugging Face's ``ViTModel`` and ``ViTMAEModel``, and their config.
 
 Two schemes are read: that of transformers 4 and of published files
 (``encoder.layer.0.attention.attention.query``), and that of a ``ViTModel`` of transformers 5 in
@@ -17,6 +17,7 @@ from mmdino.weights.specs import norm_eps
 
 MARKER = "embeddings.cls_token"
 """A tensor in every file of this layout."""
+TYPES = ("vit", "vit_mae")
 
 BLOCK = r"(?:encoder\.layer|layers)\.(\d+)\."
 PARTS = ("query", "key", "value")
@@ -64,13 +65,13 @@ def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the ``mmdino.VisionTransformer`` config of a ``config.json``.
 
     Raises:
-        ValueError: If it is not the config of a ``ViTModel`` with GELU.
+        ValueError: If it is not the config of one of the two models with GELU.
     """
-    if config.get("model_type") != "vit" or config.get("hidden_act", "gelu") != "gelu":
+    if config.get("model_type") not in TYPES or config.get("hidden_act", "gelu") != "gelu":
         raise ValueError(
             f"The config.json has model_type={config.get('model_type')!r} and "
-            f"hidden_act={config.get('hidden_act')!r}: expected a ViTModel, with model_type 'vit' "
-            "and hidden_act 'gelu'."
+            f"hidden_act={config.get('hidden_act')!r}: expected a ViTModel, with model_type "
+            f"{' or '.join(map(repr, TYPES))} and hidden_act 'gelu'."
         )
     return {
         "type": "mmdino.VisionTransformer",

@@ -1,8 +1,9 @@
 """timm's names of a ViT's tensors where they are not the authors'.
 
-They differ in networks with registers, a gated feed-forward network or rotary positions. timm has
-no mask token, adds the position of the class token to that token in a network with registers, and
-computes the periods of rotary positions itself.
+They differ in networks with registers, a gated feed-forward network or rotary positions, and in
+those of CLIP, which have a norm before the first block. timm has no mask token, adds the position
+of the class token to that token in a network with registers, and computes the periods of rotary
+positions itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from mmdino.weights.layouts import authors_vit
 from mmdino.weights.layouts.key_bias import has_key_bias
 from mmdino.weights.layouts.renaming import join_rows, rename
 
-SIGNS = re.compile(r"reg_token|blocks\.0\.(?:gamma_1|mlp\.fc1_g\.weight|attn\.q_bias)")
+SIGNS = re.compile(
+    r"reg_token|norm_pre\.weight|blocks\.0\.(?:gamma_1|mlp\.fc1_g\.weight|attn\.q_bias)"
+)
 """Tensors whose names the authors do not have."""
 GATES = ("fc1_g", "fc1_x")
 DROPPED = re.compile(r"mask_token|local_cls_norm\..*|rope_embed\.periods|.*\.bias_mask")
@@ -25,6 +28,7 @@ DROPPED = re.compile(r"mask_token|local_cls_norm\..*|rope_embed\.periods|.*\.bia
 
 TO_AUTHORS = (
     (r"reg_token", "register_tokens"),
+    (r"norm_pre\.", "pre_norm."),
     (r"(blocks\.\d+\.)gamma_([12])", r"\1ls\2.gamma"),
 )
 GATED_TO_AUTHORS = (
@@ -33,6 +37,7 @@ GATED_TO_AUTHORS = (
 )
 FROM_AUTHORS = (
     (r"(register|storage)_tokens", "reg_token"),
+    (r"pre_norm\.", "norm_pre."),
     (r"(blocks\.\d+\.mlp\.)w12\.", r"\1fc1."),
     (r"(blocks\.\d+\.mlp\.)w1\.", r"\1fc1_g."),
     (r"(blocks\.\d+\.mlp\.)w2\.", r"\1fc1_x."),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import tiny_distillation
 import tiny_run
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, PARAM_SCHEDULERS
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
+CONFIGS = Path(__file__).parents[3] / "configs"
+FINETUNING = CONFIGS / "finetune" / "distill_dino_vitb16_imagenet.py"
 LR, DECAY, RATE = 0.1, 0.05, 0.5
 
 
@@ -160,22 +165,18 @@ def test_backbone_without_depths_is_refused():
         wrapper_of(Segmentor(frozen))
 
 
-def test_rates_and_decay_of_a_distilled_student_equal_the_reference(golden):
-    """In fine-tuning each block has a table, of the layer of its block and decayed."""
+def test_rates_and_decay_of_the_shipped_fine_tuning_equal_the_reference(golden):
+    """Each block has a table, of the layer of its block and decayed."""
     expected = golden("distillation", "layer_decay/")
+    cfg = Config.fromfile(FINETUNING)
     arch = {**tiny_distillation.STUDENT_ARCH, "num_layers": int(expected["depth"])}
-    student = tiny_distillation.student(
-        arch=arch, position_encoding_per_block=True, final_norm=False, out_type="cls_token"
-    )
-    head = nn.ModuleDict({"fc_norm": nn.LayerNorm(12), "head": nn.Linear(12, 4)})
-    model = nn.ModuleDict({"backbone": MODELS.build(student), "head": head})
-    mults = {f"{name}_decay_mult": 0.0 for name in ("norm", "bias", "flat")}
-    groups = groups_of(
-        model,
-        layer_decay_rate=float(expected["decay"]),
-        custom_keys={".cls_token": {"decay_mult": 0.0}},
-        **mults,
-    )
+    cfg.model.backbone.update(arch=arch, img_size=12, patch_size=4, init_cfg=None)
+    cfg.model.backbone.position_encoding.update(num_heads=2, grid=3)
+    cfg.model.neck.in_channels = cfg.model.head.in_channels = 12
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        model = MODELS.build(cfg.model)
+    paramwise = {**cfg.optim_wrapper.paramwise_cfg, "layer_decay_rate": float(expected["decay"])}
+    groups = groups_of(model, **paramwise)
     checked = set()
     for name, scale, decayed in zip(
         expected["names"],
@@ -184,6 +185,7 @@ def test_rates_and_decay_of_a_distilled_student_equal_the_reference(golden):
         strict=True,
     ):
         ours = tiny_distillation.finetuned_name(name)
+        ours = ours.replace("head.fc_norm", "neck.norm").replace("head.head", "head.fc")
         assert groups[ours]["lr"] == pytest.approx(LR * scale, rel=1e-9), name
         assert groups[ours]["weight_decay"] == (DECAY if decayed else 0), name
         checked.add(ours)

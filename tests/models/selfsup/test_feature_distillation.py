@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import tiny_distillation
 import tiny_run
 import torch
 from mmengine.registry import MODELS
 
 from mmdino.models.losses.feature_loss import whiten
+from mmdino.models.preprocessors.multi_view_preprocessor import IMAGENET_MEAN
 from mmdino.models.selfsup.distillation_teacher import input_size
 from mmdino.models.selfsup.feature_distillation import target_parts
-from mmdino.models.selfsup.tokens import tokens_of
+from mmdino.models.selfsup.tokens import feature_width, tokens_of
+from mmdino.weights.layouts import clip, swin
 
 CLOSE = {"rtol": 0, "atol": 1e-9}
 
@@ -21,8 +24,7 @@ def files(tmp_path_factory, golden):
     """Files of the reference's teachers."""
     folder = tmp_path_factory.mktemp("teachers")
     torch.save(golden("distillation", "dino/teacher/"), folder / "dino.pth")
-    clip = tiny_distillation.clip_weights(golden("distillation", "clip/teacher/"))
-    torch.save(clip, folder / "clip.pth")
+    torch.save(golden("distillation", "clip/teacher/"), folder / "clip.pth")
     return {name: folder / f"{name}.pth" for name in ("dino", "clip")}
 
 
@@ -30,8 +32,8 @@ TEACHERS = {
     "dino": {},
     "clip": {
         "backbone": tiny_distillation.clip_teacher(),
-        "mean": tiny_distillation.CLIP_MEAN,
-        "std": tiny_distillation.CLIP_STD,
+        "mean": clip.MEAN,
+        "std": clip.STD,
     },
 }
 
@@ -154,9 +156,9 @@ def test_logits_are_those_of_the_head_of_a_run(tmp_path):
 
 
 def test_several_teachers_have_a_projector_each_and_their_losses_add_up(files):
-    clip = {**TEACHERS["clip"], "checkpoint": str(files["clip"]), "weight": 0.5}
+    second = {**TEACHERS["clip"], "checkpoint": str(files["clip"]), "weight": 0.5}
     cfg = tiny_distillation.model(files["dino"])
-    cfg["teachers"] = [cfg.pop("teacher"), {**clip, "target": "class_token"}]
+    cfg["teachers"] = [cfg.pop("teacher"), {**second, "target": "class_token"}]
     model = tiny_distillation.loaded(cfg)
     found = model(views(), mode="loss")
     expected = found["teacher0_error"] + 0.5 * found["teacher1_error"]
@@ -250,6 +252,50 @@ def test_tokens_of_other_backbones_are_found(files):
         tokens_of([raw[:, :4]], vit, (12, 12))
 
 
+CONVNEXT = {"depths": (1, 1, 1, 1), "dims": (8, 8, 8, 8)}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit_tiny_patch16_224", {"depth": 1, "img_size": 32}),
+        ("swin_tiny_patch4_window7_224", {"depths": (1, 1), "embed_dim": 48, "img_size": 32}),
+        ("convnext_atto", {**CONVNEXT, "head_norm_first": True}),
+        ("convnext_atto", CONVNEXT),
+    ],
+)
+def test_a_network_of_timm_is_a_teacher(tmp_path, name, options):
+    """With a file that timm wrote; all tokens, or the map, before pooling."""
+    torch.manual_seed(0)
+    network = timm.create_model(name, num_classes=3, **options).eval()
+    torch.save(network.state_dict(), tmp_path / "timm.pth")
+    cfg = tiny_distillation.model(tmp_path / "timm.pth", target="patches")
+    cfg["teacher"]["backbone"] = {
+        "type": "mmpretrain.TIMMBackbone",
+        "model_name": name,
+        **options,
+    }
+    model = MODELS.build(cfg)
+    model.init_weights()
+    (teacher,) = model.teachers
+    images = torch.randn(2, 3, 32, 32)
+    backbone = teacher.frozen.network["backbone"]
+    tokens = tokens_of(backbone(images), backbone, (32, 32))
+    network.reset_classifier(0, "")
+    with torch.no_grad():
+        expected = network(images)
+    if name.startswith("swin"):
+        expected = expected.flatten(1, 2)
+    elif expected.dim() == 4:
+        expected = expected.flatten(2).mT
+    else:
+        assert torch.equal(tokens.cls, expected[:, 0])
+        expected = expected[:, 1:]
+    torch.testing.assert_close(tokens.patches, expected)
+    assert feature_width(backbone) == expected.shape[-1] == model.projectors[0].out_features
+    assert teacher(images, model.statistics, (8, 8)).patches.shape[1] == 64
+
+
 def changed(**options):
     """A config with another entry of the teacher."""
     cfg = tiny_distillation.model("teacher.pth")
@@ -265,7 +311,30 @@ def changed(**options):
         (changed(weight=0), "weight=0"),
         (changed(image_size=13), "image_size=13, which does not divide into its patches of 4 x 4"),
         (changed(mean=[0.0]), "one of each per channel"),
-        (changed(backbone=tiny_distillation.clip_teacher()), r"Set those of CLIP: mean=\[122"),
+        (
+            changed(backbone=tiny_distillation.clip_teacher()),
+            r"of CLIP: mean=\[122\.771, .*std=\[68",
+        ),
+        (
+            changed(
+                backbone=tiny_distillation.clip_teacher(), mean=list(IMAGENET_MEAN), std=clip.STD
+            ),
+            "ImageNet's mean and std. Set those that it was trained with",
+        ),
+        (
+            changed(
+                backbone={
+                    "type": "mmpretrain.VisionTransformer",
+                    "arch": tiny_distillation.TEACHER_ARCH,
+                    "img_size": 12,
+                    "patch_size": 4,
+                    "pre_norm": True,
+                }
+            ),
+            "as CLIP's networks have",
+        ),
+        (changed(mean=[0.48, 0.46, 0.41], std=[0.27, 0.26, 0.28]), "Multiply them by 255"),
+        (changed(network="both"), r"network='both'; it must be one of \('teacher', 'student'\)"),
         (changed(checkpoint=None), "set model.teacher.checkpoint to the file"),
         (changed(patch=3), "model.teacher has patch; it takes backbone, checkpoint"),
         (changed(backbone=tiny_distillation.teacher(in_channels=1)), "takes 1"),
@@ -345,21 +414,23 @@ def test_a_swin_of_a_swin_equals_the_reference(golden, tmp_path):
     """mmpretrain's networks, whose patch merging has another order of columns."""
     expected = golden("distillation_swin", "swin/")
     backbone = tiny_distillation.swin(1, expected)
-    state = MODELS.build(backbone).state_dict()
-    teacher = golden("distillation_swin", "swin/teacher/")
-    state |= tiny_distillation.swin_weights(teacher, 1)
-    torch.save({"state_dict": state}, tmp_path / "swin.pth")
-    cfg = tiny_distillation.model(tmp_path / "swin.pth", tiny_distillation.swin(2, expected))
+    # As EsViT's authors write it.
+    networks = {"student": golden("distillation_swin", "swin/teacher/"), "teacher": {}}
+    torch.save(networks, tmp_path / "swin.pth")
+    student = tiny_distillation.swin(2, expected)
+    cfg = tiny_distillation.model(tmp_path / "swin.pth", student, network="student")
     cfg["teacher"]["backbone"] = backbone
     model = MODELS.build(cfg).double()
     model.teachers[0].frozen.network.double()
     tiny_distillation.refine_swin(model.backbone, int(expected["window_size"]))
     model.init_weights()
 
+    parameters = dict(model.backbone.named_parameters())
+
     def in_our_names(prefix):
         found = golden("distillation_swin", f"swin/{prefix}/encoder.")
         decoder = golden("distillation_swin", f"swin/{prefix}/decoder.0.")
-        renamed = tiny_distillation.swin_weights(found, 2)
+        renamed = swin.to_mmpretrain(found, parameters)
         return {f"backbone.{name}": tensor for name, tensor in renamed.items()} | {
             "projectors.0.weight": decoder["weight"].squeeze(-1),
             "projectors.0.bias": decoder["bias"],

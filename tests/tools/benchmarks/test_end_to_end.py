@@ -43,8 +43,8 @@ def test_smoke_run_writes_and_draws_what_it_prints(tool, tmp_path, capsys, monke
             assert 0 < row["min"] <= row["images/s"] <= row["max"]
             assert row["x baseline"] > 0
             assert printed.count(f"| {row['case']} ") == 2
-            shares = [row[name] for name in ("busy", "waiting") if row[name] is not None]
-            assert all(0 <= share <= 1 for share in shares)
+            fractions = [row[name] for name in ("busy", "waiting") if row[name] is not None]
+            assert all(0 <= fraction <= 1 for fraction in fractions)
         for row in rows[:2]:
             assert row["x limit"] > 0
             assert 0 < row["busy"] + row["waiting"] <= 1

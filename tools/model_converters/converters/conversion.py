@@ -31,6 +31,7 @@ from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import Match, compare
 from mmdino.weights.networks import BackboneWeights, describe
 from mmdino.weights.specs import (
+    RELATIVE,
     RESNET,
     config_in_meta,
     resnet_config,
@@ -144,7 +145,13 @@ def convert_backbone(weights: BackboneWeights, project: str) -> dict[str, Tensor
                 f"The backbone has {name}={weights.config[name]!r}, which the other projects' ViTs "
                 f"do not support; to be converted it needs {name}={value!r}."
             )
-    if weights.config.get("position_encoding") and weights.config["learned_positions"]:
+    encoding = weights.config.get("position_encoding")
+    if encoding and encoding["type"] == RELATIVE:
+        raise ValueError(
+            "The backbone has a table of relative positions, which the other projects' ViTs do not "
+            "support. Use it in mmdino, or extract it."
+        )
+    if encoding and weights.config["learned_positions"]:
         raise ValueError(
             "The backbone has learned positions and rotary positions, of which the other projects' "
             "ViTs have one; to be converted it needs learned_positions=False or no "

@@ -29,9 +29,9 @@ def test_statistics_of_a_view_by_hand():
     gray, sharpness = found[:, 22], found[:, 23]
     assert gray.tolist() == [1, 1]
     assert sharpness.tolist() == [0, 85]
-    shares = found[:, 24:].reshape(2, 3, 16)
-    assert shares[0, :, 0].tolist() == [1] * 3
-    assert shares[1, :, 0].tolist() == shares[1, :, 15].tolist() == [0.5] * 3
+    fractions = found[:, 24:].reshape(2, 3, 16)
+    assert fractions[0, :, 0].tolist() == [1] * 3
+    assert fractions[1, :, 0].tolist() == fractions[1, :, 15].tolist() == [0.5] * 3
 
 
 def test_what_never_varies_is_no_difference():

@@ -14,7 +14,7 @@ from converters.checks import check_backbone, check_full, features_by, random_im
 from converters.conversion import convert_backbone, full_weights, write_backbone
 from mmdino.weights.files import write_tensors
 from mmdino.weights.networks import backbone_weights
-from mmdino.weights.specs import vit_config
+from mmdino.weights.specs import RELATIVE, vit_config
 
 
 def vit_weights(tmp_path):
@@ -26,6 +26,14 @@ def vit_weights(tmp_path):
 def test_vit_of_mmdino_in_each_project(tmp_path, project):
     weights = vit_weights(tmp_path)
     assert check_backbone(weights, project, convert_backbone(weights, project)) < 1e-9
+
+
+def test_networks_that_no_other_code_computes_are_refused(tmp_path):
+    weights = vit_weights(tmp_path)
+    for option in ({"pre_norm": True}, {"position_encoding": {"type": RELATIVE}}):
+        other = weights._replace(config=weights.config | option)
+        with pytest.raises(ValueError, match="--check has no code for networks of CLIP or with a"):
+            check_backbone(other, "mmdino", other.state_dict)
 
 
 @pytest.mark.parametrize("project", ["authors", "timm", "huggingface"])

@@ -84,6 +84,10 @@ def test_networks_that_a_project_has_not_are_refused(tmp_path, weights):
     other = weights._replace(config=weights.config | {"pre_norm": True})
     with pytest.raises(ValueError, match=r"pre_norm=True, which the other projects"):
         convert_backbone(other, "timm")
+    encoding = {"type": "mmdino.RelativePositionBias", "num_heads": 2}
+    other = weights._replace(config=weights.config | {"position_encoding": encoding})
+    with pytest.raises(ValueError, match="a table of relative positions, which the other"):
+        convert_backbone(other, "authors")
     with pytest.raises(ValueError, match="Unknown project 'keras'"):
         convert_backbone(weights, "keras")
 
