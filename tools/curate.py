@@ -152,7 +152,7 @@ def run_embed(args: argparse.Namespace, command: str) -> None:
     """Computes and saves features."""
     options = _options(args)
     embedded = embed(_network(args), args.images, args.bank, options, command, args.list)
-    missing = len(embedded.names) - len(embedded.readable)
+    missing = len(embedded.unreadable)
     print(
         f"{args.bank}: {len(embedded.names)} features of {embedded.bank.width} numbers"
         + (f"; {missing} image(s) cannot be read, see unreadable.jsonl there." if missing else ".")

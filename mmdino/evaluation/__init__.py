@@ -1,7 +1,1 @@
 """Features and what is measured from them: k-NN, linear probes, attention."""
-
-from mmdino.evaluation.attention_jaccard_metric import AttentionJaccardMetric
-from mmdino.evaluation.knn_metric import KNNMetric
-from mmdino.evaluation.linear_probe_metric import LinearProbeMetric
-
-__all__ = ["AttentionJaccardMetric", "KNNMetric", "LinearProbeMetric"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmdino.shipped import config_path
 from mmdino.utils.options_action import OptionsAction
+from mmdino.utils.printable import printable
 from mmdino.utils.tool_errors import ToolParser
 
 # What imports torch and mmengine is imported in the functions: --help does not need it.
@@ -195,6 +196,22 @@ def require_outside_data(cfg: Config) -> None:
                 f"The work dir {str(cfg.work_dir)!r} lies in the data, {str(folder)!r}. Choose "
                 "another with --work-dir."
             )
+
+
+def require_outside(output: str | Path, *folders: str | Path) -> None:
+    """Checks that an output is not written among images.
+
+    Raises:
+        ValueError: If it would lie in one of the folders, or is a file.
+    """
+    for folder in folders:
+        if Path(output).resolve().is_relative_to(Path(folder).resolve()):
+            raise ValueError(
+                f"{printable(output)} lies in the image folder {printable(folder)}, whose pictures "
+                "are the data. Give a folder elsewhere."
+            )
+    if Path(output).is_file():
+        raise ValueError(f"{printable(output)} is a file. Give a folder.")
 
 
 def datasets_of(node: Any) -> Iterator[Mapping[str, Any]]:

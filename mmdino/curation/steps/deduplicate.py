@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from mmdino.curation.embedding import Embedded, check_comparable, require_outside, take
+from mmdino.curation.embedding import Embedded, check_comparable, take
 from mmdino.curation.near_duplicates import (
     BINS,
     NEIGHBOURS,
@@ -37,6 +37,7 @@ from mmdino.curation.report import LIST, REPORT, write_lines, write_page, write_
 from mmdino.curation.search import Kind, build_index, measure_recall
 from mmdino.datasets.image_list import write_image_list
 from mmdino.evaluation.feature_bank import COMPARED
+from mmdino.utils.command_line import require_outside
 from mmdino.utils.numbers import require_number
 
 Keep = Literal["first", "largest"]
