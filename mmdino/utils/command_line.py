@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from mmengine.utils import ProgressBar
 
 
+FIGURE_SUFFIXES = (".jpg", ".pdf", ".png", ".svg")
+"""Formats of figures."""
+
+FPS_RANGE = (0.01, 1000)
+"""Frames per second that the file formats can hold."""
+
+
 def tool_parser(description: str) -> argparse.ArgumentParser:
     """Returns a parser with the arguments common to all tools."""
     parser = ToolParser(description=description)
@@ -235,3 +242,10 @@ def progress_bar(total: int = 0) -> ProgressBar:
     from mmengine.utils import ProgressBar
 
     return ProgressBar(total, file=sys.stderr if sys.stderr.isatty() else io.StringIO())
+
+
+def check_fps(parser: argparse.ArgumentParser, fps: float | None) -> None:
+    """Ends the program with a message if the frames per second that were given are out of range."""
+    least, most = FPS_RANGE
+    if fps is not None and not least <= fps <= most:
+        parser.error(f"--fps must be within {least} and {most}, not {fps}")

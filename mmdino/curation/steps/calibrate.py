@@ -10,6 +10,7 @@ import numpy as np
 
 from mmdino.curation.embedding import embed
 from mmdino.curation.near_duplicates import NEIGHBOURS, NearPairs, pairs_above
+from mmdino.curation.options import ORIGINALS, PRECISION
 from mmdino.curation.pictures import DROPPED, KEPT, Tile, draw_curves, draw_strips
 from mmdino.curation.planting import ALTERATIONS, measure, plant, planted_set, suggest
 from mmdino.curation.report import write_page, write_report
@@ -21,8 +22,6 @@ from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.utils.command_line import require_outside
 from mmdino.utils.numbers import require_number
 
-ORIGINALS = 1000
-PRECISION = 0.99
 THRESHOLDS = 1 - np.geomspace(0.7, 1e-4, 90)
 """Dense near 1, where untrained networks have all similarities."""
 

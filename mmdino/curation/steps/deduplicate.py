@@ -41,7 +41,6 @@ from mmdino.utils.command_line import require_outside
 from mmdino.utils.numbers import require_number
 
 Keep = Literal["first", "largest"]
-KEEP = ("first", "largest")
 SAMPLED = 12
 """Groups of duplicates of each kind in the picture."""
 
