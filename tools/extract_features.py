@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmdino.evaluation.bank_options import (
     add_extraction_options,
@@ -72,7 +73,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{bank.plan['network']} of {bank.plan['checkpoint']}."
     )
     if bank.unreadable:
-        shown = [f"{printable(n)} {why}" for n, why in list(bank.unreadable.items())[:SHOWN]]
+        source = Path(bank.plan["source"])
+        shown = [
+            f"{printable(source / name)} {reason}"
+            for name, reason in list(bank.unreadable.items())[:SHOWN]
+        ]
         more = ", ..." if len(bank.unreadable) > SHOWN else ""
         print(f"{len(bank.unreadable)} image(s) could not be read: {', '.join(shown)}{more}")
 

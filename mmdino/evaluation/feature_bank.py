@@ -319,8 +319,8 @@ class BankWriter:
         if not kept.any():
             name, reason = next(iter(unreadable.items()))
             raise ValueError(
-                f"None of the {len(labels)} image(s) of {printable(self.plan['source'])} can be "
-                f"read: {printable(name)} {reason}. Give a folder of images."
+                f"None of the {len(labels)} image(s) can be read: "
+                f"{printable(Path(self.plan['source'], name))} {reason}. Give other images."
             )
         count, start = int(kept.sum()), 0
         width = _shape(self._part(0))[1]

@@ -149,7 +149,7 @@ def test_unreadable_images_are_named(tmp_path, folder, checkpoint):
     (tmp_path / "images" / "ant").mkdir(parents=True)
     (tmp_path / "images" / "ant" / "broken.png").write_bytes(b"no image")
     for workers in (0, 1):
-        with pytest.raises(ValueError, match=r"None of the 1 image.*can be read: ant/broken\.png"):
+        with pytest.raises(ValueError, match=r"None of the 1 image.*: .*ant/broken\.png"):
             bank_of(checkpoint, tmp_path / "images", tmp_path / "bank", workers=workers)
 
 
