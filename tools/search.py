@@ -111,13 +111,13 @@ def find_neighbours(bank: FeatureBank, args: argparse.Namespace, source: Path) -
 
 def find_pairs(bank: FeatureBank, args: argparse.Namespace, source: Path) -> list[Pair]:
     """Searches for near-duplicates, and prints and draws them."""
-    from mmdino.curation.embedding import open_embedded
+    from mmdino.curation.embedding import Embedded
     from mmdino.curation.image_search import find_duplicates, pair_section
     from mmdino.curation.near_duplicates import check_threshold
     from mmdino.curation.pictures import draw_strips
     from mmdino.curation.steps import Threshold, calibrated_threshold
 
-    embedded = open_embedded(bank.folder)
+    embedded = Embedded(bank, bank.names, bank.unreadable)
     threshold: Threshold | None = None
     if args.calibration:
         threshold = calibrated_threshold(args.calibration, embedded)
@@ -173,7 +173,7 @@ def write_table(
             names = ["query", "rank", "score", "image"]
         with (
             atomic_write(args.csv) as partial,
-            partial.open("w", newline="", errors="surrogateescape") as file,
+            partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             writer = csv.DictWriter(file, names)
             writer.writeheader()

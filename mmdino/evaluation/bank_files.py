@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmdino.evaluation.feature_bank import UNIT_LENGTH, FeatureBank, file_crc32, open_bank
+from mmdino.evaluation.feature_bank import (
+    NOT_AN_ARRAY,
+    UNIT_LENGTH,
+    FeatureBank,
+    file_crc32,
+    open_bank,
+)
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.dependencies import import_optional
 from mmdino.utils.printable import printable
@@ -120,7 +126,7 @@ def _read_npz(path: Path) -> FeatureBank:
             features, names = file["features"], file["paths"]
             record = json.loads(str(file["record"]))
             labels = file["labels"] if "labels" in file else np.zeros(len(features), dtype=np.int64)
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (*NOT_AN_ARRAY, EOFError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise _damaged(path, error) from error
     return _bank(path, record, labels, names.tolist(), features)
 

@@ -1544,7 +1544,7 @@ SEARCHES = [
     Row("", f"{SEARCH} $root/gray.png --k 99", "k 99 is lowered to 8", code=0),
     Row("", f"{SEARCH} $root/gray.png --images none", "are not in none", code=0),
     Row("", f"{SEARCH} $root/gray.png --checkpoint none.pth", "Say where it is with --checkpoint"),
-    Row("", f"{SEARCH} $root/gray.png --checkpoint $root/nan.pth", "is not the network that"),
+    Row("", f"{SEARCH} $root/gray.png --checkpoint $root/nan.pth", "are not finite"),
     Row("", "search.py $root/unnamed $root/gray.png", "has no names of its images"),
     Row("", "search.py none $root/gray.png", "There is no feature bank in none"),
     Row("", "search.py none.npz $root/gray.png", "There is no feature bank none.npz"),
