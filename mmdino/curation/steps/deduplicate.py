@@ -173,7 +173,7 @@ def deduplicate(
     numbers = {
         "command": command,
         "images": len(embedded.names),
-        "unreadable": len(embedded.names) - len(embedded.readable),
+        "unreadable": len(embedded.unreadable),
         "considered": len(rows),
         "kept": len(kept),
         **{f"dropped: {reason}": int(which.sum()) for reason, which in _reasons(decision)},
