@@ -27,7 +27,8 @@ class Optional(NamedTuple):
 OPTIONAL = (
     Optional("mmseg", "segmentation", 'pip install "mmdino[onedl]"'),
     Optional("sklearn", "logistic-regression", 'pip install "mmdino[evaluate]"'),
-    Optional("faiss", "curate, search in large banks", 'pip install "mmdino[curate]"'),
+    Optional("faiss", "curate, duplicates, FAISS indices", 'pip install "mmdino[curate]"'),
+    Optional("pyarrow", "embed, to Parquet", 'pip install "mmdino[parquet]"'),
     Optional("timm", "convert, for comparison", 'pip install "mmdino[convert]"'),
     Optional("transformers", "convert, for comparison", 'pip install "mmdino[convert]"'),
     Optional("onnx", "export-onnx", 'pip install "mmdino[convert]"'),

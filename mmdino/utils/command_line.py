@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from mmdino.shipped import config_path
 from mmdino.utils.options_action import OptionsAction
+from mmdino.utils.printable import printable
 from mmdino.utils.tool_errors import ToolParser
 
 # What imports torch and mmengine is imported in the functions: --help does not need it.
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.utils import ProgressBar
+
+
+FIGURE_SUFFIXES = (".jpg", ".pdf", ".png", ".svg")
+"""Formats of figures."""
+
+FPS_RANGE = (0.01, 1000)
+"""Frames per second that the file formats can hold."""
 
 
 def tool_parser(description: str) -> argparse.ArgumentParser:
@@ -197,6 +205,22 @@ def require_outside_data(cfg: Config) -> None:
             )
 
 
+def require_outside(output: str | Path, *folders: str | Path) -> None:
+    """Checks that an output is not written among images.
+
+    Raises:
+        ValueError: If it would lie in one of the folders, or is a file.
+    """
+    for folder in folders:
+        if Path(output).resolve().is_relative_to(Path(folder).resolve()):
+            raise ValueError(
+                f"{printable(output)} lies in the image folder {printable(folder)}, whose pictures "
+                "are the data. Give a folder elsewhere."
+            )
+    if Path(output).is_file():
+        raise ValueError(f"{printable(output)} is a file. Give a folder.")
+
+
 def datasets_of(node: Any) -> Iterator[Mapping[str, Any]]:
     """Yields the dicts of a config that have a ``data_root``."""
     if isinstance(node, Mapping):
@@ -218,3 +242,10 @@ def progress_bar(total: int = 0) -> ProgressBar:
     from mmengine.utils import ProgressBar
 
     return ProgressBar(total, file=sys.stderr if sys.stderr.isatty() else io.StringIO())
+
+
+def check_fps(parser: argparse.ArgumentParser, fps: float | None) -> None:
+    """Ends the program with a message if the frames per second that were given are out of range."""
+    least, most = FPS_RANGE
+    if fps is not None and not least <= fps <= most:
+        parser.error(f"--fps must be within {least} and {most}, not {fps}")
