@@ -33,7 +33,9 @@ def normed_linear(
     fused = plain and simple and norm.weight.dtype == x.dtype and torch.is_grad_enabled()
     if not fused:
         x = x if norm is None else norm(x)
-        if channels == ALL_CHANNELS or not simple:
+        if channels == ALL_CHANNELS:
+            return linear(x)
+        if not simple:
             return linear(x)[..., channels]
     weight, bias = linear.weight[channels], getattr(linear, "acting_bias", linear.bias)
     bias = None if bias is None else bias[channels]
@@ -85,7 +87,7 @@ class _NormedLinear(torch.autograd.Function):
             del normed
             bias_grad = None
             if ctx.bias_dtype is not None:
-                bias_grad = grad.flatten(0, -2).sum(0, dtype=ctx.bias_dtype)
+                bias_grad = grad.flatten(0, -2).sum(0).to(ctx.bias_dtype)
             norm_grads = torch.ops.aten.native_layer_norm_backward(
                 (rows @ weight.to(ctx.dtype)).to(x.dtype),
                 x,
