@@ -294,9 +294,10 @@ def feature(
         neck: The neck.
         frugal: Whether a backbone that can leaves out what does not act on the class token.
     """
-    if neck is None:
-        return last_output(backbone(images, **(reading(backbone, False) if frugal else {})))
-    return last_output(neck(backbone(images)))
+    outputs = backbone(images, **reading(backbone, neck is not None or not frugal))
+    if neck is not None:
+        outputs = neck(outputs)
+    return last_output(outputs)
 
 
 def reading(backbone: nn.Module, patches: Tensor | bool) -> dict[str, Tensor | bool]:
