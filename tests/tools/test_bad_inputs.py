@@ -1502,6 +1502,7 @@ BENCHMARKS = [
     Row("", "benchmarks/step.py --rounds 0", "'0' given, but a whole number of 1 or more expected"),
     Row("", "benchmarks/step.py --device tpu", "invalid --device tpu"),
     Row("", "benchmarks/step.py --threads 0 --smoke", "invalid --threads 0"),
+    Row("", "benchmarks/step.py --processor-time --smoke", "expected --threads 1 and --device cpu"),
     Row("", "benchmarks/step.py --arch resnet50", "unknown --arch 'resnet50'"),
     Row("", "benchmarks/step.py --json $images", "is a folder, or would lie in a file"),
     Row(
