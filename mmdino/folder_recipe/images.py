@@ -123,9 +123,7 @@ def look_at_folder(path: str | Path) -> FolderFacts:
             f"None of the {len(chosen):,} images of {printable(root)!r} that were looked at (of "
             f"{len(names):,}) can be read: {_first(unreadable)}."
         )
-    return FolderFacts(
-        root, tuple(names), tuple(headers), tuple(unreadable), len(to_decode), said
-    )
+    return FolderFacts(root, tuple(names), tuple(headers), tuple(unreadable), len(to_decode), said)
 
 
 def classes_of(names: Sequence[str]) -> dict[str, list[str]] | None:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmengine.config import Config
+
 from mmdino.folder_recipe.config_file import config_path_in, knn_split, write_config
 from mmdino.folder_recipe.images import classes_of, look_at_folder
 from mmdino.folder_recipe.machine import this_machine
@@ -16,6 +18,7 @@ from mmdino.folder_recipe.rate import Rate, measure_rate
 from mmdino.folder_recipe.recipe import Recipe, choose
 from mmdino.utils.command_line import load_config, require_writable
 from mmdino.utils.folder_lock import lock_folder
+from mmdino.utils.numbers import require_number
 from mmdino.utils.printable import printable
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -33,6 +36,7 @@ class Wish:
         time: Length of the run as a text such as "30m", in place of epochs.
 
     Raises:
+        TypeError: If a length is of the wrong type.
         ValueError: If both lengths are given, or one is out of range.
     """
 
@@ -45,8 +49,8 @@ class Wish:
             raise ValueError(
                 f"Both epochs ({self.epochs}) and time ({self.time!r}) were given: leave out one."
             )
-        if self.epochs is not None and self.epochs < 1:
-            raise ValueError(f"invalid number of epochs {self.epochs}: expected at least 1.")
+        if self.epochs is not None:
+            require_number("pretraining on a folder", "epochs", self.epochs, least=1, whole=True)
         if self.time is not None:
             seconds_of(self.time)
 
@@ -55,8 +59,11 @@ def seconds_of(text: str) -> float:
     """Returns the seconds that a text such as "30m" or "1h30m" means.
 
     Raises:
+        TypeError: If it is no text.
         ValueError: If it has no unit, is none, or is 0.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"invalid time {text!r}: expected a text with a unit, such as '30m'.")
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not parts or "".join(map("".join, parts)) != text:
         example = f" {text}m is minutes, {text}h hours." if re.fullmatch(r"[\d.]+", text) else ""
@@ -116,16 +123,18 @@ def prepare(
     recipe = choose(folder, machine, wish.size, wish.epochs, has_classes=bool(classes))
     path = write(recipe)
     try:
-        rate = timed(path, cfg_options)
+        cfg = read_recipe(path, cfg_options)
+        rate = measure_rate(cfg)
         if wish.time is not None:
-            epochs = epochs_in(seconds_of(wish.time), rate, recipe.steps_an_epoch, wish.time)
+            epochs = epochs_in(seconds_of(wish.time), rate, wish.time)
             recipe = choose(folder, machine, wish.size, epochs, has_classes=bool(classes))
             write(recipe)
+            cfg = read_recipe(path, cfg_options)
     except BaseException:
         # A second try must not find a config that was never announced.
         path.unlink()
         raise
-    for line in (*recipe.notes, summary(recipe, rate, path)):
+    for line in (*recipe.notes, summary(cfg, rate, path)):
         say(line)
     return path
 
@@ -150,43 +159,43 @@ def require_new(data: str | Path, work_dir: str | Path) -> None:
         )
 
 
-def timed(path: Path, cfg_options: dict | None) -> Rate:
-    """Times a config with changes, checked as a run does."""
-    options = argparse.Namespace(
-        config=str(path), launcher="none", cfg_options=cfg_options, work_dir=None
+def read_recipe(path: Path, cfg_options: dict | None) -> Config:
+    """Returns a config with changes, checked as for a run."""
+    return load_config(
+        argparse.Namespace(
+            config=str(path), launcher="none", cfg_options=cfg_options, work_dir=None
+        )
     )
-    return measure_rate(load_config(options))
 
 
-def epochs_in(seconds: float, rate: Rate, steps_an_epoch: int, asked: str) -> int:
+def epochs_in(seconds: float, rate: Rate, asked: str) -> int:
     """Returns the number of epochs that fit into a time.
 
     Raises:
         ValueError: If not even one does.
     """
-    epoch = rate.step * steps_an_epoch
+    epoch = rate.step * rate.batches
     needed = epoch + 2 * rate.validation
     if seconds < needed:
         raise ValueError(
             f"--time {asked} is not enough: an epoch takes {duration(needed)} here, at "
-            f"{rate.step:.2g} s a step of {steps_an_epoch}. Give more time, a smaller network "
-            "(--size tiny), or a folder with fewer images."
+            f"{rate.step:.2g} s for each of {rate.batches} batches. Give more time, a smaller "
+            "network (--size tiny), or a folder with fewer images."
         )
     return max(1, math.floor((seconds - VALIDATIONS * rate.validation) / epoch))
 
 
-def summary(recipe: Recipe, rate: Rate, path: Path) -> str:
-    """Returns what the run will be in two lines."""
-    seconds = recipe.steps * rate.step
-    if rate.validation:
-        seconds += rate.validation * (1 + recipe["max_epochs"] // recipe["interval"])
-    batch = recipe["batch_size"] * recipe["accumulative_counts"]
-    lr = recipe["lr"] * batch / 256
+def summary(cfg: Config, rate: Rate, path: Path) -> str:
+    """Returns in two lines what the run will be."""
+    epochs = cfg.train_cfg.max_epochs
+    validations = 1 + epochs // cfg.train_cfg.val_interval
+    seconds = epochs * rate.batches * rate.step + validations * rate.validation
+    batch = cfg.train_dataloader.batch_size * cfg.optim_wrapper.accumulative_counts
+    lr = cfg.optim_wrapper.optimizer.lr * batch / cfg.auto_scale_lr.base_batch_size
     return (
         f"The recipe is {printable(path)}: a reason beside each choice; change what you like.\n"
-        f"Batch {batch}, learning rate {lr:.2g}, {recipe['max_epochs']} epochs of "
-        f"{recipe.steps_an_epoch} batches: about {duration(seconds)} at {rate.step:.2g} s a batch "
-        f"(measured over {rate.steps})."
+        f"Batch {batch}, learning rate {lr:.2g}, {epochs} epochs of {rate.batches} batches: about "
+        f"{duration(seconds)} at {rate.step:.2g} s a batch (measured over {rate.steps})."
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from mmdino.engine.checkpoints import checkpoint_to_resume
 from mmdino.engine.training import train
-from mmdino.folder_recipe.prepare import Wish, prepare
-from mmdino.utils.command_line import load_config
+from mmdino.folder_recipe.prepare import Wish, prepare, read_recipe
 from mmdino.utils.folder_lock import unlock_folder
 
 
@@ -51,12 +49,7 @@ def pretrain(
     options = dict(cfg_options) if cfg_options else None
     try:
         config = prepare(data, out, Wish(size, epochs, time), options)
-        cfg = load_config(
-            argparse.Namespace(
-                config=str(config), launcher="none", cfg_options=options, work_dir=str(out)
-            )
-        )
-        train(cfg)
+        train(read_recipe(config, options))
     finally:
         unlock_folder(out)
     return checkpoint_to_resume(out).found.path

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -27,6 +28,8 @@ class Rate(NamedTuple):
     """Seconds for a batch, with its loading."""
     steps: int
     """Steps that were timed."""
+    batches: int
+    """Batches in an epoch."""
     validation: float
     """Seconds for a validation, reckoned from its first batch; 0 if there is none."""
 
@@ -54,7 +57,7 @@ def measure_rate(cfg: Config, seconds: float = 8.0) -> Rate:
         _wait()
         steps += 1
     step = (time.perf_counter() - start) / steps
-    return Rate(step, steps, _validation_seconds(model, cfg))
+    return Rate(step, steps, len(loader), _validation_seconds(model, cfg))
 
 
 def _validation_seconds(model: torch.nn.Module, cfg: Config) -> float:
@@ -72,7 +75,7 @@ def _validation_seconds(model: torch.nn.Module, cfg: Config) -> float:
     return batch * (len(loader) + bank)
 
 
-def _endless(loader: torch.utils.data.DataLoader):
+def _endless(loader: Iterable[Any]) -> Iterator[Any]:
     while True:
         yield from loader
 

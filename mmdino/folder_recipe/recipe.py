@@ -15,10 +15,12 @@ from mmdino.folder_recipe.images import FolderFacts
 from mmdino.folder_recipe.machine import Machine
 
 MIN_IMAGES = 16
-"""Below this there is no batch to learn from."""
+"""Fewer do not make ``MIN_STEPS_AN_EPOCH`` batches of 4."""
 MIN_STEPS_AN_EPOCH = 4
 SMALLEST_VIEW, SMALLEST_PATCH = 16, 4
 PATCHES = (16, 8, SMALLEST_PATCH)
+MEMORY_SHARE = 0.7
+"""Of the free memory, what views may take."""
 LEAST_TOKENS = 6
 """Patches on a side of a global view, at least."""
 CROP_TO_IMAGE = 0.8
@@ -42,12 +44,14 @@ class Size(NamedTuple):
     """mmpretrain's name of it, if it has one."""
     largest_view: int
     local_views: int
+    most_prototypes: int
+    """More would take longer than the network itself."""
 
 
 SIZES = {
-    "tiny": Size(128, 4, 4, None, 64, 4),
-    "small": Size(384, 12, 6, "deit-small", 224, 8),
-    "base": Size(768, 12, 12, "deit-base", 224, 8),
+    "tiny": Size(128, 4, 4, None, 64, 4, 4096),
+    "small": Size(384, 12, 6, "deit-small", 224, 8, 65536),
+    "base": Size(768, 12, 12, "deit-base", 224, 8, 65536),
 }
 
 
@@ -83,7 +87,7 @@ class Recipe:
     """The choices by their name in the config that is written, in its order."""
 
     choices: Mapping[str, Choice]
-    steps_an_epoch: int
+    batches_an_epoch: int
     notes: tuple[str, ...] = ()
     """What the user should know before the run."""
 
@@ -91,9 +95,9 @@ class Recipe:
         return self.choices[name].value
 
     @property
-    def steps(self) -> int:
-        """Optimiser steps of the run."""
-        return self["max_epochs"] * self.steps_an_epoch
+    def batches(self) -> int:
+        """Batches of the run."""
+        return self["max_epochs"] * self.batches_an_epoch
 
 
 def choose(
@@ -118,12 +122,10 @@ def choose(
     count = folder.count
     if size is not None and size not in SIZES:
         raise ValueError(f"invalid size {size!r}: expected one of {', '.join(SIZES)}.")
-    if epochs is not None and epochs < 1:
-        raise ValueError(f"invalid number of epochs {epochs}: expected at least 1.")
     if count < MIN_IMAGES:
         raise ValueError(
-            f"{folder.root!r} has {count} image(s) that can be read: too few to learn from. A "
-            f"batch needs at least {MIN_IMAGES}, and features that are of use about 1,000."
+            f"{folder.root!r} has {count} image(s) that can be read, too few to learn from: at "
+            f"least {MIN_IMAGES} make an epoch, and about 1,000 features of use."
         )
     accelerated = machine.device != "cpu"
     amount = AMOUNTS[min(max(round(math.log10(count)), 3), 6)]
@@ -134,13 +136,14 @@ def choose(
     choices |= _views(folder, network)
     choices |= _pixels(folder)
     choices |= _batch(count, amount, machine, network, choices)
-    effective = choices["batch_size"].value * choices["accumulative_counts"].value
-    steps_an_epoch = count // choices["batch_size"].value
-    choices["max_epochs"] = _epochs(count, amount, steps_an_epoch, epochs, accelerated)
-    steps = choices["max_epochs"].value * steps_an_epoch
+    accumulated = choices["accumulative_counts"].value
+    effective = choices["batch_size"].value * accumulated
+    batches = count // choices["batch_size"].value
+    choices["max_epochs"] = _epochs(count, amount, batches, epochs, accelerated)
+    steps = choices["max_epochs"].value * math.ceil(batches / accumulated)
     choices |= _schedules(steps, choices["max_epochs"].value, amount, effective, name)
-    choices |= _running(folder, machine, choices["max_epochs"].value, steps_an_epoch)
-    return Recipe(choices, steps_an_epoch, _notes(folder, choices, has_classes))
+    choices |= _running(folder, machine, choices["max_epochs"].value, batches)
+    return Recipe(choices, batches, _notes(folder, choices, has_classes))
 
 
 def _why_network(name: str, asked: str | None, accelerated: bool) -> str:
@@ -238,10 +241,11 @@ def _batch(
     few = 2 ** int(math.log2(count / MIN_STEPS_AN_EPOCH))
     if few < wanted:
         wanted, why = few, f"{count} images are few: at least {MIN_STEPS_AN_EPOCH} steps an epoch."
-    fits = 2 ** int(math.log2(max(1, machine.memory / 2 / _memory_an_image(network, choices))))
+    room = MEMORY_SHARE * machine.memory
+    fits = 2 ** int(math.log2(max(1, room / _memory_an_image(network, choices))))
     accumulated = max(1, wanted // fits)
     if accumulated > 1:
-        why = f"What half of the free memory, {machine.memory / 2:.0f} GB, holds by an estimate."
+        why = f"What {room:.0f} GB hold, {MEMORY_SHARE:.0%} of the free memory, by an estimate."
     return {
         "batch_size": Choice(wanted // accumulated, why),
         "accumulative_counts": Choice(
@@ -262,7 +266,7 @@ def _memory_an_image(network: Size, choices: Mapping[str, Choice]) -> float:
 
 
 def _epochs(
-    count: int, amount: Amount, steps_an_epoch: int, asked: int | None, accelerated: bool
+    count: int, amount: Amount, batches: int, asked: int | None, accelerated: bool
 ) -> Choice:
     if asked is not None:
         return Choice(asked, "As asked for.")
@@ -270,7 +274,7 @@ def _epochs(
         return Choice(amount.epochs, f"A long run for about {count:,} images; more help little.")
     steps = 1250 * max(1.0, count / 1000) ** 0.25
     return Choice(
-        max(1, round(steps / steps_an_epoch)),
+        max(1, round(steps / batches)),
         "Without a GPU: as many as show that it learns. --time or --epochs for more.",
     )
 
@@ -285,6 +289,7 @@ def _schedules(
     rate = (0.001 if short else 0.0005) * PAPER_BATCH / batch if tiny else PAPER_LR
     pace = min(0.05, max(amount.slowest, 40 / steps))
     prototypes = max(256, amount.prototypes // 4) if short else amount.prototypes
+    prototypes = min(prototypes, SIZES[network].most_prototypes)
     return {
         "num_prototypes": Choice(
             prototypes,
@@ -298,7 +303,8 @@ def _schedules(
             + ("A small network takes a high one." if tiny else "The paper's."),
         ),
         "warmup_epochs": Choice(
-            min(10, max(1, round(epochs / 12))), "The rate rises over a twelfth of the run."
+            min(10, max(1, round(epochs / 12))),
+            "Epochs in which the rate rises: a twelfth of the run, at most the paper's 10.",
         ),
         "weight_decay_end": Choice(
             0.1 if tiny else 0.4, "Little, as the network is small." if tiny else "The paper's."
@@ -323,9 +329,7 @@ def _schedules(
     }
 
 
-def _running(
-    folder: FolderFacts, machine: Machine, epochs: int, steps_an_epoch: int
-) -> dict[str, Choice]:
+def _running(folder: FolderFacts, machine: Machine, epochs: int, batches: int) -> dict[str, Choice]:
     """Precision, processes and intervals."""
     accelerated = machine.device != "cpu"
     workers = min(16, machine.cores - 1) if accelerated else machine.cores // 4
@@ -346,7 +350,7 @@ def _running(
         "interval": Choice(
             max(1, epochs // 8), "Epochs between checkpoints, and between figures of k-NN."
         ),
-        "log_interval": Choice(min(50, steps_an_epoch), "Steps between lines of the log."),
+        "log_interval": Choice(min(50, batches), "Batches between lines of the log."),
         "unreadable_limit": Choice(
             limit,
             "Unreadable images that stop the run: "
