@@ -66,6 +66,7 @@ class PretrainedBackbone(nn.Module):
 def load_backbone(
     path: str | Path,
     network: Network = "teacher",
+    num_heads: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> PretrainedBackbone:
@@ -74,6 +75,7 @@ def load_backbone(
     Args:
         path: File of weights, or its URL; see :func:`mmdino.weights.networks.backbone_weights`.
         network: Which network to use if the file has both.
+        num_heads: Number of heads of a ViT, if neither the file nor the width determines it.
         mean: Mean of each channel, 0 to 255. By default that of the run, if the file has its
             config, else ImageNet's.
         std: Standard deviation of each channel, likewise.
@@ -92,7 +94,7 @@ def load_backbone(
         224
         >>> features = backbone(backbone.normalise(images))  # (B, 3, 224, 224), 0 to 255, to (B, D)
     """
-    weights = backbone_weights(path, network)
+    weights = backbone_weights(path, network, num_heads=num_heads)
     backbone = build_backbone(weights.config, weights.state_dict, f"{path} ({weights.layout})")
     channels = next(p.shape[1] for p in backbone.parameters() if p.dim() == 4)
     stored_mean, stored_std = _statistics(read_checkpoint(path).get("meta"))

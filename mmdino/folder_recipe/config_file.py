@@ -39,10 +39,10 @@ model = dict(
     ),
     loss=dict(teacher_temp=teacher_temp, center_momentum=center_momentum),{preprocessor}
 )
-{colors}_views = [
-    dict(num=1, size=global_size, scale=(0.4, 1.0){blur_1}{no_colors}),
-    dict(num=1, size=global_size, scale=(0.4, 1.0){blur_2}, solarize_prob=0.2{no_colors}),
-    dict(num=local_views, size=local_size, scale=local_scale{blur_3}{no_colors}),
+{common}_views = [
+    dict(num=1, size=global_size, scale=(0.4, 1.0){global_blur}{rest}),
+    dict(num=1, size=global_size, scale=(0.4, 1.0){other_blur}, solarize_prob=0.2{rest}),
+    dict(num=local_views, size=local_size, scale=local_scale{local_blur}{rest}),
 ]
 train_dataloader = dict(
     batch_size=batch_size,
@@ -189,7 +189,6 @@ def config_text(
     """Returns the text of the config."""
     network = SIZES[recipe["network"]]
     gray = recipe["channels"] == 1
-    blurs = _blurs(recipe["blur_sigma"])
     lines = [
         HEADER.format(file=printable(path)),
         *(_comment(line) for line in about.splitlines()),
@@ -211,10 +210,8 @@ def config_text(
         drop_path=0.1 if network.arch else 0.0,
         head="" if network.arch else TINY_HEAD,
         preprocessor=_gray_preprocessor() if gray else "",
-        colors=f"_no_colors = dict({NO_COLORS})\n" if gray else "",
-        no_colors=", **_no_colors" if gray else "",
+        **_view_options(gray, blurred=recipe["blur_sigma"] is not None),
         has_knn=split is not None,
-        **{f"blur_{index}": blur for index, blur in enumerate(blurs, 1)},
     )
     text = "\n".join(lines) + "\n" + body
     if split is not None:
@@ -269,8 +266,12 @@ def _gray_preprocessor() -> str:
     return f"\n    data_preprocessor=dict(mean=[{mean}], std=[{std}]),"
 
 
-def _blurs(sigma: tuple[float, float] | None) -> tuple[str, str, str]:
-    """Returns the blur of the three groups of views, with the paper's probabilities."""
-    if sigma is None:
-        return "", "", ""
-    return tuple(f", blur_prob={p}, blur_sigma=blur_sigma" for p in (1.0, 0.1, 0.5))
+def _view_options(gray: bool, blurred: bool) -> dict[str, str]:
+    """Returns what the body says of the views, with the paper's probabilities of a blur."""
+    common = (["blur_sigma=blur_sigma"] if blurred else []) + ([NO_COLORS] if gray else [])
+    probabilities = {"global_blur": 1.0, "other_blur": 0.1, "local_blur": 0.5}
+    return {
+        "common": f"_common = dict({', '.join(common)})\n" if common else "",
+        "rest": ", **_common" if common else "",
+        **{name: f", blur_prob={p}" if blurred else "" for name, p in probabilities.items()},
+    }

@@ -147,8 +147,8 @@ def test_the_recipe_is_written_for_the_time_that_was_asked_for(images, tmp_path,
 def test_options_count_in_what_is_said(images, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "measure_rate", lambda cfg: Rate(0.5, 9, 4, 0.0))
     said = []
-    prepare(images, tmp_path / "run", Wish(), {"train_cfg.max_epochs": 2}, said.append)
-    assert "2 epochs of 4 batches: about 4 s" in said[-1]
+    prepare(images, tmp_path / "run", Wish(), {"train_dataloader.batch_size": 2}, said.append)
+    assert "Batch 2, learning rate 0.0005, 312 epochs" in said[-1]
 
 
 def test_a_second_recipe_is_refused_and_a_failed_one_is_not_kept(images, tmp_path, monkeypatch):
