@@ -115,12 +115,12 @@ def prepare(
     about = f"{folder.describe()}\n{machine.describe()}"
     classes = classes_of(folder.names)
     split = knn_split(classes) if classes else None
+    recipe = choose(folder, machine, wish.size, wish.epochs, has_classes=bool(classes))
     lock_folder(work_dir)
 
     def write(recipe: Recipe) -> Path:
         return write_config(recipe, about, folder.root, work_dir, split)
 
-    recipe = choose(folder, machine, wish.size, wish.epochs, has_classes=bool(classes))
     path = write(recipe)
     try:
         cfg = read_recipe(path, cfg_options)
