@@ -17,8 +17,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """Channels by the colour type of a PNG; a palette holds colours."""
-PILLOW_CHANNELS = {"P": 3, "PA": 4}
-"""Channels by Pillow's mode, where they are not its bands."""
+PILLOW_CHANNELS = {"P": 3, "PA": 4, "CMYK": 3}
+"""Channels of the decoded image by Pillow's mode, where they are not its bands."""
 PILLOW_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
 """Bits of a channel by Pillow's mode, where they are not 8."""
 

@@ -164,7 +164,10 @@ def _look_at(path: str, decode: bool) -> ImageHeader | str:
         header = None
     if header is not None:
         return header
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except LOADING_ERRORS:
+        image = None
     if image is None:
         return "is damaged, or no image"
     channels = image.shape[2] if image.ndim == 3 else 1

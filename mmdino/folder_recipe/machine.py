@@ -41,16 +41,13 @@ class Machine:
 def this_machine() -> Machine:
     """Looks at this machine, and at the first GPU if it has any."""
     device = get_device()
+    name, memory, low_precision = f"Device {device}", free_memory(), None
     if device == "cuda":
-        name = torch.cuda.get_device_name()
-        memory = torch.cuda.mem_get_info()[0] / 1e9
+        name, memory = torch.cuda.get_device_name(), torch.cuda.mem_get_info()[0] / 1e9
         low_precision = str(autocast_dtype("auto", device)).removeprefix("torch.")
-    else:
-        name = "No GPU" if device == "cpu" else f"Device {device}"
-        memory = free_memory()
-        # Elsewhere float32 is what is sure to be right and fast.
+    elif device == "cpu":
+        name = "No GPU"
         low_precision = "bfloat16" if bfloat16_instructions(cpu_info()) else None
-        low_precision = low_precision if device == "cpu" else None
     return Machine(device, name, memory, usable_cores(), low_precision)
 
 

@@ -206,7 +206,11 @@ def _pixels(folder: FolderFacts) -> dict[str, Choice]:
     deep = all(header.bits == 16 and header.channels in (1, 3) for header in headers)
     same = len({header.channels for header in headers}) == 1
     if deep and same:
-        color = Choice("unchanged", "All images that were looked at have 16 bits: they are kept.")
+        color = Choice(
+            "unchanged",
+            "All images that were looked at have 16 bits, which are kept. If others have other "
+            'channels, take "color".',
+        )
     elif gray:
         color = Choice("grayscale", "All images that were looked at are grey.")
     else:
