@@ -90,7 +90,8 @@ def image_header(path: str | os.PathLike) -> ImageHeader:
         # Pillow takes as long for the header of a small PNG as OpenCV for all of it, and reads
         # 16-bit colours as 8.
         if start.startswith(PNG):
-            width, height, bits, kind = struct.unpack(">IIBB", start[16:])
+            width, height = struct.unpack(">II", start[16:24])
+            bits, kind = start[24:].ljust(2, b"\0")
             return ImageHeader(width, height, PNG_CHANNELS.get(kind, 3), bits)
         with Image.open(file) as image:
             channels = PILLOW_CHANNELS.get(image.mode, len(image.getbands()))

@@ -14,8 +14,8 @@ from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.printable import printable
 
 BASE = "mmdino::dino_folder.py"
-FOLDER = "recipe"
-"""Folder of the config in the work dir; beside the checkpoints mmengine writes a resolved copy."""
+PLACE = Path("recipe", "pretrain.py")
+"""The config in the work dir; beside the checkpoints mmengine writes a resolved copy."""
 MAX_QUERIES, MAX_BANK = 2000, 10000
 LINE = 100
 HEADER = """\
@@ -147,7 +147,7 @@ def knn_split(classes: Mapping[str, Sequence[str]]) -> KNNSplit:
 
 def config_path_in(work_dir: str | Path) -> Path:
     """Returns the path of the config that belongs to a work dir."""
-    return Path(work_dir) / FOLDER / f"{Path(work_dir).resolve().name}.py"
+    return Path(work_dir) / PLACE
 
 
 def write_config(

@@ -24,7 +24,7 @@ def pretrain(
     """Pretrains a backbone with DINO on a folder of images, as ``mmdino train --data`` does.
 
     Looks at the images and the machine, chooses a recipe, writes it with a reason for each choice
-    as ``OUT/recipe/NAME.py``, prints what it expects, and trains.
+    as ``OUT/recipe/pretrain.py``, prints what it expects, and trains.
 
     Args:
         data: Folder of images, at any depth, without labels.

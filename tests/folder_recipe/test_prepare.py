@@ -80,7 +80,7 @@ def test_what_is_written_is_a_config_without_a_doubt(tmp_path, header, size):
     facts = FolderFacts("/my images", range(1000), (header,), (), 1, "")
     recipe = choose(facts, CPU, size, has_classes=True)
     path = write_config(recipe, "About\nthe images", "/my images", tmp_path / "run", SPLIT)
-    assert path == tmp_path / "run" / "recipe" / "run.py"
+    assert path == tmp_path / "run" / "recipe" / "pretrain.py"
     own = [line for line in path.read_text().splitlines() if str(tmp_path) not in line]
     assert max(map(len, own)) <= 100
     cfg = read_config(str(path))
@@ -160,7 +160,9 @@ def test_a_second_recipe_is_refused_and_a_failed_one_is_not_kept(images, tmp_pat
     assert not config_path_in(work_dir).exists()
     prepare(images, work_dir, Wish(), say=list)
     before = config_path_in(work_dir).read_text()
-    with pytest.raises(ValueError, match=r"has a recipe already.*run\.py --resume.*--work-dir"):
+    with pytest.raises(
+        ValueError, match=r"has a recipe already.*pretrain\.py --resume.*--work-dir"
+    ):
         prepare(images, work_dir, Wish(), say=list)
     assert config_path_in(work_dir).read_text() == before
 

@@ -49,7 +49,7 @@ def trained(tmp_path_factory):
 def test_a_folder_is_pretrained(trained):
     root, checkpoint = trained
     assert checkpoint == root / "run" / "epoch_2.pth"
-    text = (root / "run" / "recipe" / "run.py").read_text()
+    text = (root / "run" / "recipe" / "pretrain.py").read_text()
     assert 'color_type = "unchanged"' in text
     assert "max_epochs = 2  # As asked for." in text
     scalars = next((root / "run").glob("*/vis_data/scalars.json")).read_text()
