@@ -63,7 +63,9 @@ optim_wrapper = dict(
     precision=precision,
 )
 param_scheduler = [
-    dict(_base_.lr_schedule, warmup=warmup_epochs),
+    dict(
+        _base_.lr_schedule, warmup=warmup_batches, by_epoch=False, convert_to_iter_based=False
+    ),
     dict(_base_.decay_schedule, end_value=weight_decay_end),
 ]
 default_hooks = dict(
@@ -189,6 +191,7 @@ def config_text(
     """Returns the text of the config."""
     network = SIZES[recipe["network"]]
     gray = recipe["channels"] == 1
+    left_out = ("network", "blur_sigma", *(["eval_resize"] if split is None else []))
     lines = [
         HEADER.format(file=printable(path)),
         *(_comment(line) for line in about.splitlines()),
@@ -198,7 +201,7 @@ def config_text(
         _comment(recipe.choices["network"].reason + " Its layers are below."),
     ]
     for name, (value, reason) in recipe.choices.items():
-        if name not in ("network", "blur_sigma"):
+        if name not in left_out:
             lines.append(_assignment(name, value, reason))
     if recipe["blur_sigma"] is None:
         lines.append(_comment(recipe.choices["blur_sigma"].reason))

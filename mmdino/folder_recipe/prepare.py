@@ -194,8 +194,8 @@ def summary(cfg: Config, rate: Rate, path: Path) -> str:
     lr = cfg.optim_wrapper.optimizer.lr * batch / cfg.auto_scale_lr.base_batch_size
     return (
         f"The recipe is {printable(path)}: a reason beside each choice; change what you like.\n"
-        f"Batch {batch}, learning rate {lr:.2g}, {epochs} epochs of {rate.batches} batches: about "
-        f"{duration(seconds)} at {rate.step:.2g} s a batch (measured over {rate.steps})."
+        f"Batch {batch}, learning rate {lr:.2g}, {epochs} epoch(s) of {rate.batches} batches: "
+        f"about {duration(seconds)} at {rate.step:.2g} s a batch (measured over {rate.steps})."
     )
 
 

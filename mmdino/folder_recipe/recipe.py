@@ -141,7 +141,7 @@ def choose(
     batches = count // choices["batch_size"].value
     choices["max_epochs"] = _epochs(count, amount, batches, epochs, accelerated)
     steps = choices["max_epochs"].value * math.ceil(batches / accumulated)
-    choices |= _schedules(steps, choices["max_epochs"].value, amount, effective, name)
+    choices |= _schedules(steps, choices["max_epochs"].value, batches, amount, effective, name)
     choices |= _running(folder, machine, choices["max_epochs"].value, batches)
     return Recipe(choices, batches, _notes(folder, choices, has_classes))
 
@@ -284,7 +284,7 @@ def _epochs(
 
 
 def _schedules(
-    steps: int, epochs: int, amount: Amount, batch: int, network: str
+    steps: int, epochs: int, batches: int, amount: Amount, batch: int, network: str
 ) -> dict[str, Choice]:
     """What depends on the number of steps."""
     short = steps < SHORT_RUN
@@ -306,9 +306,9 @@ def _schedules(
             f"For a batch of {PAPER_BATCH}; {rate * batch / PAPER_BATCH:.2g} for one of {batch}. "
             + ("A small network takes a high one." if tiny else "The paper's."),
         ),
-        "warmup_epochs": Choice(
-            min(10, max(1, round(epochs / 12))),
-            "Epochs in which the rate rises: a twelfth of the run, at most the paper's 10.",
+        "warmup_batches": Choice(
+            max(1, min(10 * batches, round(epochs * batches / 12))),
+            "Batches in which the rate rises: a twelfth of the run, at most the paper's 10 epochs.",
         ),
         "weight_decay_end": Choice(
             0.1 if tiny else 0.4, "Little, as the network is small." if tiny else "The paper's."
@@ -381,6 +381,7 @@ def _notes(
         notes.append(f"{folder.count} images are few: expect features that know them, not others.")
     if not has_classes:
         notes.append(
-            "No folders that look like classes, so no k-NN: watch kl fall and feature_std stay."
+            "No folders that look like classes, so no k-NN: in the log, kl should fall in the "
+            "first epochs and feature_std stay away from 0."
         )
     return tuple(notes)

@@ -102,12 +102,21 @@ def test_what_is_written_is_a_config_without_a_doubt(tmp_path, header, size):
         "precision": cfg.optim_wrapper.precision,
         "momentum": cfg.default_hooks.ema_teacher.momentum,
         "num_prototypes": cfg.model.head.out_channels,
-        "warmup_epochs": cfg.param_scheduler[0].warmup,
+        "warmup_batches": cfg.param_scheduler[0].warmup,
         "weight_decay_end": cfg.param_scheduler[1].end_value,
         "eval_size": cfg.model.backbone.img_size,
         "unreadable_limit": cfg.default_hooks.unreadable_images.limit,
     }.items():
         assert value == recipe[name], name
+
+
+def test_without_classes_nothing_is_compared(tmp_path):
+    facts = FolderFacts("/images", range(16), (ImageHeader(500, 375, 3, 8),), (), 1, "")
+    path = write_config(choose(facts, CPU, epochs=1), "", "/images", tmp_path / "run")
+    cfg = read_config(str(path))
+    assert not check_config(cfg, NEEDS)
+    assert "val_dataloader" not in cfg
+    assert os.listdir(path.parent) == ["pretrain.py"]
 
 
 def test_neighbours_are_looked_for_among_other_images():
@@ -139,7 +148,7 @@ def test_the_recipe_is_written_for_the_time_that_was_asked_for(images, tmp_path,
     path = prepare(images, tmp_path / "run", Wish(time="1m"), say=said.append)
     assert read_config(str(path)).train_cfg.max_epochs == 30
     assert f"The recipe is {path}" in said[-1]
-    assert "30 epochs of 4 batches: about 60 s at 0.5 s a batch (measured over 9)." in said[-1]
+    assert "30 epoch(s) of 4 batches: about 60 s at 0.5 s a batch (measured over 9)." in said[-1]
     text = path.read_text().replace("\n# ", " ")
     assert all(line.replace("\n", " ") in text for line in said[0].splitlines())
 
@@ -148,7 +157,7 @@ def test_options_count_in_what_is_said(images, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "measure_rate", lambda cfg: Rate(0.5, 9, 4, 0.0))
     said = []
     prepare(images, tmp_path / "run", Wish(), {"train_dataloader.batch_size": 2}, said.append)
-    assert "Batch 2, learning rate 0.0005, 312 epochs" in said[-1]
+    assert "Batch 2, learning rate 0.0005, 312 epoch(s)" in said[-1]
 
 
 def test_a_second_recipe_is_refused_and_a_failed_one_is_not_kept(images, tmp_path, monkeypatch):

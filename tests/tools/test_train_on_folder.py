@@ -61,7 +61,7 @@ def test_the_written_config_is_what_is_trained(root, tmp_path, monkeypatch, caps
     assert cfg.filename == str(tmp_path / "work_dirs/dino_images/recipe/pretrain.py")
     assert (cfg.train_cfg.max_epochs, cfg.model.head.in_channels) == (7, 384)
     assert "16 images. Looked at 16" in shown
-    assert "7 epochs of 4 batches: about 14 s" in shown
+    assert "7 epoch(s) of 4 batches: about 14 s" in shown
     code, _, written = end("train.py", arguments, monkeypatch, capsys)
     assert code == 2
     assert "pretrain.py --resume" in written.strip().splitlines()[-1]
