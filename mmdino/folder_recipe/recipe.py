@@ -153,7 +153,7 @@ def _why_network(name: str, asked: str | None, accelerated: bool) -> str:
         return f"{what}, as asked for with --size {name}."
     if accelerated:
         return f"{what}, the smallest of the paper's; --size base learns more from many images."
-    return f"{what}: without a GPU a larger one takes hours for what this one learns in minutes."
+    return f"{what}, as there is no GPU; --size small is the paper's, and many times slower."
 
 
 def _views(folder: FolderFacts, network: Size) -> dict[str, Choice]:
@@ -241,7 +241,7 @@ def _batch(
     """Images at a time, and in a step."""
     wanted, why = amount.batch, f"For about {count:,} images: larger ones leave too few steps."
     if machine.device == "cpu" and wanted > 64:
-        wanted, why = 64, "On a processor larger ones are not faster, and leave fewer steps."
+        wanted, why = 64, "Without a GPU: a larger one leaves fewer steps in the same time."
     few = 2 ** int(math.log2(count / MIN_STEPS_AN_EPOCH))
     if few < wanted:
         wanted, why = few, f"{count} images are few: at least {MIN_STEPS_AN_EPOCH} steps an epoch."
@@ -323,7 +323,8 @@ def _schedules(
             0.8 if short else 0.9, "The centre must settle in a short run." if short else "Paper's."
         ),
         "head_batch_norm": Choice(
-            short, "Speeds up a short run." if short else "As the paper for a ViT."
+            short,
+            "As in the short runs of docs/results.md." if short else "As the paper for a ViT.",
         ),
         "freeze_epochs": Choice(
             0 if short else 1,
@@ -375,7 +376,7 @@ def _notes(
         notes.append(
             f"Images have {folder.megapixels:.0f} megapixels, of which a view keeps "
             f"{choices['global_size'].value} x {choices['global_size'].value} pixels: copies with "
-            "500 pixels on the shorter side load many times faster."
+            "500 pixels on the shorter side load faster."
         )
     if folder.count < 500:
         notes.append(f"{folder.count} images are few: expect features that know them, not others.")
