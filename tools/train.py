@@ -126,7 +126,7 @@ def config_for(args: argparse.Namespace) -> str:
     from mmdino.folder_recipe.prepare import Wish, default_work_dir, prepare
 
     wish = Wish(args.size, args.epochs, args.time)
-    work_dir = args.work_dir or default_work_dir(args.data)
+    work_dir = default_work_dir(args.data) if args.work_dir is None else args.work_dir
     return str(prepare(args.data, work_dir, wish, args.cfg_options))
 
 

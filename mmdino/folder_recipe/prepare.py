@@ -107,6 +107,9 @@ def prepare(
         ValueError: If no image can be read, there are too few, the work dir has a config already
             or lies in the folder, or the time does not suffice for an epoch.
     """
+    for kind, path in {"folder of images": data, "work dir": work_dir}.items():
+        if not str(path).strip():
+            raise ValueError(f"The name of the {kind} is empty: {str(path)!r}.")
     require_new(data, work_dir)
     require_writable(work_dir)
     folder, machine = look_at_folder(data), this_machine()

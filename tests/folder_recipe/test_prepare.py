@@ -176,6 +176,13 @@ def test_a_second_recipe_is_refused_and_a_failed_one_is_not_kept(images, tmp_pat
     assert config_path_in(work_dir).read_text() == before
 
 
+@pytest.mark.parametrize(("data", "work_dir"), [("", "run"), ("images", " ")])
+def test_names_that_are_empty_are_refused(tmp_path, monkeypatch, data, work_dir):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="is empty"):
+        prepare(data, work_dir, Wish(), say=list)
+
+
 @pytest.mark.parametrize("below", ["", "deeper/run"])
 def test_output_among_the_images_is_refused(images, below):
     before = sorted(os.listdir(images))
