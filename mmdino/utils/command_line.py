@@ -28,11 +28,17 @@ FPS_RANGE = (0.01, 1000)
 """Frames per second that the file formats can hold."""
 
 
-def tool_parser(description: str) -> argparse.ArgumentParser:
-    """Returns a parser with the arguments common to all tools."""
+def tool_parser(description: str, needs_config: bool = True) -> argparse.ArgumentParser:
+    """Returns a parser with the arguments common to all tools.
+
+    Args:
+        description: What the tool does.
+        needs_config: Whether a config must be named.
+    """
     parser = ToolParser(description=description)
     parser.add_argument(
         "config",
+        nargs=None if needs_config else "?",
         type=config_path,
         help="path of a config, or the name of a shipped one, such as dino_demo",
     )
