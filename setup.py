@@ -18,6 +18,9 @@ CURATE = [
     "faiss-cpu>=1.8",  # nearest neighbours and k-means of millions of features
     "scipy>=1.11",  # connected components of a graph of millions of edges
 ]
+PARQUET = [
+    "pyarrow>=14",  # features as Parquet, which pandas, Polars and DuckDB read
+]
 version: dict[str, str] = {}
 exec((ROOT / "mmdino" / "version.py").read_text(), version)
 
@@ -78,10 +81,12 @@ setup(
         "evaluate": EVALUATE,
         "convert": CONVERT,
         "curate": CURATE,
+        "parquet": PARQUET,
         "tests": [
             *EVALUATE,
             *CONVERT,
             *CURATE,
+            *PARQUET,
             "hypothesis>=6.100",  # draws the inputs of the property tests
             "pytest>=8",
             "pytest-xdist>=3.5",  # the tests on all cores

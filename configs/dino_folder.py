@@ -1,6 +1,7 @@
 # Your own unlabelled images: any folder tree, one GPU. Set data_root below, or on the command line:
 #   python tools/train.py configs/dino_folder.py --cfg-options \
 #       train_dataloader.dataset.data_root=PATH
+# "mmdino train --data PATH" chooses these and more by itself, and writes them as a config.
 #
 # The knobs, and what to set them to by the number of images (one GPU each):
 #                    about 1,000   10,000   100,000   why

@@ -42,4 +42,4 @@ OPTIM_WRAPPER_CONSTRUCTORS = _registry(
 )
 PARAM_SCHEDULERS = _registry("parameter scheduler", root.PARAM_SCHEDULERS, "mmdino.engine")
 STRATEGIES = _registry("strategy", root.STRATEGIES, "mmdino.engine")
-METRICS = _registry("metric", root.METRICS, "mmdino.evaluation")
+METRICS = _registry("metric", root.METRICS, "mmdino.evaluation.metrics")

@@ -12,6 +12,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from mmdino_cli.processor import bfloat16_instructions, cpu_info, usable_cores
+
 DISTRIBUTIONS = ("mmengine", "mmcv", "mmpretrain", "mmsegmentation")
 """Those of OpenMMLab, each of which may also be there as ``onedl-`` or ``-lite``."""
 
@@ -27,14 +29,13 @@ class Optional(NamedTuple):
 OPTIONAL = (
     Optional("mmseg", "segmentation", 'pip install "mmdino[onedl]"'),
     Optional("sklearn", "logistic-regression", 'pip install "mmdino[evaluate]"'),
-    Optional("faiss", "curate, search in large banks", 'pip install "mmdino[curate]"'),
+    Optional("faiss", "curate, duplicates, FAISS indices", 'pip install "mmdino[curate]"'),
+    Optional("pyarrow", "embed, to Parquet", 'pip install "mmdino[parquet]"'),
     Optional("timm", "convert, for comparison", 'pip install "mmdino[convert]"'),
     Optional("transformers", "convert, for comparison", 'pip install "mmdino[convert]"'),
     Optional("onnx", "export-onnx", 'pip install "mmdino[convert]"'),
     Optional("onnxruntime", "export-onnx", 'pip install "mmdino[convert]"'),
 )
-BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
-"""What Linux calls the instructions of Intel, AMD and ARM that compute in bfloat16."""
 
 
 def report() -> tuple[list[str], list[str]]:
@@ -46,8 +47,8 @@ def report() -> tuple[list[str], list[str]]:
         f"system      {platform.platform()}",
         *_torch_lines(),
         *_openmmlab_lines(),
-        f"cores       {_cores()} of {os.cpu_count()} usable here; bfloat16 instructions: "
-        f"{', '.join(bfloat16_instructions(_cpu_info())) or 'none found'}",
+        f"cores       {usable_cores()} of {os.cpu_count()} usable here; bfloat16 instructions: "
+        f"{', '.join(bfloat16_instructions(cpu_info())) or 'none found'}",
         f"free disk   {shutil.disk_usage('.').free / 1e9:.0f} GB in {os.getcwd()}",
         *(f"missing     {line}" for line in missing(lambda name: find_spec(name) is not None)),
         *(f"problem     {line}" for line in problems),
@@ -74,12 +75,6 @@ def missing(is_there: Callable[[str], bool]) -> list[str]:
         for name, purpose, command in OPTIONAL
         if not is_there(name)
     ]
-
-
-def bfloat16_instructions(cpu_info: str) -> list[str]:
-    """Returns the instructions for bfloat16 that the text of ``/proc/cpuinfo`` names."""
-    flags = set(cpu_info.split())
-    return [flag for flag in BFLOAT16_FLAGS if flag in flags]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -130,16 +125,3 @@ def _openmmlab_lines() -> list[str]:
         names = (name, f"onedl-{name}", f"{name}-lite")
         found += [f"{each} {number}" for each in names if (number := version(each))]
     return [f"OpenMMLab   {', '.join(found) or 'not installed'}"]
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _cpu_info() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""

@@ -258,7 +258,7 @@ def write_checkpoints(root, checkpoint):
 
 def write_banks(root):
     """Writes what may be given for a feature bank, beside the real ones, "bank" and "queries"."""
-    for name in ("promising", "no_json", "pickled", "one_label"):
+    for name in ("promising", "no_json", "pickled", "one_label", "unnamed"):
         shutil.copytree(root / "bank", root / name)
         record = json.loads((root / name / "bank.json").read_text())
         # Banks of former versions have none.
@@ -266,6 +266,7 @@ def write_banks(root):
         if name == "promising":
             record["images"] = record["plan"]["images"] = 10**12
         (root / name / "bank.json").write_text(json.dumps(record))
+    (root / "unnamed" / "images.txt").unlink()
     (root / "no_json" / "bank.json").write_text("{")
     (root / "pickled" / "features.npy").write_bytes(pickle.dumps(System()))
     labels = np.load(root / "one_label" / "labels.npy")

@@ -8,31 +8,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from mmengine.registry import DATASETS, METRICS, init_default_scope
-from torch import nn
-from torch.utils.data import Dataset
-
-from mmdino.evaluation.attention import (
-    FRACTION,
-    attention_maps,
-    check_fraction,
-    require_attention,
-)
-from mmdino.evaluation.image_input import reference_size
-from mmdino.evaluation.jaccard import (
-    BASELINES,
-    JaccardSummary,
-    baseline_masks,
-    object_jaccards,
-    summarise,
-)
+from mmdino.evaluation.protocol import FRACTION
 from mmdino.utils.command_line import progress_bar
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.visualization.media import read_image
-from mmdino.weights.networks import load_backbone, untrained_like
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+    from torch.utils.data import Dataset
+
+    from mmdino.evaluation.jaccard import JaccardSummary
 
 DRAWN_IMAGES = 1000
 
@@ -88,6 +76,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def build_dataset(args: argparse.Namespace) -> Dataset:
     """Builds the data set of the command line."""
+    from mmengine.registry import DATASETS
+
     if args.drawn is not None:
         config = {"type": "mmdino.DrawnShapes", "num_images": args.drawn, "split": "test"}
     else:
@@ -107,6 +97,8 @@ def image_of(sample: dict) -> np.ndarray:
     Raises:
         ValueError: If its size differs from that of the mask.
     """
+    from mmdino.visualization.media import read_image
+
     image = sample["img"][..., ::-1] if "img" in sample else read_image(sample["img_path"])
     if image.shape[:2] != sample["gt_seg_map"].shape:
         raise ValueError(
@@ -130,6 +122,18 @@ def compare(
     Returns:
         Summaries by name.
     """
+    import numpy as np
+    from mmengine.registry import METRICS
+
+    from mmdino.evaluation.attention import attention_maps
+    from mmdino.evaluation.jaccard import (
+        BASELINES,
+        JaccardSummary,
+        baseline_masks,
+        object_jaccards,
+        summarise,
+    )
+
     metrics = {
         name: METRICS.build({"type": "mmdino.AttentionJaccardMetric", "fraction": fraction})
         for name in networks
@@ -163,6 +167,14 @@ def compare(
 def main(argv: Sequence[str] | None = None) -> None:
     """Computes and prints the table."""
     args = parse_args(argv)
+
+    import torch
+    from mmengine.registry import init_default_scope
+
+    from mmdino.evaluation.attention import check_fraction, require_attention
+    from mmdino.evaluation.image_input import reference_size
+    from mmdino.weights.networks import load_backbone, untrained_like
+
     check_fraction(args.fraction)
     init_default_scope("mmpretrain")
     dataset = build_dataset(args)
@@ -185,6 +197,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def table(summaries: Mapping[str, JaccardSummary], fraction: float) -> list[str]:
     """Formats summaries as the lines of a table."""
+    from mmdino.evaluation.jaccard import BASELINES
+
     counts = next(iter(summaries.values()))
     lines = [
         f"{counts.num_images} images with {counts.num_objects} objects; "

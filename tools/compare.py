@@ -13,23 +13,20 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmdino.comparison.comparable import training_data_notes
-from mmdino.comparison.measuring import measure
-from mmdino.comparison.plan import Budget, Run, apply_budget, load_methods, make_runs
-from mmdino.comparison.progress import Progress
-from mmdino.comparison.record import Record, open_record, save_record
-from mmdino.comparison.results import Result, read_results, summaries
-from mmdino.comparison.table import EXPLANATION, as_text, markdown_page, table, write_csv
-from mmdino.comparison.training import train_all
-from mmdino.comparison.trial import epochs_in_time
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.command_line import require_writable
 from mmdino.utils.folder_lock import lock_folder
 from mmdino.utils.numbers import require_number
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.visualization.comparison_figure import draw_comparison, draw_logged, write_figure
-from mmdino.weights.runner_loading import restrict_loading
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    from mmdino.comparison.plan import Run
+    from mmdino.comparison.progress import Progress
+    from mmdino.comparison.record import Record
+    from mmdino.comparison.results import Result
 
 TRAIN = Path(__file__).with_name("train.py")
 
@@ -99,6 +96,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Plans, trains, measures and writes the tables and figures."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
+
+    from mmdino.comparison.progress import Progress
+    from mmdino.comparison.results import read_results
+    from mmdino.comparison.training import train_all
+    from mmdino.weights.runner_loading import restrict_loading
+
     restrict_loading()
     records, notes = plan(args)
     out = Path(args.out)
@@ -127,6 +130,11 @@ def plan(args: argparse.Namespace) -> tuple[list[tuple[Run, Record]], list[str]]
         ValueError: If a number is out of range, a config or a name cannot be used, the methods
             cannot be compared, or the folder has runs of another plan.
     """
+    from mmdino.comparison.comparable import training_data_notes
+    from mmdino.comparison.plan import Budget, apply_budget, load_methods, make_runs
+    from mmdino.comparison.record import open_record
+    from mmdino.comparison.trial import epochs_in_time
+
     out = Path(args.out)
     if not args.out:
         raise ValueError("--out is empty: name a folder, or leave it out.")
@@ -158,6 +166,9 @@ def measure_all(
     progress: Progress,
 ) -> None:
     """Measures the trained runs that were not measured before, and notes it in their records."""
+    from mmdino.comparison.measuring import measure
+    from mmdino.comparison.record import save_record
+
     for run, record in records:
         is_measured = "parameters" in record.measured
         if linear:
@@ -187,6 +198,10 @@ def report(
         notes: Lines about data and length.
         command: The command line.
     """
+    from mmdino.comparison.results import summaries
+    from mmdino.comparison.table import EXPLANATION, as_text, markdown_page, table, write_csv
+    from mmdino.visualization.comparison_figure import draw_comparison, draw_logged, write_figure
+
     logged = [name for name in metrics if any(has_logged(result, name) for result in results)]
     write_csv(out / "comparison.csv", [result.row for result in results])
     write_csv(out / "curves.csv", [row for result in results for row in result.curve_rows(logged)])

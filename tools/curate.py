@@ -10,31 +10,25 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmengine.registry import init_default_scope
-
-from mmdino.curation.embedding import embed, open_embedded
 from mmdino.curation.near_duplicates import NEIGHBOURS
+from mmdino.curation.options import KEEP, ORIGINALS, PIXELS, PRECISION
 from mmdino.curation.report import LIST, PAGE
 from mmdino.curation.retrieval import AT_MOST, MIN_SEEDS, PER_CLUSTER, PER_SEED
 from mmdino.curation.search import KINDS, import_faiss
-from mmdino.curation.steps import (
-    Threshold,
-    balance,
-    calibrate,
-    calibrated_threshold,
-    deduplicate,
-    retrieve,
+from mmdino.evaluation.bank_options import (
+    add_extraction_options,
+    command_line,
+    extraction_options_from,
+    network_from,
 )
-from mmdino.curation.steps.calibrate import ORIGINALS, PRECISION
-from mmdino.curation.steps.deduplicate import KEEP
-from mmdino.curation.thumbnails import PIXELS, thumbnails
-from mmdino.evaluation.bank_extraction import Evaluated, ExtractionOptions
-from mmdino.evaluation.bank_options import add_extraction_options, command_line, network_from
 from mmdino.utils.tool_errors import ToolParser, run_tool
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    from mmdino.evaluation.bank_extraction import Evaluated
 
 CHECKPOINT = f"file of weights, of this project or another, or the word {PIXELS!r}"
 
@@ -139,20 +133,22 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
 
 def _network(args: argparse.Namespace) -> Evaluated:
     if args.checkpoint == PIXELS:
+        from mmengine.registry import init_default_scope
+
+        from mmdino.curation.thumbnails import thumbnails
+
         init_default_scope("mmpretrain")
         return thumbnails(args.crop)
     return network_from(args)
 
 
-def _options(args: argparse.Namespace) -> ExtractionOptions:
-    return ExtractionOptions(**{name: getattr(args, name) for name in asdict(ExtractionOptions())})
-
-
 def run_embed(args: argparse.Namespace, command: str) -> None:
     """Computes and saves features."""
-    options = _options(args)
+    from mmdino.curation.embedding import embed
+
+    options = extraction_options_from(args)
     embedded = embed(_network(args), args.images, args.bank, options, command, args.list)
-    missing = len(embedded.names) - len(embedded.readable)
+    missing = len(embedded.unreadable)
     print(
         f"{args.bank}: {len(embedded.names)} features of {embedded.bank.width} numbers"
         + (f"; {missing} image(s) cannot be read, see unreadable.jsonl there." if missing else ".")
@@ -161,8 +157,10 @@ def run_embed(args: argparse.Namespace, command: str) -> None:
 
 def run_calibrate(args: argparse.Namespace, command: str) -> None:
     """Suggests a threshold."""
+    from mmdino.curation.steps import calibrate
+
     import_faiss()
-    options = _options(args)
+    options = extraction_options_from(args)
     numbers = calibrate(
         _network(args),
         args.images,
@@ -188,6 +186,9 @@ def run_calibrate(args: argparse.Namespace, command: str) -> None:
 
 def run_dedup(args: argparse.Namespace, command: str) -> None:
     """Drops near-duplicates."""
+    from mmdino.curation.embedding import open_embedded
+    from mmdino.curation.steps import Threshold, calibrated_threshold, deduplicate
+
     embedded = open_embedded(args.bank)
     threshold = Threshold(args.threshold, "--threshold")
     if args.calibration:
@@ -214,6 +215,9 @@ def run_dedup(args: argparse.Namespace, command: str) -> None:
 
 def run_retrieve(args: argparse.Namespace, command: str) -> None:
     """Retrieves."""
+    from mmdino.curation.embedding import open_embedded
+    from mmdino.curation.steps import retrieve
+
     numbers = retrieve(
         open_embedded(args.bank),
         open_embedded(args.seeds),
@@ -233,6 +237,9 @@ def run_retrieve(args: argparse.Namespace, command: str) -> None:
 
 def run_balance(args: argparse.Namespace, command: str) -> None:
     """Draws."""
+    from mmdino.curation.embedding import open_embedded
+    from mmdino.curation.steps import balance
+
     numbers = balance(
         open_embedded(args.bank),
         args.output,

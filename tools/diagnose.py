@@ -15,15 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.registry import init_default_scope
 
-from mmdino.diagnostics.diagnosis import RECORD, Diagnosis
-from mmdino.diagnostics.images import check_shape, find_images
-from mmdino.diagnostics.networks import load_networks, network_names
-from mmdino.utils.command_line import require_writable
+from mmdino.utils.command_line import FIGURE_SUFFIXES, require_writable
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.visualization.attention_figure import FIGURE_SUFFIXES, write_figure
-from mmdino.visualization.diagnostics_figure import draw_average_maps, draw_cka, draw_heads
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -88,6 +84,9 @@ def write_figures(
     cka: Mapping[tuple[str, str], np.ndarray],
 ) -> list[str]:
     """Writes the figures and returns the names of their files."""
+    from mmdino.visualization.attention_figure import write_figure
+    from mmdino.visualization.diagnostics_figure import draw_average_maps, draw_cka, draw_heads
+
     figures = {
         "heads": draw_heads(numbers),
         "average_maps": draw_average_maps(maps, numbers),
@@ -117,6 +116,13 @@ def summary(numbers: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures what is not measured yet, and draws the figures."""
     args = parse_args(argv)
+
+    from mmengine.registry import init_default_scope
+
+    from mmdino.diagnostics.diagnosis import RECORD, Diagnosis
+    from mmdino.diagnostics.images import check_shape, find_images
+    from mmdino.diagnostics.networks import load_networks, network_names
+
     init_default_scope("mmpretrain")
     names = network_names(args.checkpoint, args.names)
     paths = find_images(args.source, args.images)

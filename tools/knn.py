@@ -10,11 +10,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import torch
-from mmengine.device import get_device
-
 from mmdino.evaluation.bank_options import add_bank_pair, bank_pair_from, command_line, describe
-from mmdino.evaluation.knn import KS, TEMPERATURE, check_knn_options, knn_accuracy
+from mmdino.evaluation.protocol import KS, TEMPERATURE
 from mmdino.utils.tool_errors import ToolParser, run_tool
 
 
@@ -31,6 +28,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Computes and prints."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
+
+    import torch
+    from mmengine.device import get_device
+
+    from mmdino.evaluation.knn import check_knn_options, knn_accuracy
+
     check_knn_options(args.k, args.temperature)
     train, test = bank_pair_from(args, command_line("knn.py", argv))
     print(describe(train, test))

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-import torch
-from mmengine.registry import METRICS, init_default_scope
-from mmengine.runner import Runner
-from torch import Tensor
-
-from mmdino.evaluation.bank_metric import label_of
-from mmdino.evaluation.features import collate_equal_shapes
-from mmdino.evaluation.knn import knn_accuracy, unknown_labels
 from mmdino.utils.command_line import load_config, tool_parser
 from mmdino.utils.tool_errors import run_tool
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def pixels(dataloader: dict) -> tuple[Tensor, Tensor]:
     """Returns the pixels (N, C * H * W) and the labels (N,)."""
+    import torch
+    from mmengine.runner import Runner
+
+    from mmdino.evaluation.bank_metric import label_of
+    from mmdino.evaluation.features import collate_equal_shapes
+
     images, labels = [], []
     loader = Runner.build_dataloader(dataloader)
     loader.collate_fn = partial(collate_equal_shapes, loader.collate_fn)
@@ -47,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.launcher != "none" or args.work_dir:
         parser.error("one process computes, and nothing is written: omit --launcher and --work-dir")
+
+    from mmengine.registry import METRICS, init_default_scope
+
+    from mmdino.evaluation.knn import knn_accuracy, unknown_labels
+
     cfg = load_config(args, needs=("val_dataloader", "val_cfg", "val_evaluator"))
     if "bank_dataloader" not in cfg.val_cfg:
         raise ValueError(

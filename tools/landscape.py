@@ -13,25 +13,20 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from torch import nn
-
-from mmdino.config_check import check_config
-from mmdino.config_check.config_files import read_config
-from mmdino.diagnostics.classifiers import batches_sha256, fixed_batches, load_classifier
-from mmdino.diagnostics.landscape_run import RECORD, Grid, Landscape, Surface
-from mmdino.diagnostics.networks import network_names
-from mmdino.utils.command_line import progress_bar, require_writable
-from mmdino.utils.config_options import merge_options
+from mmdino.diagnostics.landscape_grid import Grid
+from mmdino.utils.command_line import FIGURE_SUFFIXES, progress_bar, require_writable
 from mmdino.utils.numbers import require_number
 from mmdino.utils.options_action import OptionsAction
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.visualization.attention_figure import FIGURE_SUFFIXES, write_figure
-from mmdino.visualization.landscape_figure import draw_contours, draw_lines, draw_surfaces
-from mmdino.weights.runner_loading import restrict_loading
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import nn
+
+    from mmdino.diagnostics.landscape_run import Surface
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -127,6 +122,10 @@ def load_config(path: str, args: argparse.Namespace, needs: Sequence[str]) -> Co
         FileNotFoundError: If it does not exist.
         ValueError: If it has mistakes.
     """
+    from mmdino.config_check import check_config
+    from mmdino.config_check.config_files import read_config
+    from mmdino.utils.config_options import merge_options
+
     cfg = read_config(path)
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
@@ -142,6 +141,8 @@ def load_models(
     Raises:
         ValueError: If their losses differ, or a checkpoint does not fit.
     """
+    from mmdino.diagnostics.classifiers import load_classifier
+
     models = {}
     for index, (name, checkpoint) in enumerate(zip(names, args.checkpoint, strict=True)):
         own = load_config(args.models[index], args, ("model",)) if args.models else cfg
@@ -165,6 +166,8 @@ def loss_of(cfg: Config) -> str:
 
 def images_of(cfg: Config, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Reads the images, through the transforms of the validation."""
+    from mmdino.diagnostics.classifiers import fixed_batches
+
     dataset = cfg[f"{args.split}_dataloader"].dataset
     return fixed_batches(dataset, cfg.val_dataloader.dataset.pipeline, args.images, args.batch)
 
@@ -173,6 +176,9 @@ def write_figures(
     out: Path, suffix: str, surfaces: Mapping[str, Surface], grid: Grid, notes: Sequence[str]
 ) -> list[str]:
     """Writes the figures and returns the names of their files."""
+    from mmdino.visualization.attention_figure import write_figure
+    from mmdino.visualization.landscape_figure import draw_contours, draw_lines, draw_surfaces
+
     figures = {}
     if grid.lines:
         figures["lines"] = draw_lines(surfaces, notes)
@@ -200,6 +206,14 @@ def describe_fractions(fractions: Mapping[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Computes what is missing, and draws the figures."""
     args = parse_args(argv)
+
+    from mmengine.registry import init_default_scope
+
+    from mmdino.diagnostics.classifiers import batches_sha256
+    from mmdino.diagnostics.landscape_run import RECORD, Landscape
+    from mmdino.diagnostics.networks import network_names
+    from mmdino.weights.runner_loading import restrict_loading
+
     restrict_loading()
     init_default_scope("mmpretrain")
     names = network_names(args.checkpoint, args.names)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from torch.distributed import run
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
 from mmdino.utils.tool_errors import run_tool
 
 
 def main() -> None:
     """Runs torchrun with the arguments of the command line."""
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
     try:
         run.run(run.parse_args(sys.argv[1:]))
     except ChildFailedError as error:

@@ -10,16 +10,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
-from mmdino.datasets.balanced_subset import balanced_subset
 from mmdino.evaluation.bank_options import add_bank_pair, bank_pair_from, command_line, describe
-from mmdino.evaluation.logistic_regression import (
-    FOLDS,
-    MAX_ITERATIONS,
-    STRENGTHS,
-    few_label_accuracy,
-)
+from mmdino.evaluation.protocol import FOLDS, STRENGTHS
 from mmdino.utils.tool_errors import ToolParser, run_tool
 
 
@@ -48,6 +40,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Computes and prints."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
+
+    import numpy as np
+
+    from mmdino.datasets.balanced_subset import balanced_subset
+    from mmdino.evaluation.logistic_regression import MAX_ITERATIONS, few_label_accuracy
+
     train, test = bank_pair_from(args, command_line("logistic_regression.py", argv))
     print(describe(train, test))
     print(f"logistic regression on {args.fraction:.4g} of the labels of each class")

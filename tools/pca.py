@@ -12,82 +12,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from mmengine.registry import init_default_scope
-from mmengine.utils import ProgressBar
-from torch import Tensor, nn
-
-from mmdino.evaluation.image_input import input_shape, viewing_size
-from mmdino.evaluation.pca import (
-    FOREGROUNDS,
-    Foreground,
-    PatchPCA,
-    fit_pca,
-    load_map_backbone,
-    patch_map,
-    patch_stride,
-)
-from mmdino.utils.command_line import progress_bar
+from mmdino.evaluation.protocol import FOREGROUNDS
+from mmdino.utils.command_line import check_fps, progress_bar
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.visualization.attention_figure import check_figure_path, to_canvas, write_figure
-from mmdino.visualization.media import is_video, write_animation, write_image
-from mmdino.visualization.pca_figure import check_number, color_picture, draw_pca_figure, pca_frames
-from mmdino.visualization.sources import Source, add_output, check_fps, source_of
-from mmdino.weights.networks import untrained_like
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.utils import ProgressBar
+    from torch import Tensor
+
+    from mmdino.visualization.pca_painter import Painter
+    from mmdino.visualization.sources import Source
 
 FIT_IMAGES = 32
 SHOWN_SIZES = 5
 """Sizes of images that the tool prints."""
-
-
-class Painter:
-    """Colours images with one PCA of one network.
-
-    Args:
-        backbone: The network.
-        size: Shorter side of its input in pixels; None for :func:`viewing_size`.
-    """
-
-    def __init__(self, backbone: nn.Module, size: int | None) -> None:
-        self.backbone = backbone
-        self.size = size
-        self.pca: PatchPCA | None = None
-        self._maps: dict[int, Tensor] = {}
-
-    def add(self, index: int, name: str, image: np.ndarray) -> None:
-        """Adds an image, given its position and name, to those that the PCA is fitted to."""
-        self._maps[index] = self._features(name, image)
-
-    def fit(self, foreground: Foreground | None, threshold: float) -> PatchPCA:
-        """Fits the PCA to the images that were added, and returns it."""
-        self.pca = fit_pca(list(self._maps.values()), foreground, threshold)
-        return self.pca
-
-    def colors(self, index: int, name: str, image: np.ndarray) -> Tensor:
-        """Returns the colours (h, w, 3) of an image, given its position and name."""
-        # The features that the PCA was fitted to are at hand.
-        features = self._maps.get(index)
-        return self.pca.colors(self._features(name, image) if features is None else features)
-
-    def input_text(self, image: np.ndarray) -> str:
-        """Describes the size at which an image enters the network."""
-        stride = patch_stride(self.backbone)
-        height, width = input_shape(*image.shape[:2], stride, self._size(image))
-        return (
-            f"{image.shape[1]} x {image.shape[0]} px enter the network as {width} x {height} px, "
-            f"{width // stride} x {height // stride} patches of {stride} px"
-        )
-
-    def _size(self, image: np.ndarray) -> int:
-        return viewing_size(self.backbone, image) if self.size is None else self.size
-
-    def _features(self, name: str, image: np.ndarray) -> Tensor:
-        try:
-            return patch_map(self.backbone, image, self._size(image))
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -167,6 +109,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def load_painters(args: argparse.Namespace) -> dict[str, Painter]:
     """Loads the networks to show, by the label of their row."""
+    import torch
+
+    from mmdino.evaluation.pca import load_map_backbone
+    from mmdino.visualization.pca_painter import Painter
+    from mmdino.weights.networks import untrained_like
+
     trained = load_map_backbone(args.checkpoint, args.network, args.num_heads)
     if args.untrained is None:
         networks = {"PCA": trained}
@@ -223,6 +171,11 @@ def write_files(
     Raises:
         ValueError: If two files would have one name, or frames of an animation differ in size.
     """
+    from mmdino.visualization.attention_figure import to_canvas
+    from mmdino.visualization.media import write_animation, write_image
+    from mmdino.visualization.pca_figure import color_picture, pca_frames
+    from mmdino.visualization.sources import add_output
+
     mode = "bilinear" if args.smooth else "nearest"
     bar = progress_bar(total * len(painters))
     written: set[Path] = set()
@@ -253,6 +206,8 @@ def output_format(source: Source, wanted: str | None) -> str:
     Raises:
         ValueError: If a single image is to be animated.
     """
+    from mmdino.visualization.media import is_video
+
     if wanted in ("gif", "mp4") and not source.is_sequence:
         raise ValueError(
             f"{source.path} is one image, and an animation needs several: give a folder of images "
@@ -277,6 +232,9 @@ def write_all_in_one(
     args: argparse.Namespace,
 ) -> None:
     """Writes one figure of all images."""
+    from mmdino.visualization.attention_figure import write_figure
+    from mmdino.visualization.pca_figure import draw_pca_figure
+
     images = list(numbered(sources))
     rows = {
         label: [painter.colors(*numbered_image) for numbered_image in images]
@@ -290,6 +248,13 @@ def write_all_in_one(
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the figure, pictures and animations."""
     args = parse_args(argv)
+
+    from mmengine.registry import init_default_scope
+
+    from mmdino.visualization.attention_figure import check_figure_path
+    from mmdino.visualization.pca_figure import check_number
+    from mmdino.visualization.sources import source_of
+
     init_default_scope("mmpretrain")
     sources = [source_of(Path(path), args.every) for path in args.input]
     if args.figure:

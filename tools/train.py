@@ -1,6 +1,8 @@
-"""Trains from a config: pretraining, linear evaluation, fine-tuning or segmentation.
+"""Trains from a config, or on a folder of images: pretraining, linear evaluation, fine-tuning or
+segmentation.
 
 python tools/train.py configs/dino_demo.py
+python tools/train.py --data MY_IMAGES --time 30m    chooses a recipe, and writes it as a config
 """
 
 from __future__ import annotations
@@ -9,21 +11,29 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmdino.utils.command_line import existing_file, load_config, tool_parser
+from mmdino.utils.command_line import load_config, tool_parser
 from mmdino.utils.tool_errors import run_tool
 
 # What imports torch and mmengine is imported in the functions: --help does not need it.
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-    from mmdino.engine.checkpoints import Search
-
 OURS, PLAIN, AMP = "mmdino.StepOptimWrapper", "OptimWrapper", "AmpOptimWrapper"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = tool_parser(__doc__)
+    parser = tool_parser(__doc__, needs_config=False)
+    folder = parser.add_argument_group(
+        "a folder in place of a config",
+        "Looks at the images and the machine, writes a config with a reason for each choice into "
+        "the work dir, and trains from it.",
+    )
+    folder.add_argument("--data", metavar="FOLDER", help="images at any depth, without labels")
+    length = folder.add_mutually_exclusive_group()
+    length.add_argument("--time", metavar="T", help="length of the run, such as 30m or 1h30m")
+    length.add_argument("--epochs", type=int, metavar="N", help="length of the run")
+    folder.add_argument("--size", choices=("tiny", "small", "base"), help="size of the network")
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -39,7 +49,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="mixed precision in place of the config's; auto is bfloat16 where the device computes "
         "with it, else float16, off is float32",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if (args.config is None) == (args.data is None):
+        parser.error("name either a config or, with --data, a folder of images")
+    if args.data is None and (args.time, args.epochs, args.size) != (None, None, None):
+        parser.error("--time, --epochs and --size belong to --data; a config has its own")
+    if args.data is not None and args.launcher != "none":
+        parser.error(
+            "--data chooses a recipe for one process. Run it without --launcher, stop it when "
+            "training starts, and start the config that it wrote with tools/dist_train.sh"
+        )
+    if args.data is not None and args.resume is not None:
+        parser.error("--resume goes with the config that --data wrote: name that")
+    return args
 
 
 def set_precision(cfg: Config, precision: str) -> None:
@@ -87,47 +109,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Trains."""
     args = parse_args(argv)
 
-    from mmdino.config_check.top_level import runner_class
-    from mmdino.utils.folder_lock import lock_folder
-    from mmdino.utils.ranks import is_first_rank
+    from mmdino.engine.training import train
     from mmdino.weights.runner_loading import restrict_loading
 
     restrict_loading()
+    if args.data is not None:
+        args.config = config_for(args)
     cfg = load_config(args, needs=("model", "train_dataloader", "train_cfg", "optim_wrapper"))
     if args.amp:
         set_precision(cfg, args.amp)
-    if is_first_rank(cfg.launcher):
-        # Before the runner writes its config and log there.
-        lock_folder(cfg.work_dir)
-    resumed = None if args.resume is None else resume(cfg, args.resume)
-    runner = runner_class(cfg).from_cfg(cfg)
-    if resumed is not None:
-        runner.logger.info(f"Resuming from {resumed}.")
-    runner.train()
+    train(cfg, args.resume)
 
 
-def resume(cfg: Config, named: str) -> str | Search:
-    """Makes a config resume from a checkpoint.
+def config_for(args: argparse.Namespace) -> str:
+    """Returns the path of the config that is written for a folder."""
+    from mmdino.folder_recipe.prepare import Wish, default_work_dir, prepare
 
-    Args:
-        cfg: The config.
-        named: The checkpoint, or "auto" for the newest whole one in the work dir.
-
-    Returns:
-        The checkpoint, with what was passed over for it.
-
-    Raises:
-        FileNotFoundError: If it does not exist, or there is none.
-    """
-    from mmdino.engine.checkpoints import checkpoint_to_resume
-
-    cfg.resume = True
-    if named != "auto":
-        cfg.load_from = existing_file(named, "checkpoint")
-        return named
-    search = checkpoint_to_resume(cfg.work_dir)
-    cfg.load_from = str(search.found.path)
-    return search
+    wish = Wish(args.size, args.epochs, args.time)
+    work_dir = default_work_dir(args.data) if args.work_dir is None else args.work_dir
+    return str(prepare(args.data, work_dir, wish, args.cfg_options))
 
 
 if __name__ == "__main__":

@@ -11,32 +11,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from mmengine.registry import init_default_scope
-from torch import Tensor, nn
-
-from mmdino.evaluation.attention import (
-    FRACTION,
-    attention_maps,
-    check_fraction,
-    require_attention,
-)
-from mmdino.evaluation.image_input import viewing_size
+from mmdino.evaluation.protocol import FRACTION
 from mmdino.utils.atomic_write import atomic_write
-from mmdino.utils.command_line import progress_bar
+from mmdino.utils.command_line import check_fps, progress_bar
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.visualization.attention_figure import (
-    attention_frames,
-    check_heads,
-    draw_attention_figure,
-    draw_attention_grid,
-    write_figure,
-)
-from mmdino.visualization.media import write_animation
-from mmdino.visualization.sources import Source, add_output, check_fps, source_of
-from mmdino.weights.networks import load_backbone, untrained_like
+
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from mmdino.visualization.sources import Source
 
 HEADS_IN_GRID = {1: 4, 2: 2}
 """Default number of heads of --figure, by the number of networks."""
@@ -104,6 +91,12 @@ def load_networks(args: argparse.Namespace) -> dict[str, nn.Module]:
         FileNotFoundError: If the checkpoint does not exist.
         ValueError: If the network has no attention, or no such head.
     """
+    import torch
+
+    from mmdino.evaluation.attention import require_attention
+    from mmdino.visualization.attention_figure import check_heads
+    from mmdino.weights.networks import load_backbone, untrained_like
+
     trained = load_backbone(args.checkpoint, args.network, args.num_heads)
     require_attention(trained)
     check_heads(args.heads or (), num_heads(trained))
@@ -123,6 +116,9 @@ def compute_attention(
     backbone: nn.Module, image: np.ndarray, name: str, size: int | None
 ) -> Tensor:
     """Computes the attention (heads, h, w) of an image, with its name in errors."""
+    from mmdino.evaluation.attention import attention_maps
+    from mmdino.evaluation.image_input import viewing_size
+
     try:
         size = viewing_size(backbone, image) if size is None else size
         return attention_maps(backbone, image, size)
@@ -139,6 +135,11 @@ def write_figures(
     sources: Sequence[Source], networks: Mapping[str, nn.Module], args: argparse.Namespace
 ) -> int:
     """Writes one figure per image and network and returns their number."""
+    import numpy as np
+
+    from mmdino.visualization.attention_figure import draw_attention_figure, write_figure
+    from mmdino.visualization.sources import add_output
+
     mode = "bilinear" if args.smooth else "nearest"
     bar = progress_bar()
     written: set[Path] = set()
@@ -169,6 +170,13 @@ def write_animations(
     Raises:
         ValueError: If an input is a single image, or its images differ in size.
     """
+    import numpy as np
+    import torch
+
+    from mmdino.visualization.attention_figure import attention_frames
+    from mmdino.visualization.media import write_animation
+    from mmdino.visualization.sources import add_output
+
     mode = "bilinear" if args.smooth else "nearest"
     bar = progress_bar()
     written: set[Path] = set()
@@ -208,6 +216,8 @@ def write_grid(
     sources: Sequence[Source], networks: Mapping[str, nn.Module], args: argparse.Namespace
 ) -> None:
     """Writes one figure of all images."""
+    from mmdino.visualization.attention_figure import draw_attention_grid, write_figure
+
     named = [pair for source in sources for pair in source.read()]
     maps = {
         network: [compute_attention(backbone, image, name, args.size) for name, image in named]
@@ -223,6 +233,12 @@ def write_grid(
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the figures or animations."""
     args = parse_args(argv)
+
+    from mmengine.registry import init_default_scope
+
+    from mmdino.evaluation.attention import check_fraction
+    from mmdino.visualization.sources import source_of
+
     check_fraction(args.fraction)
     init_default_scope("mmpretrain")
     sources = [source_of(Path(path), args.every) for path in args.input]

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdino.curation.images import CLASS, all_images, read_unreadable
 from mmdino.curation.vectors import Vectors
-from mmdino.datasets.image_list import check_listable, read_image_list, write_image_list
-from mmdino.evaluation.bank_extraction import Evaluated, ExtractionOptions, make_bank
-from mmdino.evaluation.feature_bank import COMPARED, PART_SIZE, FeatureBank, open_bank
+from mmdino.datasets.image_list import read_image_list
+from mmdino.evaluation.bank_extraction import Evaluated, make_bank
+from mmdino.evaluation.bank_files import open_features
+from mmdino.evaluation.bank_images import all_images
+from mmdino.evaluation.extraction_options import ExtractionOptions
+from mmdino.evaluation.feature_bank import COMPARED, NAMES, PART_SIZE, FeatureBank
+from mmdino.utils.command_line import require_outside
 from mmdino.utils.printable import printable
 
-NAMES, UNREADABLE = "images.txt", "unreadable.jsonl"
 MAX_NAMED = 5
 
 
@@ -27,7 +29,8 @@ class Embedded:
     Args:
         bank: The features.
         names: Paths of the images relative to ``source``, in the order of the bank.
-        unreadable: Why images could not be read, by name; their features mean nothing.
+        unreadable: Why images could not be read, by name. Banks of former versions have features
+            of them, which mean nothing; later ones leave them out.
     """
 
     bank: FeatureBank
@@ -54,7 +57,7 @@ class Embedded:
         rows = self.readable
         if listed is not None:
             wanted = set(read_image_list(listed))
-            if strange := wanted - set(self.names):
+            if strange := wanted - set(self.names) - set(self.unreadable):
                 raise ValueError(
                     f"{len(strange)} of {len(wanted)} images of the list {printable(listed)!r} are "
                     f"not in {self.bank.folder}: "
@@ -96,16 +99,8 @@ def embed(
         ValueError: If the bank would lie among the images or is of something else.
     """
     require_outside(bank, folder)
-    bank = Path(bank)
-    if options.overwrite:
-        for name in (NAMES, UNREADABLE):
-            (bank / name).unlink(missing_ok=True)
-    images = all_images(folder, options, bank / UNREADABLE, listed)
-    names = images.names()
-    check_listable(names)
-    make_bank(evaluated, images, bank, options, command, part_size)
-    write_image_list(bank / NAMES, names)
-    return open_embedded(bank)
+    images = all_images(folder, options, listed)
+    return _embedded(make_bank(evaluated, images, bank, options, command, part_size))
 
 
 def open_embedded(folder: str | Path) -> Embedded:
@@ -115,20 +110,16 @@ def open_embedded(folder: str | Path) -> Embedded:
         FileNotFoundError: If there is no such folder, or it holds no features.
         ValueError: If it is not finished or damaged, or was made by another tool.
     """
-    bank = open_bank(folder)
-    path = Path(folder) / NAMES
-    if bank.classes != [CLASS] or not path.is_file():
+    return _embedded(open_features(folder))
+
+
+def _embedded(bank: FeatureBank) -> Embedded:
+    if not bank.names:
         raise ValueError(
-            f"The feature bank {folder} has no list of its images ({NAMES}). Make it with: python "
-            "tools/curate.py embed CHECKPOINT IMAGE_FOLDER BANK."
+            f"The feature bank {bank.folder} has no list of its images ({NAMES}): a former version "
+            "made it. Embed the folder again, with --overwrite."
         )
-    names = read_image_list(path)
-    if len(names) != len(bank):
-        raise ValueError(
-            f"{path} lists {len(names)} images, but the bank has {len(bank)} features. Embed the "
-            "folder again, with --overwrite."
-        )
-    return Embedded(bank, names, read_unreadable(Path(folder) / UNREADABLE))
+    return Embedded(bank, bank.names, bank.unreadable)
 
 
 def check_comparable(first: Embedded, second: Embedded) -> None:
@@ -146,22 +137,6 @@ def check_comparable(first: Embedded, second: Embedded) -> None:
             f"different {', '.join(different) or 'in nothing else'}. Embed both folders with the "
             "same checkpoint and options."
         )
-
-
-def require_outside(output: str | Path, *folders: str | Path) -> None:
-    """Checks that an output is not written among images.
-
-    Raises:
-        ValueError: If it would lie in one of the folders, or is a file.
-    """
-    for folder in folders:
-        if Path(output).resolve().is_relative_to(Path(folder).resolve()):
-            raise ValueError(
-                f"{printable(output)} lies in the image folder {printable(folder)}, whose pictures "
-                "are the data. Give a folder elsewhere."
-            )
-    if Path(output).is_file():
-        raise ValueError(f"{printable(output)} is a file. Give a folder.")
 
 
 def take(names: Sequence[str], rows: np.ndarray) -> list[str]:

@@ -22,7 +22,7 @@ QUALITY = 90
 
 @dataclass(frozen=True)
 class Tile:
-    """An image with a frame and a caption of one line."""
+    """An image with a frame and a caption of one line; one that is not there is an empty frame."""
 
     path: Path
     caption: str = ""
@@ -156,15 +156,21 @@ def _rows(strips: Sequence[Strip], wide: int) -> list[list[Strip]]:
 
 
 def _draw_tile(canvas: Image.Image, pen: ImageDraw.ImageDraw, x: int, y: int, tile: Tile) -> None:
-    image = Image.fromarray(read_image(tile.path))
-    inner = SIDE - 2 * FRAME
-    scale = inner / max(image.size)
+    pen.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), fill="#f6f8fa", outline=tile.color, width=3)
+    if tile.path.is_file():
+        image = _shrunk(tile.path)
+        canvas.paste(image, (x + (SIDE - image.width) // 2, y + (SIDE - image.height) // 2))
+    else:
+        _text(pen, x + 2 * FRAME, y + SIDE // 2 - TEXT, "not there", SIDE, NEUTRAL)
+    _text(pen, x, y + SIDE + 2, tile.caption, SIDE, tile.color)
+
+
+def _shrunk(path: Path) -> Image.Image:
+    image = Image.fromarray(read_image(path))
+    scale = (SIDE - 2 * FRAME) / max(image.size)
     size = [max(1, round(side * scale)) for side in image.size]
     # Small images show their pixels.
-    image = image.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
-    pen.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), fill="#f6f8fa", outline=tile.color, width=3)
-    canvas.paste(image, (x + (SIDE - size[0]) // 2, y + (SIDE - size[1]) // 2))
-    _text(pen, x, y + SIDE + 2, tile.caption, SIDE, tile.color)
+    return image.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
 
 
 def _text(

@@ -9,8 +9,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from mmdino.curation.progress import Progress
 from mmdino.curation.vectors import Vectors
+from mmdino.utils.dependencies import import_optional
+from mmdino.utils.progress import Progress
 
 Kind = Literal["auto", "exact", "approximate"]
 KINDS = ("auto", "exact", "approximate")
@@ -43,13 +44,7 @@ def import_faiss() -> ModuleType:
     Raises:
         ModuleNotFoundError: If it is not installed.
     """
-    try:
-        import faiss
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'curation needs faiss, which is not installed. Run: pip install "mmdino[curate]"'
-        ) from error
-    return faiss
+    return import_optional("faiss", "curation", "curate")
 
 
 @dataclass(frozen=True)

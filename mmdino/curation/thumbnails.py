@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmdino.curation.options import PIXELS
 from mmdino.evaluation.bank_extraction import Evaluated
 
-PIXELS = "pixels"
 SIDE = 16
 
 

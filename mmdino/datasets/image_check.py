@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -14,8 +15,26 @@ MAX_PIXELS = 178_956_970
 PNG = b"\x89PNG\r\n\x1a\n"
 """What a PNG starts with."""
 
+PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+"""Channels by the colour type of a PNG; a palette holds colours."""
+PILLOW_CHANNELS = {"P": 3, "PA": 4, "CMYK": 3}
+"""Channels of the decoded image by Pillow's mode, where they are not its bands."""
+PILLOW_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
+"""Bits of a channel by Pillow's mode, where they are not 8."""
+
 MAX_BYTES_PER_PIXEL = 8
 """Four channels of 16 bits, uncompressed."""
+
+
+class ImageHeader(NamedTuple):
+    """What the header of an image says."""
+
+    width: int
+    height: int
+    channels: int
+    """2 and 4 include transparency."""
+    bits: int
+    """Bits of a channel."""
 
 
 def image_fault(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) -> str | None:
@@ -43,7 +62,7 @@ def image_fault(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) ->
                 f"has {status.st_size} bytes, more than an uncompressed image of "
                 f"max_pixels={max_pixels} takes"
             )
-        width, height = _size(path)
+        width, height, *_ = image_header(path)
     except Image.DecompressionBombError:
         return f"has more than max_pixels={max_pixels} pixels"
     except UnidentifiedImageError:
@@ -58,12 +77,22 @@ def image_fault(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) ->
     return None
 
 
-def _size(path: str | os.PathLike) -> tuple[int, int]:
-    """Reads the width and height of an image from its header."""
+def image_header(path: str | os.PathLike) -> ImageHeader:
+    """Reads the header of an image.
+
+    Raises:
+        OSError: If the file cannot be opened, or is no image that Pillow knows
+            (``UnidentifiedImageError``).
+        SyntaxError, ValueError, struct.error: If the header is damaged.
+    """
     with open(path, "rb") as file:
-        start = file.read(24)
-        # Pillow takes as long for the header of a small PNG as OpenCV for all of it.
+        start = file.read(26)
+        # Pillow takes as long for the header of a small PNG as OpenCV for all of it, and reads
+        # 16-bit colours as 8.
         if start.startswith(PNG):
-            return struct.unpack(">II", start[16:])
+            width, height = struct.unpack(">II", start[16:24])
+            bits, kind = start[24:].ljust(2, b"\0")
+            return ImageHeader(width, height, PNG_CHANNELS.get(kind, 3), bits)
         with Image.open(file) as image:
-            return image.size
+            channels = PILLOW_CHANNELS.get(image.mode, len(image.getbands()))
+            return ImageHeader(*image.size, channels, PILLOW_BITS.get(image.mode, 8))

@@ -68,6 +68,9 @@ class ImageFolder(CustomDataset):
             :func:`~mmdino.datasets.balanced_subset.balanced_subset`. 0.01 and 0.1 are the usual
             few-label settings.
         fraction_seed: Seed of that draw.
+        hold_out: Leave out this many images, evenly spaced in the order of the names, for a
+            validation without labels.
+        held_out: Use these images, and not the others.
         max_refetch: Maximum number of consecutive unreadable images.
         max_pixels: Maximum number of pixels of an image; one with more is not decoded. None for no
             limit but OpenCV's.
@@ -81,9 +84,9 @@ class ImageFolder(CustomDataset):
         FileNotFoundError: If the folder is missing or contains no images, or lacks a listed one.
         OSError: If the folder cannot be read.
         TypeError: If an argument has the wrong type.
-        ValueError: If ``every``, ``fraction``, ``fraction_seed`` or ``max_pixels`` is out of range,
-            a class is empty, the annotation file or the list is invalid, or a list is combined with
-            labels.
+        ValueError: If ``every``, ``fraction``, ``fraction_seed``, ``hold_out`` or ``max_pixels`` is
+            out of range, a class is empty, the annotation file or the list is invalid, or a list is
+            combined with labels.
 
     Example:
         >>> dataset = dict(type="mmdino.ImageFolder", data_root="data/my_images", pipeline=[...])
@@ -96,6 +99,8 @@ class ImageFolder(CustomDataset):
         every: int = 1,
         fraction: float = 1.0,
         fraction_seed: int = 0,
+        hold_out: int = 0,
+        held_out: bool = False,
         max_refetch: int = 100,
         max_pixels: int | None = MAX_PIXELS,
         extensions: Sequence[str] = EXTENSIONS,
@@ -106,6 +111,12 @@ class ImageFolder(CustomDataset):
             raise ValueError(
                 f"invalid every={every!r} of ImageFolder: expected an integer of at least 1 (all "
                 "images)."
+            )
+        least = 1 if held_out else 0
+        if not isinstance(hold_out, Integral) or isinstance(hold_out, bool) or hold_out < least:
+            raise ValueError(
+                f"invalid hold_out={hold_out!r} of ImageFolder: expected a number of images of at "
+                f"least {least}{', of which held_out=True takes all' if held_out else ''}."
             )
         if max_pixels is not None and not 1 <= max_pixels <= MAX_PIXELS:
             raise ValueError(
@@ -131,6 +142,8 @@ class ImageFolder(CustomDataset):
         self.every = every
         self.fraction = fraction
         self.fraction_seed = fraction_seed
+        self.hold_out = hold_out
+        self.held_out = held_out
         self.max_pixels = max_pixels
         super().__init__(
             data_root=data_root,
@@ -171,7 +184,13 @@ class ImageFolder(CustomDataset):
         if self.fraction != 1:
             labels = [image["gt_label"] for image in images]
             images = [images[i] for i in balanced_subset(labels, self.fraction, self.fraction_seed)]
-        return images
+        if self.hold_out >= len(images):
+            raise ValueError(
+                f"invalid hold_out={self.hold_out} of ImageFolder: {folder!r} has {len(images)} "
+                "image(s), of which some must be left for training. Lower it."
+            )
+        apart = set(evenly_spaced(len(images), self.hold_out))
+        return [image for i, image in enumerate(images) if (i in apart) == self.held_out]
 
     def _listed(self, folder: str) -> Sequence[tuple[str, None]]:
         """Reads names from the list."""
@@ -312,6 +331,11 @@ class Unreadable(NamedTuple):
 
     def __str__(self) -> str:
         return f"{printable(self.path)} {self.reason}"
+
+
+def evenly_spaced(size: int, number: int) -> list[int]:
+    """Returns ``number`` of ``size`` indices, the middles of equal parts."""
+    return [(2 * part + 1) * size // (2 * number) for part in range(number)]
 
 
 def _next_index(index: int, size: int) -> int:

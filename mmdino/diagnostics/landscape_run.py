@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,46 +22,11 @@ from mmdino.diagnostics.landscape import (
     random_direction,
     reestimate_batch_norm,
 )
+from mmdino.diagnostics.landscape_grid import Grid
 from mmdino.diagnostics.record import read_record, write_record
 from mmdino.evaluation.bank_extraction import network_sha256
 
 RECORD = "landscape.json"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the loss is evaluated, the same for all networks.
-
-    Attributes:
-        points: Points along a direction; an odd number, so that the middle one is the network.
-        span: Largest step to either side, in norms of the weights.
-        lines: Number of further directions, each evaluated alone.
-        plane: Whether the plane of the first two directions is evaluated.
-        seed: Seed of the directions.
-        batch_norm: ``"reestimated"`` or ``"stored"`` statistics at each point.
-    """
-
-    points: int = 11
-    span: float = 1.0
-    lines: int = 5
-    plane: bool = True
-    seed: int = 0
-    batch_norm: str = "reestimated"
-
-    @property
-    def steps(self) -> list[float]:
-        """The steps along a direction."""
-        return np.linspace(-self.span, self.span, self.points).tolist()
-
-    def coordinates(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Returns the seeds of the directions, and the indices of the steps, of all points."""
-        found = []
-        if self.plane:
-            pairs = product(range(self.points), repeat=2)
-            found += [((self.seed, self.seed + 1), pair) for pair in pairs]
-        for line in range(self.lines):
-            found += [((self.seed + 2 + line,), (index,)) for index in range(self.points)]
-        return found
 
 
 @dataclass(frozen=True)

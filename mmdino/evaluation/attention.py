@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdino.evaluation.image_input import network_input
-
-FRACTION = 0.6
-"""Fraction of a head's attention mass that a mask holds, in the paper."""
+from mmdino.evaluation.protocol import FRACTION
 
 ROUNDING = 1e-6
 

@@ -1,28 +1,35 @@
-"""Feature banks from a checkpoint and a folder of labelled images."""
+"""Feature banks from a checkpoint and the images of a folder."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from mmengine.dataset import default_collate
 from mmengine.device import get_device
-from mmengine.registry import DATASETS
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from mmdino.datasets import ImageFolder
-from mmdino.evaluation.feature_bank import PART_SIZE, BankWriter, FeatureBank, start_bank
+from mmdino.datasets.image_list import check_listable
+from mmdino.evaluation.bank_images import BankImages
+from mmdino.evaluation.extraction_options import ExtractionOptions
+from mmdino.evaluation.feature_bank import (
+    PART_SIZE,
+    UNREADABLE,
+    BankWriter,
+    FeatureBank,
+    read_unreadable,
+    start_bank,
+)
 from mmdino.evaluation.features import BackboneModel, extract_features
+from mmdino.utils.progress import Progress
 from mmdino.weights.networks import Network, backbone_weights, build_backbone, untrained_like
-
-SECONDS_PER_LINE = 10
 
 
 @dataclass(frozen=True)
@@ -34,52 +41,13 @@ class Evaluated:
         checkpoint: Name of the file.
         network: ``"teacher"``, ``"student"``, ``"backbone"`` where the file has one and does not
             say, or ``"untrained (seed S)"``.
+        loading: Arguments of :func:`load_evaluated` that load it again, as JSON values.
     """
 
     backbone: nn.Module
     checkpoint: str
     network: str
-
-
-@dataclass(frozen=True)
-class ExtractionOptions:
-    """How the features of a folder of images are computed.
-
-    Args:
-        size: Length of the shorter side in pixels, by bicubic interpolation with antialiasing.
-        crop: Side of the central square that is kept, in pixels.
-        every: Use every n-th image in the order of the names.
-        dtype: Precision of the saved features, ``"float32"`` or ``"float16"``.
-        amp: Whether to compute them under autocast.
-        batch_size: Images per forward pass.
-        workers: Processes that read images, 0 for none.
-        overwrite: Whether to replace a bank of something else.
-
-    Raises:
-        ValueError: If a size, the batch size or the number of workers is out of range.
-    """
-
-    size: int = 256
-    crop: int = 224
-    every: int = 1
-    dtype: str = "float32"
-    amp: bool = False
-    batch_size: int = 64
-    workers: int = 2
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.crop <= self.size:
-            raise ValueError(
-                f"The crop of {self.crop} pixels must be at least 1 and at most the size of "
-                f"{self.size}, to which the shorter side is resized. For images of 32 pixels: "
-                "--size 32 --crop 32."
-            )
-        if self.batch_size < 1 or self.workers < 0:
-            raise ValueError(
-                f"Features need a batch size of at least 1 and 0 or more workers, not "
-                f"{self.batch_size} and {self.workers}."
-            )
+    loading: dict[str, Any] = field(default_factory=dict)
 
 
 def load_evaluated(
@@ -101,67 +69,16 @@ def load_evaluated(
     # Printed since it names what was guessed, such as the number of heads.
     print(f"{checkpoint}: {weights}")
     name = Path(checkpoint).name
+    loading = {
+        "checkpoint": str(checkpoint) if "://" in str(checkpoint) else os.path.abspath(checkpoint),
+        "network": network,
+        "num_heads": num_heads,
+        "untrained": untrained,
+    }
     if untrained is not None:
-        return Evaluated(untrained_like(backbone, untrained), name, f"untrained (seed {untrained})")
-    return Evaluated(backbone, name, weights.network)
-
-
-def evaluation_pipeline(options: ExtractionOptions) -> list[dict]:
-    """Returns the transforms of the validation in training: shorter side, centre crop."""
-    return [
-        {"type": "LoadImageFromFile"},
-        {
-            "type": "ResizeEdge",
-            "scale": options.size,
-            "edge": "short",
-            "backend": "pillow",
-            "interpolation": "bicubic",
-        },
-        {"type": "CenterCrop", "crop_size": options.crop},
-        {"type": "PackInputs"},
-    ]
-
-
-def labelled_images(
-    folder: str | Path,
-    options: ExtractionOptions,
-    fraction: float = 1.0,
-    fraction_seed: int = 0,
-) -> ImageFolder:
-    """Builds the data set of a folder with a folder of images for each class.
-
-    Args:
-        folder: The folder.
-        options: Sizes, and which images to use.
-        fraction: Fraction of the images of each class to use; see :class:`ImageFolder`.
-        fraction_seed: Seed of that draw.
-
-    Raises:
-        FileNotFoundError: If the folder is missing or holds no images.
-        ValueError: If a class has no image.
-    """
-    dataset = DATASETS.build(
-        {
-            "type": "mmdino.ImageFolder",
-            "data_root": str(folder),
-            "with_label": True,
-            "test_mode": True,
-            "every": options.every,
-            "fraction": fraction,
-            "fraction_seed": fraction_seed,
-            "pipeline": evaluation_pipeline(options),
-        },
-        default_args={"_scope_": "mmpretrain"},
-    )
-    classes = dataset.metainfo["classes"]
-    counts = np.bincount(dataset.get_gt_labels(), minlength=len(classes))
-    empty = [name for name, count in zip(classes, counts, strict=True) if not count]
-    if empty:
-        raise ValueError(
-            f"{len(empty)} of {len(classes)} classes of {str(folder)!r} have no image: "
-            f"{', '.join(empty[:5])}. Remove their folders, or lower --every."
-        )
-    return dataset
+        fresh = untrained_like(backbone, untrained)
+        return Evaluated(fresh, name, f"untrained (seed {untrained})", loading)
+    return Evaluated(backbone, name, weights.network, loading)
 
 
 def check_images_fit(backbone: nn.Module, crop: int) -> None:
@@ -185,34 +102,11 @@ def check_images_fit(backbone: nn.Module, crop: int) -> None:
         )
 
 
-def make_bank(
-    evaluated: Evaluated,
-    images: ImageFolder,
-    folder: str | Path,
-    options: ExtractionOptions,
-    command: str = "python tools/extract_features.py ...",
-    part_size: int = PART_SIZE,
-) -> FeatureBank:
-    """Computes the features of all images, or the missing ones of an interrupted run.
-
-    Args:
-        evaluated: The network.
-        images: The images, from :func:`labelled_images` with the same options.
-        folder: Folder of the bank.
-        options: How the features are computed.
-        command: The command that resumes an unfinished bank, for messages.
-        part_size: Images that an interruption may lose.
-
-    Returns:
-        The bank; an existing one is returned as it is.
-
-    Raises:
-        ValueError: If the folder holds a bank of something else, an image cannot be read or does
-            not fit the network, or a feature is not finite.
-    """
-    check_images_fit(evaluated.backbone, options.crop)
-    plan = {
+def plan_of(evaluated: Evaluated, images: BankImages, options: ExtractionOptions) -> dict[str, Any]:
+    """Returns what the features of images depend on, as JSON values."""
+    return {
         "checkpoint": evaluated.checkpoint,
+        "loading": evaluated.loading,
         "network_sha256": network_sha256(evaluated.backbone),
         "network": evaluated.network,
         "size": options.size,
@@ -224,12 +118,44 @@ def make_bank(
         "images": len(images),
         "classes": list(images.metainfo["classes"]),
     }
+
+
+def make_bank(
+    evaluated: Evaluated,
+    images: BankImages,
+    folder: str | Path,
+    options: ExtractionOptions,
+    command: str = "python tools/extract_features.py ...",
+    part_size: int = PART_SIZE,
+) -> FeatureBank:
+    """Computes the features of all images, or the missing ones of an interrupted run.
+
+    Args:
+        evaluated: The network.
+        images: The images, with the same options.
+        folder: Folder of the bank.
+        options: How the features are computed.
+        command: The command that resumes an unfinished bank, for messages.
+        part_size: Images that an interruption may lose.
+
+    Returns:
+        The bank; an existing one is returned as it is.
+
+    Raises:
+        ValueError: If the folder holds a bank of something else, no image can be read, one does not
+            fit the network, a name has a line break, or a feature is not finite.
+    """
+    check_images_fit(evaluated.backbone, options.crop)
+    names = images.names()
+    check_listable(names)
+    plan = plan_of(evaluated, images, options)
     bank = start_bank(folder, plan, command, options.overwrite, part_size)
     if isinstance(bank, FeatureBank):
         print(f"{folder}: the features of {len(bank)} images are there already.")
         return bank
+    images.unreadable = bank.folder / UNREADABLE
     fill_bank(bank, evaluated.backbone, images, options)
-    return bank.finish(images.get_gt_labels())
+    return bank.finish(images.get_gt_labels(), names, read_unreadable(images.unreadable))
 
 
 def fill_bank(
@@ -268,17 +194,13 @@ def fill_bank(
         worker_init_fn=_use_one_thread,
     )
     features = extract_features(BackboneModel(backbone).to(device), loader, options.amp)
-    done, started, reported = 0, time.monotonic(), time.monotonic()
+    done, progress = 0, Progress("features", total, always=True)
     for number, of_part in batches.items():
         rows = []
         for batch in of_part:
             rows.append(next(features)[0].cpu().numpy())
             done += len(batch)
-            now = time.monotonic()
-            if now - reported > SECONDS_PER_LINE or done == total:
-                rate, reported = done / (now - started), now
-                left = f"{(total - done) / rate:.0f} s left"
-                print(f"  {done}/{total} images, {rate:.1f} images/s, {left}", flush=True)
+            progress.at(done)
         bank.write_part(number, np.concatenate(rows))
 
 
@@ -296,7 +218,7 @@ def network_sha256(backbone: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def files_sha256(images: ImageFolder) -> str:
+def files_sha256(images: BankImages) -> str:
     """Returns a hash of the names of the images, relative to their folder, and of their labels."""
     digest = hashlib.sha256()
     for index in range(len(images)):

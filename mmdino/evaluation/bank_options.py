@@ -6,19 +6,14 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-import torch
-from mmengine.registry import init_default_scope
+from mmdino.evaluation.extraction_options import DTYPES, ExtractionOptions
 
-from mmdino.evaluation.bank_extraction import (
-    Evaluated,
-    ExtractionOptions,
-    labelled_images,
-    load_evaluated,
-    make_bank,
-)
-from mmdino.evaluation.feature_bank import DTYPES, FeatureBank, check_pair, open_bank
-from mmdino.evaluation.knn import unknown_labels
+# What imports torch and mmengine is imported in the functions: --help does not need it.
+if TYPE_CHECKING:
+    from mmdino.evaluation.bank_extraction import Evaluated
+    from mmdino.evaluation.feature_bank import FeatureBank
 
 
 def add_extraction_options(parser: argparse.ArgumentParser) -> None:
@@ -42,30 +37,23 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
 
 def network_from(args: argparse.Namespace) -> Evaluated:
     """Loads the network that the options name."""
+    from mmengine.registry import init_default_scope
+
+    from mmdino.evaluation.bank_extraction import load_evaluated
+
     init_default_scope("mmpretrain")
     return load_evaluated(args.checkpoint, args.network, args.num_heads, args.untrained)
 
 
-def bank_from(
-    args: argparse.Namespace,
-    evaluated: Evaluated,
-    images: str,
-    bank: str,
-    command: str,
-    fraction: float = 1.0,
-    fraction_seed: int = 0,
-) -> FeatureBank:
-    """Makes a bank as the options say, or opens it if it is there."""
-    names = asdict(ExtractionOptions())
-    options = ExtractionOptions(**{name: getattr(args, name) for name in names})
-    dataset = labelled_images(images, options, fraction, fraction_seed)
-    return make_bank(evaluated, dataset, bank, options, command)
+def extraction_options_from(args: argparse.Namespace) -> ExtractionOptions:
+    """Returns how features are computed, as the options say."""
+    return ExtractionOptions(**{name: getattr(args, name) for name in asdict(ExtractionOptions())})
 
 
 def add_bank_pair(parser: argparse.ArgumentParser) -> None:
     """Adds two banks, and the options that make them if they are not there."""
-    parser.add_argument("train_bank", help="folder of the labelled features")
-    parser.add_argument("test_bank", help="folder of the features to test on")
+    parser.add_argument("train_bank", help="labelled features, a folder or a file")
+    parser.add_argument("test_bank", help="features to test on, likewise")
     group = parser.add_argument_group("making the banks; all three or none")
     group.add_argument("--checkpoint", help="file of weights")
     group.add_argument("--train", metavar="FOLDER", help="labelled images, a folder per class")
@@ -79,6 +67,11 @@ def bank_pair_from(args: argparse.Namespace, command: str) -> tuple[FeatureBank,
     Raises:
         ValueError: If only some of the options that make them are given, or the banks differ.
     """
+    from mmdino.evaluation.bank_files import open_features
+    from mmdino.evaluation.bank_images import labelled_images
+    from mmdino.evaluation.embedding import embed_images
+    from mmdino.evaluation.feature_bank import check_pair
+
     given = [args.checkpoint, args.train, args.test]
     if any(given) and not all(given):
         raise ValueError(
@@ -87,16 +80,23 @@ def bank_pair_from(args: argparse.Namespace, command: str) -> tuple[FeatureBank,
         )
     if args.checkpoint:
         evaluated = network_from(args)
-        train = bank_from(args, evaluated, args.train, args.train_bank, command)
-        test = bank_from(args, evaluated, args.test, args.test_bank, command)
+        options = extraction_options_from(args)
+        train, test = (
+            embed_images(evaluated, labelled_images(images, options), bank, options, command)
+            for images, bank in ((args.train, args.train_bank), (args.test, args.test_bank))
+        )
     else:
-        train, test = open_bank(args.train_bank), open_bank(args.test_bank)
+        train, test = open_features(args.train_bank), open_features(args.test_bank)
     check_pair(train, test)
     return train, test
 
 
 def describe(train: FeatureBank, test: FeatureBank) -> str:
-    """Says in two lines what is evaluated, and in a third what cannot be right."""
+    """Says in two lines what is evaluated, and in further ones what is left out or wrong."""
+    import torch
+
+    from mmdino.evaluation.knn import unknown_labels
+
     plan = train.plan
     unknown = unknown_labels(torch.from_numpy(test.labels), torch.from_numpy(train.labels))
     return (
@@ -104,6 +104,11 @@ def describe(train: FeatureBank, test: FeatureBank) -> str:
         f"features of {train.width} numbers in {plan['dtype']}, shorter side {plan['size']}, "
         f"crop {plan['crop']}\n"
         f"{len(train)} images of {len(train.classes)} classes to learn from, {len(test)} to test on"
+        + "".join(
+            f"\n{len(bank.unreadable)} image(s) could not be read and are not in {bank.folder}"
+            for bank in (train, test)
+            if bank.unreadable
+        )
         + (f"\n{unknown}" if unknown else "")
     )
 

@@ -1,8 +1,10 @@
-"""Features of a labelled set of images, saved in a folder.
+"""Features of a set of images, saved in a folder.
 
-A bank of N images is a folder with ``features.npy`` (N, D), ``labels.npy`` (N,) and ``bank.json``,
-which records what made it and the checksums of all three. While it is being made, the folder holds
-``plan.json`` and numbered parts. ``bank.json`` is written last: a folder that has it is complete.
+A bank of N images is a folder with ``features.npy`` (N, D), ``labels.npy`` (N,), ``images.txt``
+with the paths of the images, relative to their folder, and ``bank.json``, which records what made
+it and the checksums of all of them. Images that could not be read are left out, and listed in
+``unreadable.jsonl``. While a bank is being made, the folder holds ``plan.json`` and numbered parts.
+``bank.json`` is written last: a folder that has it is complete.
 """
 
 from __future__ import annotations
@@ -11,18 +13,25 @@ import json
 import os
 import tokenize
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmdino.datasets.image_list import read_image_list, write_image_list
+from mmdino.evaluation.extraction_options import DTYPES
+from mmdino.utils.printable import printable
+
 BANK, PLAN, FEATURES, LABELS = "bank.json", "plan.json", "features.npy", "labels.npy"
+NAMES, UNREADABLE = "images.txt", "unreadable.jsonl"
+NO_CLASSES = ["image"]
+"""The one class of images without labels."""
 PARTIAL = ".partial"
 PART_SIZE = 2048
-DTYPES = ("float32", "float16")
 FORMAT = 1
 """Number of the layout of a bank; one with a larger number was made by a later version."""
 
@@ -43,6 +52,9 @@ COMPARED = ("network_sha256", "network", "size", "crop", "amp")
 """Entries of a plan that must be the same in banks that are compared."""
 INFORMATIVE = ("checkpoint",)
 """Entries of a plan that may differ: a renamed file is still identified by the network's hash."""
+UNIT_LENGTH = "unit_length"
+"""Entry of the plan of a bank whose features were divided by their length."""
+NOT_COMPARED = (*INFORMATIVE, UNIT_LENGTH, "loading")
 
 
 @dataclass(frozen=True)
@@ -54,12 +66,20 @@ class FeatureBank:
         plan: What made it: network, images, sizes.
         labels: Classes (N,), int64.
         width: Width D of a feature.
+        names: Paths of the images relative to the plan's ``source``; empty in banks of former
+            versions.
+        unreadable: Why images could not be read, by name; they are not among the names, except in
+            banks of former versions.
+        array: The features (N, D), if they are not in a folder.
     """
 
     folder: Path
     plan: dict[str, Any]
     labels: np.ndarray
     width: int
+    names: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    array: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Returns the number N of images."""
@@ -71,12 +91,19 @@ class FeatureBank:
         The file is mapped anew each time, so that pages read before do not count as memory of the
         process.
         """
+        if self.array is not None:
+            return self.array[rows]
         return np.load(self.folder / FEATURES, mmap_mode="r", allow_pickle=False)[rows]
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes, by label."""
         return self.plan["classes"]
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the labels are classes of the images."""
+        return self.classes != NO_CLASSES
 
 
 def open_bank(folder: str | Path) -> FeatureBank:
@@ -113,7 +140,22 @@ def open_bank(folder: str | Path) -> FeatureBank:
             f"The feature bank {folder} is damaged: {fault}. Extract it again, with --overwrite."
         )
     labels = np.load(folder / LABELS, allow_pickle=False)
-    return FeatureBank(folder, record["plan"], labels, record["width"])
+    names = read_image_list(folder / NAMES) if (folder / NAMES).is_file() else []
+    if names and len(names) != len(labels):
+        raise ValueError(
+            f"{folder / NAMES} lists {len(names)} images, but the bank has {len(labels)} features. "
+            "Extract it again, with --overwrite."
+        )
+    unreadable = read_unreadable(folder / UNREADABLE)
+    return FeatureBank(folder, record["plan"], labels, record["width"], names, unreadable)
+
+
+def read_unreadable(path: Path) -> dict[str, str]:
+    """Reads which images could not be read: reasons by name. An unfinished line is ignored."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text().split("\n")[:-1]
+    return {record["image"]: record["reason"] for record in map(json.loads, lines)}
 
 
 def _bank_fault(folder: Path, record: dict[str, Any]) -> str:
@@ -136,10 +178,12 @@ def _bank_fault(folder: Path, record: dict[str, Any]) -> str:
         if fault := _fault(folder / name, shape, of_type):
             return f"{name} {fault}"
     checksums = record.get("crc32", {})  # Banks of former versions have none.
-    for name in (BANK, FEATURES, LABELS):
+    for name in (BANK, FEATURES, LABELS, NAMES):
         if name not in checksums:
             continue
-        found = _plan_crc32(plan) if name == BANK else _file_crc32(folder / name)
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        found = plan_crc32(plan) if name == BANK else file_crc32(folder / name)
         if found != checksums[name]:
             return f"{name} is not what was written, since its checksum is another"
     labels = np.load(folder / LABELS, allow_pickle=False)
@@ -163,6 +207,12 @@ def check_pair(train: FeatureBank, test: FeatureBank) -> None:
             raise ValueError(
                 f"The feature bank {bank.folder} does not say what made it: {BANK} lacks "
                 f"{', '.join(missing)}. Extract it again, with --overwrite."
+            )
+    for bank in (train, test):
+        if not bank.has_classes:
+            raise ValueError(
+                f"The feature bank {bank.folder} has no classes. Embed a folder with a folder of "
+                "images for each class, with --labels folders."
             )
     different = [name for name in COMPARED if train.plan[name] != test.plan[name]]
     if different or train.width != test.width:
@@ -243,32 +293,60 @@ class BankWriter:
         with _durable_write(self._part(number)) as path, path.open("wb") as file:
             np.save(file, narrow)
 
-    def finish(self, labels: np.ndarray) -> FeatureBank:
+    def finish(
+        self,
+        labels: np.ndarray,
+        names: Sequence[str] = (),
+        unreadable: Mapping[str, str] | None = None,
+    ) -> FeatureBank:
         """Joins the parts, one at a time in memory, and completes the bank.
 
         Args:
-            labels: Classes (N,).
+            labels: Classes of the images.
+            names: Paths of the images, relative to the plan's ``source``; none are saved if empty.
+            unreadable: Why images could not be read, by name; they are left out.
+
+        Raises:
+            ValueError: If no image could be read.
         """
         assert not self.missing_parts(), "all parts must be written first"
         assert len(labels) == self.plan["images"]
-        parts = self.parts()
+        labels = np.asarray(labels, dtype=np.int64)
+        unreadable = unreadable or {}
+        kept = np.ones(len(labels), dtype=bool)
+        if unreadable:
+            kept = np.array([name not in unreadable for name in names])
+        if not kept.any():
+            name, reason = next(iter(unreadable.items()))
+            raise ValueError(
+                f"None of the {len(labels)} image(s) can be read: "
+                f"{printable(Path(self.plan['source'], name))} {reason}. Give other images."
+            )
+        count, start = int(kept.sum()), 0
         width = _shape(self._part(0))[1]
         with _durable_write(self.folder / FEATURES) as path:
             joined = np.lib.format.open_memmap(
-                path, mode="w+", dtype=self.plan["dtype"], shape=(len(labels), width)
+                path, mode="w+", dtype=self.plan["dtype"], shape=(count, width)
             )
-            for number, images in parts.items():
-                joined[images.start : images.stop] = np.load(self._part(number), allow_pickle=False)
+            for number, images in self.parts().items():
+                part = np.load(self._part(number), allow_pickle=False)
+                part = part[kept[images.start : images.stop]]
+                joined[start : start + len(part)] = part
+                start += len(part)
             joined.flush()
         with _durable_write(self.folder / LABELS) as path, path.open("wb") as file:
-            np.save(file, np.asarray(labels, dtype=np.int64))
-        checksums = {name: _file_crc32(self.folder / name) for name in (FEATURES, LABELS)}
+            np.save(file, labels[kept])
+        files = [FEATURES, LABELS]
+        if len(names):
+            files.append(NAMES)
+            write_image_list(self.folder / NAMES, list(compress(names, kept)))
+        checksums = {name: file_crc32(self.folder / name) for name in files}
         record = {
             "format": FORMAT,
-            "images": len(labels),
+            "images": count,
             "width": width,
             "plan": self.plan,
-            "crc32": {**checksums, BANK: _plan_crc32(self.plan)},
+            "crc32": {**checksums, BANK: plan_crc32(self.plan)},
         }
         _write_json(self.folder / BANK, record)
         self.clear_parts()
@@ -315,12 +393,12 @@ def start_bank(
     if complete or (folder / PLAN).is_file():
         if overwrite:
             # bank.json first: from here on the folder is no bank.
-            for name in (BANK, FEATURES, LABELS):
+            for name in (BANK, FEATURES, LABELS, NAMES, UNREADABLE):
                 (folder / name).unlink(missing_ok=True)
             writer.clear_parts()
         else:
             name, fields = (BANK, BANK_FIELDS) if complete else (PLAN, PLAN_FIELDS)
-            _check_same_plan(folder, _read_record(folder / name, fields)["plan"], plan)
+            check_same_plan(folder, _read_record(folder / name, fields)["plan"], plan)
             if complete:
                 bank = open_bank(folder)
                 writer.clear_parts()
@@ -336,8 +414,13 @@ def start_bank(
     return writer
 
 
-def _check_same_plan(folder: Path, found: dict, plan: dict) -> None:
-    names = [name for name in {**found, **plan} if name not in INFORMATIVE]
+def check_same_plan(folder: Path, found: dict, plan: dict) -> None:
+    """Checks that a bank that is there was made as another one would be.
+
+    Raises:
+        ValueError: If it was not, with the differences.
+    """
+    names = [name for name in {**found, **plan} if name not in NOT_COMPARED]
     different = [name for name in names if found.get(name) != plan.get(name)]
     if different:
         raise ValueError(
@@ -393,7 +476,8 @@ def _fault(path: Path, shape: tuple[int | None, ...], dtype: str) -> str:
     return ""
 
 
-def _file_crc32(path: Path) -> int:
+def file_crc32(path: Path) -> int:
+    """Returns the checksum of a file."""
     checksum = 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -401,7 +485,8 @@ def _file_crc32(path: Path) -> int:
     return checksum
 
 
-def _plan_crc32(plan: dict[str, Any]) -> int:
+def plan_crc32(plan: dict[str, Any]) -> int:
+    """Returns the checksum of a plan."""
     return zlib.crc32(json.dumps(plan, sort_keys=True).encode())
 
 

@@ -12,11 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmdino.evaluation.protocol import KS, TEMPERATURE
 from mmdino.models.layers import at_least_float32
-
-KS = (10, 20, 100, 200)
-TEMPERATURE = 0.07
-"""Numbers of neighbours in the authors' evaluation, and the paper's temperature (appendix E)."""
 
 MAX_LABEL = 10**6
 """Votes have a column for each label, which an absurd one must not make."""

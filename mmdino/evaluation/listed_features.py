@@ -13,12 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mmdino.evaluation.bank_extraction import (
-    Evaluated,
-    ExtractionOptions,
-    fill_bank,
-    network_sha256,
-)
+from mmdino.evaluation.bank_extraction import Evaluated, fill_bank, network_sha256
+from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.feature_bank import FeatureBank, start_bank
 from mmdino.utils.printable import printable
 from mmdino.visualization.media import read_image

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmdino.evaluation.protocol import FOLDS, STRENGTHS
+
 try:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -18,8 +20,6 @@ except ModuleNotFoundError as error:
         'install "mmdino[evaluate]"'
     ) from error
 
-STRENGTHS = (0.01, 0.1, 1.0, 10.0)
-FOLDS = 5
 MAX_ITERATIONS = 1000
 
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from mmdino.evaluation.image_input import network_input
+from mmdino.evaluation.protocol import FOREGROUNDS
 from mmdino.utils.numbers import require_number
 from mmdino.weights.networks import backbone_weights, build_backbone
 
 Foreground = Literal["auto", "positive", "negative"]
-FOREGROUNDS = ("auto", "positive", "negative")
 COLORS = 3
 """Components that are shown, as red, green and blue."""
 TAILS = 0.01

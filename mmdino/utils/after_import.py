@@ -1,20 +1,21 @@
-"""Runs a function once another package has been imported, without importing it."""
+"""Runs code with the import of another package, without importing it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 
 class _Watcher(MetaPathFinder):
-    """Finds one module as the other finders do, and calls a function after its code has run."""
+    """Finds one module as the other finders do, and runs its code within a context."""
 
-    def __init__(self, name: str, function: Callable[[], None]) -> None:
+    def __init__(self, name: str, context: Callable[[], AbstractContextManager]) -> None:
         self.name = name
-        self.function = function
+        self.context = context
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -28,12 +29,12 @@ class _Watcher(MetaPathFinder):
         if spec is not None:
             run = spec.loader.exec_module
 
-            def run_and_call(module: ModuleType) -> None:
-                run(module)
-                sys.meta_path.remove(self)
-                self.function()
+            def run_in_context(module: ModuleType) -> None:
+                with self.context():
+                    run(module)
+                    sys.meta_path.remove(self)
 
-            spec.loader.exec_module = run_and_call
+            spec.loader.exec_module = run_in_context
         return spec
 
 
@@ -44,7 +45,24 @@ def after_import(name: str, function: Callable[[], None]) -> None:
         name: Name of the module, with those of its packages.
         function: What to call, once.
     """
+
+    @contextmanager
+    def calling() -> Iterator[None]:
+        yield
+        function()
+
     if name in sys.modules:
         function()
     else:
-        sys.meta_path.insert(0, _Watcher(name, function))
+        during_import(name, calling)
+
+
+def during_import(name: str, context: Callable[[], AbstractContextManager]) -> None:
+    """Makes the first import of a module run within a context, if it is still to come.
+
+    Args:
+        name: Name of the module, with those of its packages.
+        context: Returns the context.
+    """
+    if name not in sys.modules:
+        sys.meta_path.insert(0, _Watcher(name, context))

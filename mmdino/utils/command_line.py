@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmdino.shipped import config_path
 from mmdino.utils.options_action import OptionsAction
+from mmdino.utils.printable import printable
 from mmdino.utils.tool_errors import ToolParser
 
 # What imports torch and mmengine is imported in the functions: --help does not need it.
@@ -20,11 +21,24 @@ if TYPE_CHECKING:
     from mmengine.utils import ProgressBar
 
 
-def tool_parser(description: str) -> argparse.ArgumentParser:
-    """Returns a parser with the arguments common to all tools."""
+FIGURE_SUFFIXES = (".jpg", ".pdf", ".png", ".svg")
+"""Formats of figures."""
+
+FPS_RANGE = (0.01, 1000)
+"""Frames per second that the file formats can hold."""
+
+
+def tool_parser(description: str, needs_config: bool = True) -> argparse.ArgumentParser:
+    """Returns a parser with the arguments common to all tools.
+
+    Args:
+        description: What the tool does.
+        needs_config: Whether a config must be named.
+    """
     parser = ToolParser(description=description)
     parser.add_argument(
         "config",
+        nargs=None if needs_config else "?",
         type=config_path,
         help="path of a config, or the name of a shipped one, such as dino_demo",
     )
@@ -197,6 +211,22 @@ def require_outside_data(cfg: Config) -> None:
             )
 
 
+def require_outside(output: str | Path, *folders: str | Path) -> None:
+    """Checks that an output is not written among images.
+
+    Raises:
+        ValueError: If it would lie in one of the folders, or is a file.
+    """
+    for folder in folders:
+        if Path(output).resolve().is_relative_to(Path(folder).resolve()):
+            raise ValueError(
+                f"{printable(output)} lies in the image folder {printable(folder)}, whose pictures "
+                "are the data. Give a folder elsewhere."
+            )
+    if Path(output).is_file():
+        raise ValueError(f"{printable(output)} is a file. Give a folder.")
+
+
 def datasets_of(node: Any) -> Iterator[Mapping[str, Any]]:
     """Yields the dicts of a config that have a ``data_root``."""
     if isinstance(node, Mapping):
@@ -218,3 +248,10 @@ def progress_bar(total: int = 0) -> ProgressBar:
     from mmengine.utils import ProgressBar
 
     return ProgressBar(total, file=sys.stderr if sys.stderr.isatty() else io.StringIO())
+
+
+def check_fps(parser: argparse.ArgumentParser, fps: float | None) -> None:
+    """Ends the program with a message if the frames per second that were given are out of range."""
+    least, most = FPS_RANGE
+    if fps is not None and not least <= fps <= most:
+        parser.error(f"--fps must be within {least} and {most}, not {fps}")

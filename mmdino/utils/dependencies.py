@@ -8,7 +8,8 @@ install one over the other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import metadata
+from importlib import import_module, metadata
+from types import ModuleType
 from typing import NamedTuple
 
 from packaging.version import Version
@@ -79,3 +80,23 @@ def check_dependencies(
             "ones). They overwrite each other's files. Uninstall all of mmengine, mmcv, "
             "mmpretrain, onedl-mmengine, onedl-mmcv and onedl-mmpretrain, then: " + INSTALL_ADVICE
         )
+
+
+def import_optional(name: str, purpose: str, extra: str) -> ModuleType:
+    """Imports a package that only a part of mmdino needs.
+
+    Args:
+        name: Name of the module.
+        purpose: What needs it, for the message.
+        extra: The extra of mmdino that installs it.
+
+    Raises:
+        ModuleNotFoundError: If it is not installed, with the command that installs it.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'{purpose} needs {name}, which is not installed. Run: pip install "mmdino[{extra}]"',
+            name=name,
+        ) from error

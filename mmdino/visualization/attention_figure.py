@@ -19,9 +19,8 @@ from torch import Tensor
 
 from mmdino.evaluation.attention import attention_mask, resize_maps
 from mmdino.utils.atomic_write import atomic_write
+from mmdino.utils.command_line import FIGURE_SUFFIXES
 from mmdino.visualization.training_figure import STYLE
-
-FIGURE_SUFFIXES = (".jpg", ".pdf", ".png", ".svg")
 
 COLORMAP = "inferno"
 OUTLINE = (86, 180, 233)  # Okabe and Ito's sky blue, which the colour map does not contain.

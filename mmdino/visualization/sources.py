@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,9 +17,6 @@ from mmdino.visualization.media import (
     read_image,
     video_fps,
 )
-
-FPS_RANGE = (0.01, 1000)
-"""Frames per second that the file formats can hold."""
 
 
 class Source(NamedTuple):
@@ -99,10 +95,3 @@ def add_output(path: Path, written: set[Path]) -> None:
             "separately, each with its own --out."
         )
     written.add(path)
-
-
-def check_fps(parser: argparse.ArgumentParser, fps: float | None) -> None:
-    """Ends the program with a message if the frames per second that were given are out of range."""
-    least, most = FPS_RANGE
-    if fps is not None and not least <= fps <= most:
-        parser.error(f"--fps must be within {least} and {most}, not {fps}")

@@ -9,7 +9,8 @@ from PIL import Image
 
 from mmdino.curation.embedding import check_comparable, embed, open_embedded
 from mmdino.curation.thumbnails import thumbnails
-from mmdino.evaluation.bank_extraction import BankWriter, ExtractionOptions
+from mmdino.evaluation.bank_extraction import BankWriter
+from mmdino.evaluation.extraction_options import ExtractionOptions
 
 OPTIONS = ExtractionOptions(size=16, crop=16, batch_size=2, workers=0, dtype="float16")
 

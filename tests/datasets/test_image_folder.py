@@ -81,6 +81,28 @@ def test_labels_from_a_file(folder):
     assert dataset.get_gt_labels().tolist() == [7, 3]
 
 
+@pytest.mark.parametrize("number", [1, 2, len(IMAGES) - 1])
+def test_held_out_images_are_those_that_training_leaves_out(folder, number):
+    held = files_of(build(folder, hold_out=number, held_out=True))
+    kept = files_of(build(folder, hold_out=number))
+    assert len(held) == number
+    assert sorted(held + kept) == files_of(build(folder))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"hold_out": -1},
+        {"hold_out": 0, "held_out": True},
+        {"hold_out": len(IMAGES)},
+        {"hold_out": 0.5},
+    ],
+)
+def test_held_out_images_that_leave_none_are_refused(folder, arguments):
+    with pytest.raises(ValueError, match=f"hold_out={arguments['hold_out']}"):
+        build(folder, **arguments)
+
+
 def test_every_nth_image(folder):
     assert files_of(build(folder, every=2)) == [str(folder / name) for name in IMAGES[::2]]
     with pytest.raises(ValueError, match="every=0"):

@@ -15,13 +15,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmdino.evaluation.bank_extraction import (
-    ExtractionOptions,
-    evaluation_pipeline,
-    labelled_images,
-    load_evaluated,
-    make_bank,
-)
+from mmdino.evaluation.bank_extraction import load_evaluated, make_bank
+from mmdino.evaluation.bank_images import evaluation_pipeline, labelled_images
+from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.feature_bank import PART_SIZE, open_bank
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -134,7 +130,7 @@ def test_killed_in_the_middle_of_a_part_it_goes_on_and_equals_an_uninterrupted_r
     np.testing.assert_array_equal(resumed[:], whole[:])
     np.testing.assert_array_equal(resumed.labels, whole.labels)
     names = [sorted(p.name for p in (tmp_path / name).iterdir()) for name in ("bank", "whole")]
-    assert names[0] == names[1] == ["bank.json", "features.npy", "labels.npy"]
+    assert names[0] == names[1] == ["bank.json", "features.npy", "images.txt", "labels.npy"]
 
 
 def test_an_unfinished_bank_does_not_take_features_of_another_network_or_image(
@@ -153,7 +149,7 @@ def test_unreadable_images_are_named(tmp_path, folder, checkpoint):
     (tmp_path / "images" / "ant").mkdir(parents=True)
     (tmp_path / "images" / "ant" / "broken.png").write_bytes(b"no image")
     for workers in (0, 1):
-        with pytest.raises(ValueError, match=r"cannot be read: .*broken\.png"):
+        with pytest.raises(ValueError, match=r"None of the 1 image.*: .*ant/broken\.png"):
             bank_of(checkpoint, tmp_path / "images", tmp_path / "bank", workers=workers)
 
 

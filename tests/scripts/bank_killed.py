@@ -8,12 +8,9 @@ import numpy as np
 from mmengine.registry import init_default_scope
 
 from mmdino.evaluation import feature_bank
-from mmdino.evaluation.bank_extraction import (
-    ExtractionOptions,
-    labelled_images,
-    load_evaluated,
-    make_bank,
-)
+from mmdino.evaluation.bank_extraction import load_evaluated, make_bank
+from mmdino.evaluation.bank_images import labelled_images
+from mmdino.evaluation.extraction_options import ExtractionOptions
 
 save, calls = np.save, []
 

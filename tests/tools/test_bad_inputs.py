@@ -1149,11 +1149,23 @@ BANKS = [
     ),
     Row("ugly", "extract_features.py $root/no_weights.pth $images $out/b", "has no named tensors"),
     Row(
-        "", "extract_features.py $ckpt $root/unlabelled $out/b", "expected folder/class_name/image"
+        "",
+        "extract_features.py $ckpt $root/unlabelled $out/b --labels folders",
+        "expected folder/class_name/image",
     ),
+    Row("", f"{EXTRACT} $root/unlabelled $out/b.npz {EXTRACTION}", "no classes", code=0),
+    Row("", f"{EXTRACT} $images $out/b.csv", "expected .npz, .parquet, .faiss"),
+    Row("", f"{EXTRACT} $root/gray.png $out/b", "gray.png is a file. Give a folder of images"),
+    Row("", f"{EXTRACT} $root/unlabelled $out/b --labels none --fraction 0.5", "leaves out the"),
+    Row("", f"{EXTRACT} $root/no_images $out/b", "No image in"),
     Row(
         "",
         "extract_features.py $ckpt $images $images --size 32 --crop 32 --workers 0",
+        "lies in the image folder",
+    ),
+    Row(
+        "",
+        "extract_features.py $ckpt $images $root/others --size 32 --crop 32 --workers 0",
         "holds files that are no feature bank",
     ),
     Row(
@@ -1202,8 +1214,9 @@ FOLDERS = [
         "ugly",
         f"{EXTRACT} $root/strange $out/b {EXTRACTION}",
         "\\udcff.png is damaged, or no image",
+        code=0,
     ),
-    Row("ugly", f"{EXTRACT} $root/zero $out/b {EXTRACTION}", "zero/cat/1.png is empty"),
+    Row("ugly", f"{EXTRACT} $root/zero $out/b {EXTRACTION}", "zero/cat/1.png is empty", code=0),
     Row("ugly", f"{EXTRACT} $root/loop $out/b {EXTRACTION}", "self.png", code=0),
 ]
 FINISHED = [
@@ -1489,6 +1502,7 @@ BENCHMARKS = [
     Row("", "benchmarks/step.py --rounds 0", "'0' given, but a whole number of 1 or more expected"),
     Row("", "benchmarks/step.py --device tpu", "invalid --device tpu"),
     Row("", "benchmarks/step.py --threads 0 --smoke", "invalid --threads 0"),
+    Row("", "benchmarks/step.py --processor-time --smoke", "expected --threads 1 and --device cpu"),
     Row("", "benchmarks/step.py --arch resnet50", "unknown --arch 'resnet50'"),
     Row("", "benchmarks/step.py --json $images", "is a folder, or would lie in a file"),
     Row(
@@ -1518,6 +1532,26 @@ BENCHMARKS = [
     Row("", "benchmarks/pipeline.py --seconds inf", "--seconds inf: expected"),
     Row("", "benchmarks/end_to_end.py --seconds inf", "--seconds inf: expected"),
     Row("", "benchmarks/end_to_end.py --batch 1 2 --workers 1 2 --figure $out/f.png", "not both"),
+]
+SEARCH = "search.py $bank"
+SEARCHES = [
+    Row("", SEARCH, "give a QUERY to search for, or --duplicates"),
+    Row("", f"{SEARCH} $images --duplicates", "leave out QUERY"),
+    Row("", f"{SEARCH} $images --threshold 0.9", "are for --duplicates"),
+    Row("", f"{SEARCH} $images --k 0", "--k must be at least 1, not 0"),
+    Row("", f"{SEARCH} none.png", "The query none.png does not exist"),
+    Row("", f"{SEARCH} $root/no_images", "There is no image in the folder"),
+    Row("", f"{SEARCH} $tiny", "tiny.py is damaged, or no image"),
+    Row("", f"{SEARCH} $root/gray.png --figure found.pdf", "its suffix must be one of .jpg"),
+    Row("", f"{SEARCH} $root/gray.png --k 99", "k 99 is lowered to 8", code=0),
+    Row("", f"{SEARCH} $root/gray.png --images none", "are not in none", code=0),
+    Row("", f"{SEARCH} $root/gray.png --checkpoint none.pth", "Say where it is with --checkpoint"),
+    Row("", f"{SEARCH} $root/gray.png --checkpoint $root/nan.pth", "are not finite"),
+    Row("", "search.py $root/unnamed $root/gray.png", "has no names of its images"),
+    Row("", "search.py none $root/gray.png", "There is no feature bank in none"),
+    Row("", "search.py none.npz $root/gray.png", "There is no feature bank none.npz"),
+    Row("", f"{SEARCH} --duplicates --threshold 2", "threshold=2.0; it must be"),
+    Row("", f"{SEARCH} --duplicates --calibration none", "none has no report.json"),
 ]
 DEDUP = "curate.py dedup $curated $out/c"
 CURATION = [
@@ -1566,7 +1600,7 @@ CURATION = [
     Row("", "curate.py dedup $curated $images/c --threshold 0.9", "lies in the image folder"),
     Row("", "curate.py dedup $curated $ckpt --threshold 0.9", "is a file. Give a folder"),
     Row("", "curate.py dedup none $out/c --threshold 0.9", "There is no feature bank in none"),
-    Row("", "curate.py dedup $bank $out/c --threshold 0.9", "has no list of its images"),
+    Row("", "curate.py dedup $root/unnamed $out/c --threshold 0.9", "has no list of its images"),
     Row(
         "",
         "curate.py dedup $curated $out/c --threshold 0.9 --against $curated",

@@ -220,7 +220,7 @@ def test_a_run_that_cannot_be_measured_leaves_its_other_measures(
     out = tmp_path / "compare"
     shutil.copytree(compared[0], out)
     with monkeypatch.context() as patch:
-        patch.setitem(tiny_tools.main_of("compare.py").__globals__, "measure", refuse)
+        patch.setattr("mmdino.comparison.measuring.measure", refuse)
         code, printed, _ = compare(out, root / "mae.py", "--linear-c", "2")
     assert code == 1
     assert "mae, seed 0 failed: cannot be measured: its features are not finite" in printed

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import contextmanager
 
 import pytest
 
-from mmdino.utils.after_import import after_import
+from mmdino.utils.after_import import after_import, during_import
 
 
 @pytest.fixture
@@ -43,6 +44,21 @@ def test_two_functions_wait_for_one_module(module):
     after_import(module, lambda: seen.append("second"))
     importlib.import_module(module)
     assert sorted(seen) == ["first", "second"]
+
+
+def test_a_module_is_run_within_a_context_and_only_once(module):
+    seen = []
+
+    @contextmanager
+    def context():
+        seen.append(hasattr(sys.modules[module], "value"))
+        yield
+        seen.append(sys.modules[module].value)
+
+    during_import(module, context)
+    found = importlib.import_module(module)
+    importlib.reload(found)
+    assert seen == [False, 1]
 
 
 def test_a_missing_module_stays_missing():

@@ -13,21 +13,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from converters.checks import check_backbone, check_full
-from converters.conversion import (
-    SUFFIXES,
-    check_target,
-    convert_backbone,
-    full_checkpoint,
-    full_weights,
-    keep_expected,
-    match_weights,
-    require_match,
-    write_backbone,
-    write_full,
-)
+from converters.formats import SUFFIXES
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.weights.networks import backbone_weights
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -64,6 +51,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def convert_one(args: argparse.Namespace) -> None:
     """Converts a backbone."""
+    from converters.checks import check_backbone
+    from converters.conversion import (
+        check_target,
+        convert_backbone,
+        keep_expected,
+        match_weights,
+        require_match,
+        write_backbone,
+    )
+    from mmdino.weights.networks import backbone_weights
+
     check_target(args.target, args.to, args.source)
     weights = backbone_weights(args.source, args.network, args.prefix, args.num_heads)
     print(f"{args.source}: {weights}")
@@ -80,6 +78,17 @@ def convert_one(args: argparse.Namespace) -> None:
 
 def convert_full(args: argparse.Namespace) -> None:
     """Converts student, teacher, heads and centre."""
+    from converters.checks import check_full
+    from converters.conversion import (
+        check_target,
+        full_checkpoint,
+        full_weights,
+        keep_expected,
+        match_weights,
+        require_match,
+        write_full,
+    )
+
     check_target(args.target, "authors", args.source)
     weights = full_weights(args.source, args.num_heads)
     print(f"{args.source}: {weights}")

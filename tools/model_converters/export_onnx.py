@@ -10,11 +10,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from converters.onnx_export import export_onnx
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.weights.networks import backbone_weights, build_backbone
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -58,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if Path(args.target).suffix != ".onnx":
         raise ValueError(f"Cannot write to {args.target}: expected a file ending in .onnx.")
+
+    import torch
+
+    from converters.onnx_export import export_onnx
+    from mmdino.weights.networks import backbone_weights, build_backbone
+
     height, width = args.size[0], args.size[-1]
     weights = backbone_weights(args.source, args.network, num_heads=args.num_heads)
     print(f"{args.source}: {weights}")

@@ -11,10 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from converters.checks import check_backbone
-from converters.conversion import check_target, match_weights, require_match, write_backbone
 from mmdino.utils.tool_errors import ToolParser, run_tool
-from mmdino.weights.networks import backbone_weights
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -40,6 +37,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Extracts."""
     args = parse_args(argv)
+
+    from converters.checks import check_backbone
+    from converters.conversion import check_target, match_weights, require_match, write_backbone
+    from mmdino.weights.networks import backbone_weights
+
     check_target(args.target, "mmdino", args.checkpoint)
     weights = backbone_weights(args.checkpoint, args.network, num_heads=args.num_heads)
     print(f"{args.checkpoint}: {weights}")

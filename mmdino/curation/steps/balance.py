@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from mmdino.curation.clusters import assign, balanced_draws, draw, train_clusters
-from mmdino.curation.embedding import Embedded, require_outside, take
+from mmdino.curation.embedding import Embedded, take
 from mmdino.curation.pictures import KEPT, Section, Strip, Tile, draw_strips
 from mmdino.curation.report import LIST, write_page, write_report
 from mmdino.datasets.image_list import write_image_list
+from mmdino.utils.command_line import require_outside
 from mmdino.utils.numbers import require_number
 
 SHOWN = 5

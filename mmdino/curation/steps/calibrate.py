@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from mmdino.curation.embedding import embed, require_outside
-from mmdino.curation.images import all_images
+from mmdino.curation.embedding import embed
 from mmdino.curation.near_duplicates import NEIGHBOURS, NearPairs, pairs_above
+from mmdino.curation.options import ORIGINALS, PRECISION
 from mmdino.curation.pictures import DROPPED, KEPT, Tile, draw_curves, draw_strips
 from mmdino.curation.planting import ALTERATIONS, measure, plant, planted_set, suggest
 from mmdino.curation.report import write_page, write_report
 from mmdino.curation.search import build_index
 from mmdino.curation.steps.deduplicate import pair_sections
-from mmdino.evaluation.bank_extraction import Evaluated, ExtractionOptions
+from mmdino.evaluation.bank_extraction import Evaluated
+from mmdino.evaluation.bank_images import all_images
+from mmdino.evaluation.extraction_options import ExtractionOptions
+from mmdino.utils.command_line import require_outside
 from mmdino.utils.numbers import require_number
 
-ORIGINALS = 1000
-PRECISION = 0.99
 THRESHOLDS = 1 - np.geomspace(0.7, 1e-4, 90)
 """Dense near 1, where untrained networks have all similarities."""
 
@@ -62,7 +63,7 @@ def calibrate(
     require_number("Curation", "precision", least_precision, above=0, most=1)
     require_outside(output, folder)
     output = Path(output)
-    images = all_images(folder, options, output / "unreadable.jsonl")
+    images = all_images(folder, options)
     paths = [Path(images.get_data_info(index)["img_path"]) for index in range(len(images))]
     chosen = np.sort(np.random.default_rng(seed).permutation(len(paths))[:originals])
     if len(chosen) < originals:

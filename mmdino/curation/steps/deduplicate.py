@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from mmdino.curation.embedding import Embedded, check_comparable, require_outside, take
+from mmdino.curation.embedding import Embedded, check_comparable, take
 from mmdino.curation.near_duplicates import (
     BINS,
     NEIGHBOURS,
@@ -37,10 +37,10 @@ from mmdino.curation.report import LIST, REPORT, write_lines, write_page, write_
 from mmdino.curation.search import Kind, build_index, measure_recall
 from mmdino.datasets.image_list import write_image_list
 from mmdino.evaluation.feature_bank import COMPARED
+from mmdino.utils.command_line import require_outside
 from mmdino.utils.numbers import require_number
 
 Keep = Literal["first", "largest"]
-KEEP = ("first", "largest")
 SAMPLED = 12
 """Groups of duplicates of each kind in the picture."""
 
@@ -173,7 +173,7 @@ def deduplicate(
     numbers = {
         "command": command,
         "images": len(embedded.names),
-        "unreadable": len(embedded.names) - len(embedded.readable),
+        "unreadable": len(embedded.unreadable),
         "considered": len(rows),
         "kept": len(kept),
         **{f"dropped: {reason}": int(which.sum()) for reason, which in _reasons(decision)},

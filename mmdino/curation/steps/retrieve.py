@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdino.curation.embedding import Embedded, check_comparable, require_outside, take
+from mmdino.curation.embedding import Embedded, check_comparable, take
 from mmdino.curation.pictures import KEPT, NEUTRAL, Section, Strip, Tile, draw_strips
 from mmdino.curation.report import LIST, write_page, write_report
 from mmdino.curation.retrieval import (
@@ -20,6 +20,7 @@ from mmdino.curation.retrieval import (
 )
 from mmdino.curation.search import Kind, build_index
 from mmdino.datasets.image_list import write_image_list
+from mmdino.utils.command_line import require_outside
 from mmdino.utils.numbers import require_number
 
 SHOWN = 16

@@ -16,10 +16,10 @@ class Features(NamedTuple):
 
     cls: Tensor
     """Class token (B, D)."""
-    registers: Tensor
-    """Register tokens (B, R, D); R may be 0."""
-    patches: Tensor
-    """Patch tokens (B, h * w, D), row by row."""
+    registers: Tensor | None
+    """Register tokens (B, R, D); R may be 0. None where the caller did not read all tokens."""
+    patches: Tensor | None
+    """Patch tokens (B, h * w, D), row by row; (M, D) of those that the caller reads; or None."""
     grid: tuple[int, int]
     """Rows h and columns w of patches."""
 

@@ -21,6 +21,7 @@ from mmdino.models.layers import (
     RelativePositions,
     TransformerBlock,
     interpolate_pos_embed,
+    read_tokens,
 )
 from mmdino.registry import MODELS
 from mmdino.utils.numbers import require_number
@@ -131,6 +132,8 @@ class VisionTransformer(BaseModule):
     """
 
     arch_zoo = VIT_ARCHS
+    chooses_patches = True
+    """The forward pass takes ``patches``, so that what nobody reads is not computed."""
 
     def __init__(
         self,
@@ -417,7 +420,11 @@ class VisionTransformer(BaseModule):
         return self.pre_norm(self.drop_after_pos(tokens)), grid
 
     def forward(
-        self, images: Tensor, masks: Tensor | None = None, local: bool = False
+        self,
+        images: Tensor,
+        masks: Tensor | None = None,
+        local: bool = False,
+        patches: Tensor | bool = True,
     ) -> tuple[Tensor | Features, ...]:
         """Maps images (B, C, H, W) to the outputs of the blocks in ``out_indices``.
 
@@ -426,26 +433,51 @@ class VisionTransformer(BaseModule):
             masks: Patches (B, h * w), bool, that the mask token replaces.
             local: Whether the images are local views. It matters in training with ``local_norm``
                 alone: class token and registers then pass the norm of local views.
+            patches: Which patches of the last block's output the caller reads beside the class
+                token: all, none (False), or those at positions (M,) among the flattened (B, h * w).
+                With the latter two the last block leaves out what does not act on the result; what
+                there is has the same values and gradients. ``out_type="features"`` has the patches
+                (M, D) then, and no registers. Maps and raw tokens are always whole.
 
         Returns:
             One output of the kind ``out_type`` for each index. That of the last block has passed
             the final norm, the others have with ``norm_outputs``.
         """
         tokens, grid = self.embed(images, masks)
+        read_last = self._read_of_last_block(patches, tokens.shape)
         outputs = []
         for index, (layer, positions) in enumerate(self._layers_with_positions(grid)):
-            tokens = self._run_block(layer, tokens, positions)
+            read = read_last if index == self.num_layers - 1 else True
+            num_first = len(tokens) if isinstance(read, Tensor) else self.num_extra_tokens
+            tokens = self._run_block(layer, tokens, positions, read)
             if index in self.out_indices:
                 normed = self.norm_outputs or index == self.num_layers - 1
-                output = self._norm(tokens, local) if normed and self.final_norm else tokens
-                outputs.append(self._format(output, grid))
+                output = tokens
+                if normed and self.final_norm:
+                    output = self._norm(tokens, local, num_first)
+                outputs.append(self._format(output, grid, num_first))
         return tuple(outputs)
 
-    def _norm(self, tokens: Tensor, local: bool) -> Tensor:
+    def _read_of_last_block(
+        self, patches: Tensor | bool, shape: tuple[int, int, int]
+    ) -> Tensor | bool:
+        """Which tokens (B, N, D) are read of the last block, as its forward pass takes it."""
+        if patches is True or self.out_type in ("featmap", "raw"):
+            return True
+        if patches is False or self.out_type == "cls_token":
+            return False
+        number, tokens, _ = shape
+        num_patches = tokens - self.num_extra_tokens
+        images = patches // num_patches
+        first = torch.arange(number, device=patches.device) * tokens
+        return torch.cat([first, images * self.num_extra_tokens + patches + self.num_extra_tokens])
+
+    def _norm(self, tokens: Tensor, local: bool, num_first: int) -> Tensor:
+        """The final norm of tokens (..., N, D), the first of which may have one of their own."""
         if not local or self.local_ln1 is None or not self.training:
             return self.ln1(tokens)
-        first, patches = tokens[:, : self.num_extra_tokens], tokens[:, self.num_extra_tokens :]
-        return torch.cat([self.local_ln1(first), self.ln1(patches)], dim=1)
+        first, patches = tokens[..., :num_first, :], tokens[..., num_first:, :]
+        return torch.cat([self.local_ln1(first), self.ln1(patches)], dim=-2)
 
     def _layers_with_positions(
         self, grid: tuple[int, int]
@@ -462,13 +494,22 @@ class VisionTransformer(BaseModule):
             yield layer, positions
 
     def _run_block(
-        self, layer: TransformerBlock, tokens: Tensor, positions: RelativePositions
+        self,
+        layer: TransformerBlock,
+        tokens: Tensor,
+        positions: RelativePositions,
+        read: Tensor | bool,
     ) -> Tensor:
+        if read is not True and self.training and self.drop_after_pos.p > 0:
+            # Dropout of fewer tokens would draw other numbers.
+            return read_tokens(self._run_block(layer, tokens, positions, True), read)
         if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(layer, tokens, positions, use_reentrant=False)
-        return layer(tokens, positions)
+            return checkpoint(layer, tokens, positions, read, use_reentrant=False)
+        return layer(tokens, positions, read)
 
-    def _format(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor | Features:
+    def _format(self, tokens: Tensor, grid: tuple[int, int], num_first: int) -> Tensor | Features:
+        if tokens.dim() == 2:
+            return Features(tokens[:num_first], None, tokens[num_first:], tuple(grid))
         if self.out_type == "raw":
             return tokens
         if self.out_type == "cls_token":
@@ -476,6 +517,8 @@ class VisionTransformer(BaseModule):
         patches = tokens[:, self.num_extra_tokens :]
         if self.out_type == "featmap":
             return patches.transpose(1, 2).unflatten(2, grid)
+        if tokens.shape[1] == 1:
+            return Features(tokens[:, 0], None, None, tuple(grid))
         return Features(tokens[:, 0], tokens[:, 1 : self.num_extra_tokens], patches, tuple(grid))
 
     def intermediate_tokens(self, images: Tensor, num_blocks: int = 1) -> list[Tensor]:

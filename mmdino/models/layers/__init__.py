@@ -23,7 +23,12 @@ from mmdino.models.layers.sync_batch_norm import (
     CPUSyncBatchNorm,
     synchronise_batch_norm,
 )
-from mmdino.models.layers.transformer_block import FFN, FeedForward, TransformerBlock
+from mmdino.models.layers.transformer_block import (
+    FFN,
+    FeedForward,
+    TransformerBlock,
+    read_tokens,
+)
 from mmdino.models.layers.weight_norm_linear import (
     LazyLogits,
     PlainLinear,
@@ -60,6 +65,7 @@ __all__ = [
     "normalised_rows",
     "own_rows",
     "product_dtype",
+    "read_tokens",
     "row_blocks",
     "row_lengths",
     "sum_over_ranks",

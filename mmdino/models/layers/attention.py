@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -9,8 +11,12 @@ from torch.nn import functional
 
 from mmdino.models.layers.precision import HALF, at_least_float32, no_autocast
 
-SHORT_SEQUENCE = 64
-"""Number of tokens up to which, on a CPU, plain matrix products beat the fused kernel."""
+FEW_SCORES = 64**2
+"""Number of scores of a head up to which, on a CPU, plain products beat the fused kernel."""
+MANY_SCORES = 2**19
+"""Number of scores of a head beyond which no matrix of them is to be held in memory."""
+SCORES_AT_ONCE = 2**21
+"""Scores in memory at a time: few enough for a cache, many for matrix products."""
 
 
 def fastest_attention(
@@ -20,30 +26,40 @@ def fastest_attention(
 
     On an accelerator it is that function. On a CPU the fused kernel is slow for few tokens, as in
     local views, and its backward pass in half precision; there the attention is computed in float32
-    at least and returned in the precision of the inputs.
+    at least and returned in the precision of the inputs. A processor with bf16 instructions has the
+    fused kernel in bf16 and a backward pass of plain products, whose scores are in float32.
 
     Args:
-        query: Queries (B, heads, N, width).
+        query: Queries (B, heads, Q, width).
         key: Keys (B, heads, N, width).
         value: Values (B, heads, N, width).
-        bias: Values (heads, N, N) that are added to the scores before the softmax.
+        bias: Values (heads, Q, N) that are added to the scores before the softmax.
 
     Returns:
-        The attended values (B, heads, N, width).
+        The attended values (B, heads, Q, width).
     """
     if query.device.type != "cpu":
         bias = None if bias is None else bias.to(query.dtype)
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     with no_autocast(query):
+        few = query.shape[-2] * key.shape[-2] <= MANY_SCORES
+        if query.dtype is torch.bfloat16 and few and bias is None and has_bfloat16_products():
+            return _BFloat16Attention.apply(query, key, value)
         if query.dtype in HALF and torch.is_grad_enabled():
             return _PreciseAttention.apply(query, key, value, bias)
         return _precise_attention(query, key, value, bias).to(query.dtype)
 
 
+@cache
+def has_bfloat16_products() -> bool:
+    """Whether the processor multiplies matrices in bf16, as far as this torch tells."""
+    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+
+
 def _precise_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     q, k, v = (at_least_float32(tensor) for tensor in (query, key, value))
     bias = None if bias is None else bias.to(q.dtype)
-    if max(q.shape[-2], k.shape[-2]) > SHORT_SEQUENCE:
+    if q.shape[-2] * k.shape[-2] > FEW_SCORES:
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     weights = torch.softmax(scores if bias is None else scores + bias, dim=-1)
@@ -75,3 +91,41 @@ class _PreciseAttention(torch.autograd.Function):
         needed = [tensor for tensor, need in zip(inputs, wanted, strict=True) if need]
         found = iter(torch.autograd.grad(attended, needed, grad.to(attended.dtype)))
         return tuple(next(found) if need else None for need in wanted)
+
+
+class _BFloat16Attention(torch.autograd.Function):
+    """Attention in bf16 whose backward pass is faster than that of the fused kernel.
+
+    Scores and weights are computed again in float32: bf16 products of queries and keys would double
+    the error of the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(query, key, value)
+        return functional.scaled_dot_product_attention(query, key, value)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, ...]:
+        inputs = ctx.saved_tensors
+        found = tuple(torch.empty_like(tensor) for tensor in inputs)
+        _, heads, queries, _ = grad.shape
+        images = max(1, SCORES_AT_ONCE // (heads * queries * inputs[1].shape[-2]))
+        split = [tensor.split(images) for tensor in (grad, *inputs, *found)]
+        with no_autocast(grad):
+            for of_output, query, key, value, of_query, of_key, of_value in zip(
+                *split, strict=True
+            ):
+                scale = query.shape[-1] ** -0.5
+                scores = (query.float() * scale) @ key.float().transpose(-2, -1)
+                weights = scores.softmax(-1)
+                del scores
+                of_value.copy_(weights.to(grad.dtype).transpose(-2, -1) @ of_output)
+                of_weights = (of_output @ value.transpose(-2, -1)).float()
+                of_scores = torch.ops.aten._softmax_backward_data(
+                    of_weights, weights, -1, torch.float32
+                ).to(grad.dtype)
+                torch.mul(of_scores @ key, scale, out=of_query)
+                torch.mul(of_scores.transpose(-2, -1) @ query, scale, out=of_key)
+        return found

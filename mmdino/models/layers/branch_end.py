@@ -73,7 +73,8 @@ class _BranchEnd(torch.autograd.Function):
             hidden = functional.gelu(inputs) if ctx.gelu else inputs
             weight_grad = (rows.to(ctx.dtype).T @ hidden.to(ctx.dtype)).to(weight.dtype)
             del hidden
-            bias_grad = rows.sum(0, dtype=bias.dtype)
+            # In float32 inside, where a sum to float32 would first copy all rows.
+            bias_grad = rows.sum(0).to(bias.dtype)
             scale_grad = None
             if scale is not None:
                 scale_grad = torch.linalg.vecdot(weight_grad, weight).addcmul_(bias_grad, bias)

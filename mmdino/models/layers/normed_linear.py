@@ -9,8 +9,12 @@ from torch.nn import functional
 
 from mmdino.models.layers.precision import linear_dtype, no_autocast
 
+ALL_CHANNELS = slice(None)
 
-def normed_linear(x: Tensor, norm: nn.Module | None, linear: nn.Module) -> Tensor:
+
+def normed_linear(
+    x: Tensor, norm: nn.Module | None, linear: nn.Module, channels: slice = ALL_CHANNELS
+) -> Tensor:
     """Computes ``linear(norm(x))``, without a norm if there is none.
 
     After a layer norm of the precision of x, x is all that is kept for the backward pass, which
@@ -21,19 +25,28 @@ def normed_linear(x: Tensor, norm: nn.Module | None, linear: nn.Module) -> Tenso
         x: Tokens (..., D).
         norm: The norm.
         linear: The linear layer; one whose bias acts in part tells by ``acting_bias``.
+        channels: The output channels that are wanted. The others are not computed, but by layers
+            of another kind.
     """
-    if norm is None:
-        return linear(x)
+    simple = type(linear) is nn.Linear or hasattr(linear, "acting_bias")
     plain = type(norm) is nn.LayerNorm and norm.elementwise_affine and norm.bias is not None
-    plain = plain and (type(linear) is nn.Linear or hasattr(linear, "acting_bias"))
-    if not plain or norm.weight.dtype != x.dtype or not torch.is_grad_enabled():
-        return linear(norm(x))
+    fused = plain and simple and norm.weight.dtype == x.dtype and torch.is_grad_enabled()
+    if not fused:
+        x = x if norm is None else norm(x)
+        if channels == ALL_CHANNELS:
+            return linear(x)
+        if not simple:
+            return linear(x)[..., channels]
+    weight, bias = linear.weight[channels], getattr(linear, "acting_bias", linear.bias)
+    bias = None if bias is None else bias[channels]
+    if not fused:
+        return functional.linear(x, weight, bias)
     return _NormedLinear.apply(
         x,
         norm.weight,
         norm.bias,
-        linear.weight,
-        getattr(linear, "acting_bias", linear.bias),
+        weight,
+        bias,
         norm.normalized_shape,
         norm.eps,
         linear_dtype(x),
@@ -74,7 +87,7 @@ class _NormedLinear(torch.autograd.Function):
             del normed
             bias_grad = None
             if ctx.bias_dtype is not None:
-                bias_grad = grad.flatten(0, -2).sum(0, dtype=ctx.bias_dtype)
+                bias_grad = grad.flatten(0, -2).sum(0).to(ctx.bias_dtype)
             norm_grads = torch.ops.aten.native_layer_norm_backward(
                 (rows @ weight.to(ctx.dtype)).to(x.dtype),
                 x,

@@ -75,6 +75,7 @@ class SelfAttention(nn.Module):
         x: Tensor,
         positions: RelativePositions = NO_POSITIONS,
         norm: nn.Module | None = None,
+        class_query: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns queries, keys and values (B, heads, N, D / heads) of tokens (B, N, D).
 
@@ -82,24 +83,41 @@ class SelfAttention(nn.Module):
             x: The tokens.
             positions: What positions do to queries, keys and scores.
             norm: A norm that the tokens pass first.
+            class_query: Whether the query of the first token, the class token, is the only one
+                (B, heads, 1, D / heads). It has no position.
         """
-        tokens = normed_linear(x, norm, self.qkv)
-        tokens = tokens.unflatten(-1, (3, self.num_heads, self.head_dims))
-        # Unbound, not indexed: the backward pass then stacks three gradients, where indexing fills
-        # three tensors of the size of all with zeros and adds them up.
-        query, key, value = (part.transpose(1, 2) for part in tokens.unbind(2))
-        if positions.rotation is not None:
-            query, key = rotate(query, positions.rotation), rotate(key, positions.rotation)
-        return query, key, value
+        rotation = positions.rotation
+        if class_query:
+            width = self.num_heads * self.head_dims
+            (query,) = self._heads(normed_linear(x[:, :1], norm, self.qkv, slice(width)), 1)
+            key, value = self._heads(normed_linear(x, norm, self.qkv, slice(width, None)), 2)
+        else:
+            query, key, value = self._heads(normed_linear(x, norm, self.qkv), 3)
+            query = query if rotation is None else rotate(query, rotation)
+        return query, key if rotation is None else rotate(key, rotation), value
+
+    def _heads(self, tokens: Tensor, number: int) -> list[Tensor]:
+        """Splits (B, N, number * D) into a number of tensors (B, heads, N, D / heads)."""
+        tokens = tokens.unflatten(-1, (number, self.num_heads, self.head_dims))
+        # Unbound, not indexed: the backward pass then stacks the gradients, where indexing fills
+        # as many tensors of the size of all with zeros and adds them up.
+        return [part.transpose(1, 2) for part in tokens.unbind(2)]
 
     def forward(
         self,
         x: Tensor,
         positions: RelativePositions = NO_POSITIONS,
         norm: nn.Module | None = None,
+        class_query: bool = False,
     ) -> Tensor:
-        """Lets tokens (B, N, D) attend to each other, after a norm if one is given."""
-        query, key, value = self.queries_keys_values(x, positions, norm)
-        attended = fastest_attention(query, key, value, positions.bias)
+        """Lets tokens (B, N, D) attend to each other, after a norm if one is given.
+
+        With ``class_query`` the class token alone attends to all, and the output is (B, 1, D).
+        """
+        query, key, value = self.queries_keys_values(x, positions, norm, class_query)
+        bias = positions.bias
+        if class_query and bias is not None:
+            bias = bias[:, :1]
+        attended = fastest_attention(query, key, value, bias)
         attended = attended.transpose(1, 2).flatten(2)
         return branch_end(attended, self.proj, self.proj_drop, self.gamma1)

@@ -8,7 +8,7 @@ import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
-from mmdino.models.layers.precision import HALF
+from mmdino.models.layers.precision import HALF, at_least_float32
 
 
 class StochasticDepth(DropPath):
@@ -31,9 +31,28 @@ class StochasticDepth(DropPath):
         kept = (keep_prob + torch.rand(shape, dtype=x.dtype, device=x.device)).floor()
         return x / (keep_prob / kept)
 
-    def residual(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
-        """Adds a branch to x (B, ...), for some samples only."""
-        return x + self(branch(x))
+    def residual(
+        self, x: Tensor, branch: Callable[[Tensor], Tensor], source: Tensor | None = None
+    ) -> Tensor:
+        """Adds a branch to x (B, ...), for some samples only.
+
+        Args:
+            x: What the branch is added to.
+            branch: The branch.
+            source: What the branch sees (B, ...); x by default.
+        """
+        return x + self(branch(x if source is None else source))
+
+    def factors(self, like: Tensor, num_samples: int) -> Tensor:
+        """Draws what the branch of each sample is multiplied by (B, 1), in float32 at least.
+
+        Args:
+            like: What is multiplied; numbers are drawn in its precision, as by :meth:`forward`.
+            num_samples: Number B of samples.
+        """
+        keep_prob = 1 - self.drop_prob if self.training else 1.0
+        kept = self(like.new_ones(num_samples, 1)) > 0
+        return kept.to(at_least_float32(like[:0]).dtype) / keep_prob
 
 
 class RowStochasticDepth(nn.Module):
@@ -55,13 +74,25 @@ class RowStochasticDepth(nn.Module):
         """Returns the rate."""
         return f"drop_prob={self.drop_prob}"
 
-    def residual(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
-        """Adds a branch to x (B, ...), for some samples only."""
+    def residual(
+        self, x: Tensor, branch: Callable[[Tensor], Tensor], source: Tensor | None = None
+    ) -> Tensor:
+        """Adds a branch to x (B, ...), for some samples only, as in :class:`StochasticDepth`."""
+        source = x if source is None else source
         if not self.training or self.drop_prob == 0:
-            return x + branch(x)
+            return x + branch(source)
         rows = kept_rows(len(x), self.drop_prob, x.device)
-        added = branch(x[rows]).to(x.dtype)
+        added = branch(source[rows]).to(x.dtype)
         return x.index_add(0, rows, added, alpha=len(x) / len(rows))
+
+    def factors(self, like: Tensor, num_samples: int) -> Tensor:
+        """Draws what the branch of each sample is multiplied by, as :class:`StochasticDepth`."""
+        dtype = at_least_float32(like[:0]).dtype
+        if not self.training or self.drop_prob == 0:
+            return like.new_ones(num_samples, 1, dtype=dtype)
+        rows = kept_rows(num_samples, self.drop_prob, like.device)
+        factors = like.new_zeros(num_samples, 1, dtype=dtype)
+        return factors.index_fill_(0, rows, num_samples / len(rows))
 
 
 def kept_rows(num_rows: int, drop_prob: float, device: torch.device | str = "cpu") -> Tensor:

@@ -127,7 +127,44 @@ class TransformerBlock(nn.Module):
         depth = RowStochasticDepth if drop_path_rows else StochasticDepth
         self.drop_path = depth(drop_path_rate)
 
-    def forward(self, x: Tensor, positions: RelativePositions = NO_POSITIONS) -> Tensor:
-        """Maps tokens (B, N, D) to tokens (B, N, D)."""
-        x = self.drop_path.residual(x, lambda rows: self.attn(rows, positions, self.ln1))
-        return self.drop_path.residual(x, lambda rows: self.ffn(rows, self.ln2))
+    def forward(
+        self,
+        x: Tensor,
+        positions: RelativePositions = NO_POSITIONS,
+        read: Tensor | bool = True,
+    ) -> Tensor:
+        """Maps tokens (B, N, D) to tokens (B, N, D).
+
+        Args:
+            x: The tokens.
+            positions: What positions do in the attention.
+            read: Which tokens of the output are read, as in :func:`read_tokens`. Others are not
+                computed, as far as those that are read do not depend on them. Draws are the same.
+        """
+        if read is False:
+            x = self.drop_path.residual(
+                read_tokens(x, read),
+                lambda rows: self.attn(rows, positions, self.ln1, class_query=True),
+                x,
+            )
+        else:
+            x = self.drop_path.residual(x, lambda rows: self.attn(rows, positions, self.ln1))
+        if not isinstance(read, Tensor):
+            return self.drop_path.residual(x, lambda rows: self.ffn(rows, self.ln2))
+        rows = read_tokens(x, read)
+        added = self.ffn(rows, self.ln2)
+        factors = self.drop_path.factors(added, len(x))
+        return rows + added * factors.index_select(0, read // x.shape[1])
+
+
+def read_tokens(tokens: Tensor, read: Tensor | bool) -> Tensor:
+    """Returns the tokens (B, N, D) that are read.
+
+    Args:
+        tokens: The tokens.
+        read: True for all; False for the class tokens alone (B, 1, D), the first; or positions (R,)
+            in the flattened tokens (B * N, D), for those (R, D).
+    """
+    if isinstance(read, Tensor):
+        return tokens.flatten(0, 1).index_select(0, read)
+    return tokens if read else tokens[:, :1]

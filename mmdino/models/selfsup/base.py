@@ -281,15 +281,33 @@ def build_networks(configs: dict[str, dict | None]) -> nn.ModuleDict:
     return nn.ModuleDict(built)
 
 
-def feature(images: Tensor, backbone: nn.Module, neck: nn.Module | None = None) -> Tensor:
+def feature(
+    images: Tensor, backbone: nn.Module, neck: nn.Module | None = None, frugal: bool = False
+) -> Tensor:
     """Maps images (B, C, H, W) to what heads see: the last output of backbone and neck, (B, D).
 
     Of :class:`Features` that is the class token.
+
+    Args:
+        images: The images.
+        backbone: The backbone.
+        neck: The neck.
+        frugal: Whether a backbone that can leaves out what does not act on the class token.
     """
-    outputs = backbone(images)
+    outputs = backbone(images, **reading(backbone, neck is not None or not frugal))
     if neck is not None:
         outputs = neck(outputs)
     return last_output(outputs)
+
+
+def reading(backbone: nn.Module, patches: Tensor | bool) -> dict[str, Tensor | bool]:
+    """Returns arguments of a backbone's forward pass that say which patches are read.
+
+    Args:
+        backbone: The backbone; one that cannot choose gets none.
+        patches: As in :meth:`VisionTransformer.forward`.
+    """
+    return {"patches": patches} if getattr(backbone, "chooses_patches", False) else {}
 
 
 def view_features(
@@ -331,10 +349,10 @@ def _group_feature(
 ) -> Tensor:
     """Features (n * B, D) of n views of one size."""
     if micro_batch is None:
-        return feature(torch.cat(views), backbone, neck)
+        return feature(torch.cat(views), backbone, neck, frugal=True)
     chunks = zip(*(view.split(micro_batch) for view in views), strict=True)
     features = [
-        recomputed(feature, (backbone, neck), torch.cat(chunk), backbone, neck).unflatten(
+        recomputed(feature, (backbone, neck), torch.cat(chunk), backbone, neck, True).unflatten(
             0, (len(views), -1)
         )
         for chunk in chunks

@@ -18,6 +18,7 @@ from mmdino.models.selfsup.base import (
     feature_spread,
     input_width,
     patch_grid,
+    reading,
     recomputed,
 )
 from mmdino.models.selfsup.dino import DINO
@@ -204,17 +205,18 @@ class DINOv2(DINO):
             masks, mask_indices = all_patches(global_views, self.backbone)
         check_masks(masks, mask_indices, inputs, self.num_global_views, self.backbone)
         student_masks = masks.flatten(0, 1) if self.frozen_teacher is None else None
+        read = self._read_patches(mask_indices, masks.numel())
         with torch.no_grad():
             class_targets, patch_targets, teacher_patches = self._targets(
-                global_views, mask_indices
+                global_views, mask_indices, read
             )
         tokens, patches = view_tokens(
-            global_views, self.backbone, student_masks, micro_batch=self.micro_batch
+            global_views, self.backbone, student_masks, micro_batch=self.micro_batch, read=read
         )
         class_tokens = [tokens]
         for _, same_size in groupby(local_views, lambda view: view.shape[-2:]):
             local_tokens, _ = view_tokens(
-                list(same_size), self.backbone, local=True, micro_batch=self.micro_batch
+                list(same_size), self.backbone, None, True, self.micro_batch, read=False
             )
             class_tokens.append(local_tokens)
         class_tokens = torch.cat(class_tokens)
@@ -224,7 +226,7 @@ class DINOv2(DINO):
         metrics = self._class_metrics(class_tokens, class_targets, shape)
         terms = {"dino": metrics.pop("loss") * dino_scale(num_global, len(local_views))}
         if self.ibot_loss is not None:
-            masked = patches.flatten(0, 1)[mask_indices]
+            masked = chosen_patches(patches, mask_indices)
             weights = masked_patch_weights(masks, mask_indices)
             found = self._patch_metrics(masked, patch_targets, weights)
             terms["ibot"] = self.ibot_weight * found["loss"]
@@ -256,15 +258,25 @@ class DINOv2(DINO):
         """Returns what users saw with as few images in an optimiser step; None for many."""
         return small_batch_advice(num_images, self.criterion)
 
+    def _read_patches(self, mask_indices: Tensor, num_patches: int) -> Tensor | bool:
+        """Which patches of the global views a loss reads, as backbones take it."""
+        if self.gram_anchor is not None:
+            return True
+        if self.ibot_loss is None:
+            return False
+        # A compiled backbone would get a graph for each number of masked patches.
+        whole = self.micro_batch is not None or self.is_compiled
+        return True if whole or len(mask_indices) == num_patches else mask_indices
+
     def _targets(
-        self, global_views: Sequence[Tensor], mask_indices: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        self, global_views: Sequence[Tensor], mask_indices: Tensor, read: Tensor | bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The teacher's logits of class tokens (G, B, K) and masked patches (M, K); its patches."""
         teacher = self.teacher
         if self.frozen_teacher is not None:
             teacher = self.frozen_teacher.for_images(global_views[0])
         tokens, patches = view_tokens(
-            global_views, teacher["backbone"], micro_batch=self.micro_batch
+            global_views, teacher["backbone"], micro_batch=self.micro_batch, read=read
         )
         if self.frozen_teacher is None:
             check_widths(tokens, self._widths)
@@ -272,7 +284,7 @@ class DINOv2(DINO):
         if self.ibot_loss is None:
             return class_logits, None, patches
         head = teacher["patch_head" if "patch_head" in teacher else "head"]
-        return class_logits, head(patches.flatten(0, 1)[mask_indices]), patches
+        return class_logits, head(chosen_patches(patches, mask_indices)), patches
 
     def _class_metrics(
         self, tokens: Tensor, targets: Tensor, shape: tuple[int, int]
@@ -347,7 +359,8 @@ def view_tokens(
     masks: Tensor | None = None,
     local: bool = False,
     micro_batch: int | None = None,
-) -> tuple[Tensor, Tensor]:
+    read: Tensor | bool = True,
+) -> tuple[Tensor, Tensor | None]:
     """Maps n views of one size, each (B, C, H, W), to class tokens and patches.
 
     Args:
@@ -356,9 +369,12 @@ def view_tokens(
         masks: Masks (n * B, P) of their patches.
         local: Whether they are local views.
         micro_batch: Number of images of whose views the backbone sees a call; None for all.
+        read: Which patches are read: all, none, or those at positions (M,) among the flattened
+            (n * B, P), where the backbone sees all views at once.
 
     Returns:
-        Class tokens (n * B, D) and patches (n * B, P, D).
+        Class tokens (n * B, D) and patches: (n * B, P, D), or (M, D) where the backbone chose them,
+        or None where it gave none.
 
     Raises:
         ValueError: If the backbone gives no :class:`Features`.
@@ -369,20 +385,25 @@ def view_tokens(
     chunks = images.split(rows)
     chunk_masks = [None] * len(chunks) if masks is None else masks.split(rows)
     for chunk, chunk_mask in zip(chunks, chunk_masks, strict=True):
-        inputs = (chunk, backbone, chunk_mask, local)
+        inputs = (chunk, backbone, chunk_mask, local, read)
         if micro_batch is None:
             found = _tokens(*inputs)
         else:
             found = recomputed(_tokens, (backbone,), *inputs)
         tokens.append(found[0])
         patches.append(found[1])
-    return torch.cat(tokens), torch.cat(patches)
+    return torch.cat(tokens), None if patches[0] is None else torch.cat(patches)
+
+
+def chosen_patches(patches: Tensor, indices: Tensor) -> Tensor:
+    """Returns the patches (M, D) at positions (M,) of :func:`view_tokens`, chosen or not yet."""
+    return patches if patches.dim() == 2 else patches.flatten(0, 1)[indices]
 
 
 def _tokens(
-    images: Tensor, backbone: nn.Module, masks: Tensor | None, local: bool
-) -> tuple[Tensor, Tensor]:
-    (*_, output) = backbone(images, masks=masks, local=local)
+    images: Tensor, backbone: nn.Module, masks: Tensor | None, local: bool, read: Tensor | bool
+) -> tuple[Tensor, Tensor | None]:
+    (*_, output) = backbone(images, masks=masks, local=local, **reading(backbone, read))
     if not isinstance(output, Features):
         raise ValueError(
             "DINOv2 needs class token and patches, but the backbone gives a "

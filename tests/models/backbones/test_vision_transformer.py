@@ -608,3 +608,81 @@ def test_tables_of_blocks_are_of_the_layer_of_their_block():
     names = ["layers.0.position_encoding.table", "layers.1.position_encoding.table"]
     assert [vit.get_layer_depth(name) for name in names] == [(1, 4), (2, 4)]
     assert relative().get_layer_depth("position_encoding.table") == (3, 4)
+
+
+CHOICES = {
+    "class token": {},
+    "chance": {"drop_path_rate": 0.4},
+    "rows": {
+        "drop_path_rate": 0.4,
+        "drop_path_uniform": True,
+        "drop_path_rows": True,
+        "layer_scale_init_value": 0.1,
+        "num_registers": 2,
+        "local_norm": True,
+    },
+    "rotary": {
+        "position_encoding": {"type": "mmdino.RotaryPositions", "head_dims": 4, "rescale": 2},
+        "arch": {**ARCH, "num_heads": 3},
+        "key_bias": False,
+        "num_registers": 3,
+    },
+    "bias": {
+        "position_encoding": {
+            "type": "mmdino.RelativePositionBias",
+            "grid": (4, 4),
+            "num_heads": 2,
+            "num_extra_tokens": 1,
+        }
+    },
+    "dropout": {"drop_rate": 0.2, "drop_path_rate": 0.2},
+    "checkpoints": {"with_cp": True, "drop_path_rate": 0.3, "ffn": "swiglu"},
+    "no bias": {"qkv_bias": False, "norm_outputs": True},
+}
+READ = torch.tensor([3, 4, 17, 40, 41, 79])
+
+
+def read_tokens_and_gradients(options, choice, local=False):
+    """Class tokens, the patches that are read, gradients, and a number that is drawn after them."""
+    torch.manual_seed(0)
+    vit = build(out_type="features", **options).double().train()
+    for parameter in vit.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    images = torch.randn(5, 3, 32, 32, dtype=torch.float64)
+    (features,) = vit(images, local=local, patches=choice)
+    tokens, drawn = [features.cls], torch.rand(3)
+    if choice is not False:
+        whole = features.patches.dim() == 3
+        tokens.append(features.patches.flatten(0, 1)[READ] if whole else features.patches)
+    return tokens, list(vit.parameters()), drawn
+
+
+@pytest.mark.parametrize("choice", [READ, False], ids=["patches", "class token"])
+@pytest.mark.parametrize("options", CHOICES.values(), ids=CHOICES)
+def test_what_is_not_read_changes_nothing(options, choice):
+    seen = []
+    for asked in (choice, True):
+        tokens, parameters, drawn = read_tokens_and_gradients(options, asked, local=True)
+        tokens = tokens[: 1 if choice is False else 2]
+        loss = sum((token.sin() ** 2).sum() for token in tokens)
+        grads = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
+        seen.append([*tokens, drawn, *grads])
+    for found, expected in zip(*seen, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_what_is_not_read_is_not_computed():
+    vit = build(out_type="features", drop_rate=0.0).train()
+    images = torch.randn(5, 3, 32, 32)
+    widths = []
+    handle = vit.layers[-1].ffn.register_forward_hook(
+        lambda _, args, output: widths.append(output.numel() // output.shape[-1])
+    )
+    for choice in (True, READ, False):
+        (features,) = vit(images, patches=choice)
+    handle.remove()
+    assert widths == [5 * 17, 5 + len(READ), 5]
+    assert features.patches is None
+    assert features.registers is None
+    whole = build(out_type="featmap")(images, patches=False)[0]
+    assert whole.shape[-2:] == (4, 4)

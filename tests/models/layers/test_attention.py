@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from mmdino.models.layers.attention import SHORT_SEQUENCE, fastest_attention
+from mmdino.models.layers import attention
+from mmdino.models.layers.attention import FEW_SCORES, fastest_attention
+
+SHORT = math.isqrt(FEW_SCORES)
 
 
 def attended(function, tokens, dtype=torch.float64, autocast=None):
@@ -20,7 +25,7 @@ def attended(function, tokens, dtype=torch.float64, autocast=None):
     return result, grad
 
 
-@pytest.mark.parametrize("tokens", [5, SHORT_SEQUENCE, SHORT_SEQUENCE + 1])
+@pytest.mark.parametrize("tokens", [5, SHORT, SHORT + 1])
 def test_result_and_gradient_are_torchs(tokens):
     expected = attended(scaled_dot_product_attention, tokens)
     for found, value in zip(attended(fastest_attention, tokens), expected, strict=True):
@@ -29,7 +34,13 @@ def test_result_and_gradient_are_torchs(tokens):
 
 @pytest.mark.parametrize("tokens", [5, 100])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_in_half_precision_it_is_as_near_to_the_exact_result_as_torchs(tokens, dtype):
+@pytest.mark.parametrize("native", [False, True])
+def test_in_half_precision_it_is_as_near_to_the_exact_result_as_torchs(
+    tokens, dtype, native, monkeypatch
+):
+    monkeypatch.setattr(attention, "has_bfloat16_products", lambda: native)
+    # Several groups of images.
+    monkeypatch.setattr(attention, "SCORES_AT_ONCE", 1)
     exact = attended(scaled_dot_product_attention, tokens)
     ours, torchs = (
         attended(function, tokens, dtype, autocast=dtype)
@@ -41,7 +52,7 @@ def test_in_half_precision_it_is_as_near_to_the_exact_result_as_torchs(tokens, d
         assert error < max(1.2 * other_error, torch.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("tokens", [5, SHORT_SEQUENCE + 1])
+@pytest.mark.parametrize("tokens", [5, SHORT + 1])
 def test_a_bias_is_added_to_the_scores(tokens):
     bias = torch.randn(2, tokens, tokens, dtype=torch.float64)
     expected = attended(

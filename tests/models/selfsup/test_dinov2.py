@@ -92,6 +92,14 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(micro_batch, targets
     )
 
 
+@pytest.mark.parametrize("ibot_weight", [0, 1])
+def test_backbones_that_cannot_choose_patches_give_the_same_loss(ibot_weight, monkeypatch):
+    expected = gradients(build(ibot_weight=ibot_weight), tiny_dinov2.batch())
+    model = build(ibot_weight=ibot_weight)
+    monkeypatch.setattr(type(model.backbone), "chooses_patches", False)
+    assert_equal(gradients(model, tiny_dinov2.batch()), expected)
+
+
 def test_patches_may_have_a_head_of_their_own():
     patch_head = {**HEAD, "out_channels": 20}
     model = build(patch_head=patch_head)

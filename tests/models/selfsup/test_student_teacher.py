@@ -29,7 +29,7 @@ def random_views(batch_size=4, sizes=tiny_run.VIEW_SIZES):
 
 def outputs(network, views):
     """Outputs of a sequence of modules for all views at once, (V, B, .)."""
-    features = torch.cat([network[0](view)[-1] for view in views])
+    features = torch.cat([network[0](view, patches=False)[-1] for view in views])
     for module in network[1:]:
         (features,) = module((features,))
     return features.view(len(views), -1, features.shape[-1])

@@ -12,6 +12,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from converters.formats import SUFFIXES
 from converters.head_config import head_config
 from mmdino.weights.checks import require_weights, state_dict_of
 from mmdino.weights.files import read_checkpoint, write_bytes, write_pickle, write_tensors
@@ -38,13 +39,6 @@ from mmdino.weights.specs import (
     vit_config,
 )
 
-SUFFIXES = {
-    "mmdino": (".pth", ".safetensors"),
-    "authors": (".pth",),
-    "timm": (".pth", ".safetensors"),
-    "huggingface": ("",),
-}
-"""Allowed suffixes of each project's files; Hugging Face has a folder."""
 OWN_OPTIONS = {"final_norm": True, "pre_norm": False}
 """Options of this project's ViT for which the other projects' networks allow only this value."""
 

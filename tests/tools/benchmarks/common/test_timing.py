@@ -26,6 +26,12 @@ def test_a_slower_case_is_seen_as_slower(clock):
     assert timings["long"].ratio_to(timings["short"]) == 20
 
 
+def test_seconds_are_those_of_the_clock_given():
+    ticks = iter(range(100))
+    timings = compare({"case": lambda: next(ticks)}, rounds=2, clock=lambda: next(ticks))
+    assert timings["case"].seconds == [2, 2]
+
+
 def test_a_machine_that_slows_down_does_not_move_the_ratio():
     base, ours = Timing([1.0, 1.0, 4.0, 4.0, 4.0]), Timing([0.5, 0.5, 0.5, 2.0, 2.0])
     assert ours.ratio_to(base) == 0.5

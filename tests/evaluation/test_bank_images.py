@@ -9,10 +9,11 @@ import pytest
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmdino.curation.images import all_images, read_unreadable
 from mmdino.curation.pictures import KEPT, Section, Strip, Tile, draw_strips
 from mmdino.curation.thumbnails import Thumbnail, thumbnails
-from mmdino.evaluation.bank_extraction import ExtractionOptions
+from mmdino.evaluation.bank_images import all_images
+from mmdino.evaluation.extraction_options import ExtractionOptions
+from mmdino.evaluation.feature_bank import read_unreadable
 
 
 @pytest.fixture
@@ -28,7 +29,8 @@ def folder(tmp_path):
 
 def test_an_unreadable_image_is_black_and_recorded(folder, tmp_path):
     record = tmp_path / "unreadable.jsonl"
-    images = all_images(folder, ExtractionOptions(size=16, crop=16), record)
+    images = all_images(folder, ExtractionOptions(size=16, crop=16))
+    images.unreadable = record
     assert images.names() == ["2.jpg", "4.png", "a/1.png", "b/c/3.png"]
     assert images.get_gt_labels().tolist() == [0, 0, 0, 0]
     samples = [images[index]["inputs"] for index in range(4)]

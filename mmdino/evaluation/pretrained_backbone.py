@@ -1,0 +1,123 @@
+"""A pretrained backbone with what it needs to be given images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmdino.evaluation.features import feature_of
+from mmdino.evaluation.image_input import TRAINED_SIZE
+from mmdino.models.preprocessors.multi_view_preprocessor import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    normalise,
+)
+from mmdino.utils.config_text import literal_config
+from mmdino.weights.files import read_checkpoint
+from mmdino.weights.networks import Network, backbone_weights, build_backbone
+
+
+class Preprocessing(NamedTuple):
+    """How images enter a backbone."""
+
+    mean: tuple[float, ...]
+    """Mean of each channel, 0 to 255; colours are red, green, blue."""
+    std: tuple[float, ...]
+    """Standard deviation of each channel, likewise."""
+    size: int
+    """Side in pixels that the network is made for; it takes other multiples of a patch too."""
+    patch_size: int
+    """Side of a patch in pixels; for a ResNet its stride, 32."""
+
+
+class PretrainedBackbone(nn.Module):
+    """A backbone in eval mode, without gradients, that maps images to features.
+
+    Args:
+        backbone: The network.
+        preprocessing: How images enter it.
+
+    Attributes:
+        backbone: The network, whose own outputs are those of mmpretrain.
+        preprocessing: How images enter it.
+    """
+
+    def __init__(self, backbone: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.preprocessing = preprocessing
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(preprocessing, name)).view(-1, 1, 1)
+            self.register_buffer(f"_{name}", values, persistent=False)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Normalises images (B, C, H, W) of 0 to 255, colours in the order red, green, blue."""
+        return normalise(images, self._mean, self._std)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps normalised images (B, C, H, W) to features (B, D)."""
+        return feature_of(self.backbone, images)
+
+
+def load_backbone(
+    path: str | Path,
+    network: Network = "teacher",
+    num_heads: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> PretrainedBackbone:
+    """Loads the backbone of a checkpoint, of this project or another, to compute features.
+
+    Args:
+        path: File of weights, or its URL; see :func:`mmdino.weights.networks.backbone_weights`.
+        network: Which network to use if the file has both.
+        num_heads: Number of heads of a ViT, if neither the file nor the width determines it.
+        mean: Mean of each channel, 0 to 255. By default that of the run, if the file has its
+            config, else ImageNet's.
+        std: Standard deviation of each channel, likewise.
+
+    Returns:
+        The backbone in eval mode, without gradients.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has no known backbone, or mean and deviation of the channels are not
+            known.
+
+    Example:
+        >>> backbone = mmdino.load_backbone("work_dirs/mine/epoch_40.pth")
+        >>> backbone.preprocessing.size
+        224
+        >>> features = backbone(backbone.normalise(images))  # (B, 3, 224, 224), 0 to 255, to (B, D)
+    """
+    weights = backbone_weights(path, network, num_heads=num_heads)
+    backbone = build_backbone(weights.config, weights.state_dict, f"{path} ({weights.layout})")
+    channels = next(p.shape[1] for p in backbone.parameters() if p.dim() == 4)
+    stored_mean, stored_std = _statistics(read_checkpoint(path).get("meta"))
+    mean, std = tuple(mean or stored_mean), tuple(std or stored_std)
+    if {len(mean), len(std)} != {channels}:
+        raise ValueError(
+            f"The backbone of {path} takes {channels} channel(s), but mean={mean} and std={std} "
+            "were given or found. Give one of each for every channel: load_backbone(..., mean=..., "
+            "std=...)."
+        )
+    is_vit = weights.kind == "vit"
+    size = min(backbone.img_size) if is_vit else TRAINED_SIZE
+    patch = weights.config["patch_size"] if is_vit else 32
+    return PretrainedBackbone(backbone, Preprocessing(mean, std, size, patch)).eval()
+
+
+def _statistics(meta: Any) -> tuple[Sequence[float], Sequence[float]]:
+    """Returns mean and deviation of the run whose config is in a checkpoint, else ImageNet's."""
+    text = meta.get("cfg") if isinstance(meta, Mapping) else None
+    model = literal_config(text).get("model") if isinstance(text, str) else None
+    entry = model.get("data_preprocessor") if isinstance(model, Mapping) else None
+    entry = entry if isinstance(entry, Mapping) else {}
+    found = [entry.get(name) for name in ("mean", "std")]
+    if not all(isinstance(v, list) and all(isinstance(n, int | float) for n in v) for v in found):
+        return IMAGENET_MEAN, IMAGENET_STD
+    return found[0], found[1]

@@ -1,0 +1,55 @@
+"""Pretraining on a folder in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from mmdino.engine.checkpoints import checkpoint_to_resume
+from mmdino.engine.training import train
+from mmdino.folder_recipe.prepare import Wish, prepare, read_recipe
+from mmdino.utils.folder_lock import unlock_folder
+
+
+def pretrain(
+    data: str | Path,
+    out: str | Path,
+    *,
+    time: str | None = None,
+    epochs: int | None = None,
+    size: Literal["tiny", "small", "base"] | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Pretrains a backbone with DINO on a folder of images, as ``mmdino train --data`` does.
+
+    Looks at the images and the machine, chooses a recipe, writes it with a reason for each choice
+    as ``OUT/recipe/pretrain.py``, prints what it expects, and trains.
+
+    Args:
+        data: Folder of images, at any depth, without labels.
+        out: Output folder, for config, log, checkpoints and figure. It must have no recipe yet.
+        time: Length of the run, such as "30m" or "1h30m".
+        epochs: Length of the run, in place of ``time``; by default what suits images and machine.
+        size: Size of the network; by default "small" on an accelerator, else "tiny".
+        cfg_options: Changes to the config, by the path of the key, such as
+            ``{"train_dataloader.num_workers": 2}``.
+
+    Returns:
+        The last checkpoint, for :func:`mmdino.load_backbone` and the tools.
+
+    Raises:
+        FileNotFoundError: If the folder is missing or contains no images.
+        ValueError: If no image can be read, there are too few, an argument is out of range, or
+            ``out`` has a recipe already or lies in ``data``.
+
+    Example:
+        >>> checkpoint = mmdino.pretrain(data="my_images", out="work_dirs/mine", time="30m")
+    """
+    options = dict(cfg_options) if cfg_options else None
+    try:
+        config = prepare(data, out, Wish(size, epochs, time), options)
+        train(read_recipe(config, options))
+    finally:
+        unlock_folder(out)
+    return checkpoint_to_resume(out).found.path

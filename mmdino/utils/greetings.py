@@ -1,0 +1,49 @@
+"""Two messages of other packages that greet users at every start, and mean nothing to them.
+
+The maintained distribution of mmpretrain prints that a package for a data set of its own company is
+not installed. mmcv warns that mmcv-lite has no compiled operators, of which mmdino needs none;
+segmentation, which needs some, says so itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO
+
+from mmdino.utils.after_import import during_import
+
+PRINTED = "Could not import OneDL"
+WARNED = "Fail to import ``MultiScaleDeformableAttention``"
+
+
+def silence_greetings() -> None:
+    """Keeps the two messages, and nothing else, off the terminal."""
+    warnings.filterwarnings("ignore", message=WARNED, category=UserWarning)
+    # It is printed with print(), at the import of this module.
+    during_import("mmpretrain.datasets", without_printed)
+
+
+@contextmanager
+def without_printed() -> Iterator[None]:
+    """Drops the printed message within a block."""
+    with redirect_stdout(_WithoutPrinted(sys.stdout)):
+        yield
+
+
+class _WithoutPrinted:
+    """A stream that hands all but one line on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._ends_line = False
+
+    def write(self, text: str) -> int:
+        """Writes a text; ``print`` writes a line and its end one after the other."""
+        is_end, self._ends_line = self._ends_line and text == "\n", text == PRINTED
+        return len(text) if is_end or text == PRINTED else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -1,0 +1,45 @@
+"""Lines that say how far a long computation is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+SECONDS_PER_LINE = 10
+
+
+@dataclass
+class Progress:
+    """Prints a line every ten seconds, and one at the end where there was any.
+
+    Args:
+        what: What is done, such as "search".
+        total: Number of images.
+        always: Whether to print the last line in any case.
+    """
+
+    what: str
+    total: int
+    always: bool = False
+    started: float = field(default_factory=time.monotonic)
+    reported: float | None = None
+
+    def at(self, done: int) -> None:
+        """Reports, if it is time, that ``done`` images are done."""
+        now = time.monotonic()
+        is_last = done == self.total and (self.always or self.reported is not None)
+        if not done or (now - (self.reported or self.started) <= SECONDS_PER_LINE and not is_last):
+            return
+        self.reported = now
+        seconds = max(now - self.started, 1e-9)
+        left = duration(seconds * (self.total - done) / done)
+        rate = f"{done / seconds:.1f} images/s"
+        print(f"  {self.what}: {done}/{self.total} images, {rate}, {left} left", flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration as text, such as "50 s", "12 min" or "3 h 20 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,100 @@
+"""``mmdino.pretrain`` and ``mmdino.load_backbone``, from a folder to features."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import mmdino
+from mmdino.folder_recipe import prepare as module
+from mmdino.folder_recipe import rate
+
+SMALL = {
+    "model.backbone.arch.embed_dims": 12,
+    "model.backbone.arch.num_layers": 1,
+    "model.backbone.arch.num_heads": 2,
+    "model.backbone.arch.feedforward_channels": 24,
+    "model.head.in_channels": 12,
+    "model.head.hidden_channels": 8,
+    "train_dataloader.num_workers": 0,
+    "train_dataloader.persistent_workers": False,
+    "val_dataloader.num_workers": 0,
+    "val_cfg.bank_dataloader.num_workers": 0,
+    "default_hooks.training_figure": None,
+    "env_cfg.cudnn_benchmark": False,
+    "log_level": "ERROR",
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Grey images of 16 bits in two classes, and the checkpoint of two epochs on them."""
+    root = tmp_path_factory.mktemp("folder")
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        for index in range(10):
+            path = root / "images" / label / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), rng.integers(0, 2**16, (20, 24)).astype(np.uint16))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "measure_rate", lambda cfg: rate.measure_rate(cfg, seconds=0))
+        checkpoint = mmdino.pretrain(
+            root / "images", root / "run", epochs=2, size="tiny", cfg_options=SMALL
+        )
+    return root, checkpoint
+
+
+def test_a_folder_is_pretrained(trained):
+    root, checkpoint = trained
+    assert checkpoint == root / "run" / "epoch_2.pth"
+    text = (root / "run" / "recipe" / "pretrain.py").read_text()
+    assert 'color_type = "unchanged"' in text
+    assert "max_epochs = 2  # As asked for." in text
+    scalars = next((root / "run").glob("*/vis_data/scalars.json")).read_text()
+    assert scalars.count("knn/top1") == 3  # untrained, and after each epoch
+
+
+def test_the_folder_is_given_back(trained):
+    root, _ = trained
+    assert (root / "run" / ".lock").exists()
+    with pytest.raises(ValueError, match="has a recipe already"):
+        mmdino.pretrain(root / "images", root / "run")
+
+
+def test_its_backbone_computes_features(trained):
+    _, checkpoint = trained
+    backbone = mmdino.load_backbone(checkpoint)
+    found = backbone.preprocessing
+    assert (found.size, found.patch_size) == (20, 4)
+    # Those of the run, not ImageNet's of three channels.
+    assert (found.mean, found.std) == ((116.28,), (57.12,))
+    assert not backbone.training
+    assert not any(p.requires_grad for p in backbone.parameters())
+    images = torch.full((2, 1, 20, 20), 116.28)
+    torch.testing.assert_close(backbone.normalise(images), torch.zeros(2, 1, 20, 20))
+    features = backbone(backbone.normalise(images))
+    assert features.shape == (2, 12)
+    torch.testing.assert_close(features, backbone.backbone(torch.zeros(2, 1, 20, 20))[-1])
+
+
+def test_statistics_can_be_given_and_must_fit(trained):
+    _, checkpoint = trained
+    backbone = mmdino.load_backbone(checkpoint, "student", mean=[1.0], std=[2.0])
+    assert backbone.normalise(torch.full((1, 1, 4, 4), 5.0)).unique().tolist() == [2.0]
+    with pytest.raises(ValueError, match=r"takes 1 channel\(s\), but mean=\(1.0, 2.0\)"):
+        mmdino.load_backbone(checkpoint, mean=[1.0, 2.0])
+
+
+def test_a_file_without_a_config_has_imagenets(trained, tmp_path):
+    _, checkpoint = trained
+    content = torch.load(checkpoint, weights_only=False)
+    torch.save({"state_dict": content["state_dict"]}, tmp_path / "bare.pth")
+    with pytest.raises(ValueError, match=r"takes 1 channel\(s\), but mean=\(123.675"):
+        mmdino.load_backbone(tmp_path / "bare.pth", num_heads=2)
+
+
+def test_what_the_package_lacks_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'mmdino' has no attribute 'pretrian'"):
+        mmdino.pretrian  # noqa: B018

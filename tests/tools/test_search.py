@@ -1,0 +1,55 @@
+"""tools/search.py from the command line: the table, its files and the picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+import tiny_tools
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def bank(images, tmp_path_factory):
+    """Features of a copy of the images, from which one image is then removed."""
+    root = tmp_path_factory.mktemp("search")
+    shutil.copytree(images, root / "images")
+    sizes = ["--size", "32", "--crop", "32", "--workers", "0"]
+    arguments = ["embed", "pixels", str(root / "images"), str(root / "bank"), *sizes]
+    tiny_tools.main_of("curate.py")(arguments)
+    (root / "images" / "dark" / "7.png").unlink()
+    return root / "bank"
+
+
+def search(*arguments):
+    tiny_tools.main_of("search.py")([str(argument) for argument in arguments])
+
+
+def test_neighbours_are_printed_written_and_drawn(bank, images, tmp_path, capsys):
+    table, record, figure = (tmp_path / f"found.{suffix}" for suffix in ("csv", "json", "png"))
+    query = images / "dark" / "3.png"
+    search(bank, query, "--k", 16, "--csv", table, "--json", record, "--figure", figure)
+    printed = capsys.readouterr().out
+    assert f"{query}\n  rank   score  image\n     1   1.000  dark/3.png\n" in printed
+    assert "1 of these images are not in" in printed
+    assert "dark/7.png" in printed
+    rows = list(csv.DictReader(table.open()))
+    assert len(rows) == 16
+    assert rows[0]["image"] == "dark/3.png"
+    assert rows[0]["query"] == str(query)
+    assert float(rows[0]["score"]) == pytest.approx(1)
+    neighbours = json.loads(record.read_text())["neighbours"]
+    assert [each["image"] for each in neighbours] == [row["image"] for row in rows]
+    assert Image.open(figure).width == 1156
+
+
+def test_duplicates_are_printed_written_and_drawn(bank, tmp_path, capsys):
+    table, figure = tmp_path / "pairs.csv", tmp_path / "pairs.jpg"
+    search(bank, "--duplicates", "--pairs", 3, "--csv", table, "--figure", figure)
+    assert "The 3 most similar pairs of 16 images" in capsys.readouterr().out
+    assert next(csv.DictReader(table.open()))["group"] == "1"
+    assert Image.open(figure).width == 1156
+    search(bank, "--duplicates", "--threshold", 0.999)
+    assert "0 pairs in 0 groups above 0.9990 (--threshold)" in capsys.readouterr().out
