@@ -21,6 +21,11 @@ CURATE = [
 PARQUET = [
     "pyarrow>=14",  # features as Parquet, which pandas, Polars and DuckDB read
 ]
+DOCS = [
+    "furo>=2024.8",  # theme; it, Sphinx and MyST are pure Python and released this year or last
+    "myst-parser>=4",  # pages in Markdown that read the same in the repository
+    "sphinx>=8.1",  # include_patterns, docstrings in Google style, warnings as errors
+]
 version: dict[str, str] = {}
 exec((ROOT / "mmdino" / "version.py").read_text(), version)
 
@@ -82,7 +87,9 @@ setup(
         "convert": CONVERT,
         "curate": CURATE,
         "parquet": PARQUET,
+        "docs": DOCS,
         "tests": [
+            *DOCS,
             *EVALUATE,
             *CONVERT,
             *CURATE,
