@@ -29,3 +29,5 @@ html_theme = "furo"
 html_title = f"mmdino {release}"
 html_extra_path = ["html"]  # its index.html leads to the root page
 html_show_sourcelink = False
+html_show_copyright = False
+html_copy_source = False
