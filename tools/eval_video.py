@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmdino.utils.command_line import check_fps
 from mmdino.utils.evaluation_options import (
     add_network_options,
     read_results,
@@ -55,8 +56,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.fps is not None and not args.overlay:
         parser.error("--fps is for the overlays: add --overlay gif or mp4")
     if args.fps is not None:
-        from mmdino.visualization.sources import check_fps
-
         check_fps(parser, args.fps)
     return args
 
@@ -145,8 +144,8 @@ def labelled(
     Raises:
         ValueError: If a frame or mask does not fit; names the video.
     """
-    from mmdino.curation.progress import Progress
     from mmdino.evaluation.label_propagation import segment_video
+    from mmdino.utils.progress import Progress
 
     progress = Progress(line, len(video.frames))
     labels = segment_video(evaluated.backbone, video.read(), video.first_labels(), options)

@@ -172,6 +172,43 @@ def predict_features(model: nn.Module, batch: dict, amp: bool = False) -> list[D
     return samples
 
 
+def predict_view_features(model: nn.Module, batch: dict, amp: bool = False) -> list[DataSample]:
+    """Computes the features of several views of each image.
+
+    Args:
+        model: The model, as :func:`predict_features` takes it.
+        batch: ``inputs``, V tensors of views (B, C, H, W), and optional ``data_samples``.
+        amp: Whether to run the model under autocast.
+
+    Returns:
+        The B samples with their ``feature`` (V, D) set.
+
+    Raises:
+        TypeError: If the inputs are no views.
+        ValueError: If there is one view only.
+    """
+    views = batch["inputs"]
+    if isinstance(views, Tensor) or not isinstance(views[0], Tensor) or views[0].dim() != 4:
+        raise TypeError(
+            "The validation needs a batch of views, but the pipeline gives one image each. Put "
+            "dict(type='mmdino.MultiCropTransform', views=[...]) and "
+            "dict(type='mmdino.PackViews') into the pipeline of val_dataloader, and "
+            "collate_fn=dict(type='default_collate') into val_dataloader."
+        )
+    if len(views) < 2:
+        raise ValueError(
+            "The validation got one view of each image; it compares views. Set num of the group of "
+            "views in the pipeline of val_dataloader to at least 2."
+        )
+    samples, features = batch.get("data_samples"), []
+    for view in views:
+        samples = predict_features(model, {"inputs": view, "data_samples": samples}, amp)
+        features.append(torch.stack([sample.feature for sample in samples]))
+    for sample, of_image in zip(samples, torch.stack(features, 1), strict=True):
+        sample.set_field(of_image, "feature")
+    return samples
+
+
 @torch.no_grad()
 def extract_features(
     model: nn.Module, dataloader: Iterable[dict], amp: bool = False

@@ -20,11 +20,14 @@ from mmdino.utils.numbers import require_number
 class LabelFreeMetric(BaseMetric):
     """Says whether features improve where there are no labels.
 
-    With ``ViewValLoop``, which gives several views of each image: RankMe and LiDAR, effective ranks
-    of the features, and the fraction of nearest neighbours that two views of an image share. With
-    any other loop, one feature an image: RankMe alone. Ranks fall in a collapse, of single
-    directions too, which k-NN shows late; higher ones go with better linear probes in the papers
-    (Garrido et al. 2023; Thilak et al. 2024), but not between methods or networks of other widths.
+    With ``ViewValLoop``, which gives several views of each image: the fraction of nearest
+    neighbours that two views of an image share, and RankMe and LiDAR, effective ranks of the
+    features. With any other loop, one feature an image: RankMe alone.
+
+    Compare ``neighbor_overlap`` with that of the untrained network: it rises as features learn what
+    an image shows. Ranks of untrained features are high and fall at first; between trained networks
+    of one width, higher ones go with better linear probes (Garrido et al. 2023; Thilak et al.
+    2024), and a fall later in a run is a collapse of single directions. docs/results.md has runs.
 
     Args:
         k: Number of neighbours that two views are asked for.
@@ -61,7 +64,7 @@ class LabelFreeMetric(BaseMetric):
             ``rankme`` of the first views; with two views or more ``lidar``, and
             ``neighbor_overlap`` of the first two, in percent.
         """
-        if len(results) <= self.k:
+        if len(results) < 2 or (len(results) <= self.k and len(results[0]) > 1):
             raise ValueError(
                 f"LabelFreeMetric got {len(results)} images and k={self.k}; it needs more images "
                 "than neighbours, a few hundred at least. Check the data set of val_dataloader."

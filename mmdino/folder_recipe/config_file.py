@@ -50,6 +50,7 @@ train_dataloader = dict(
     pin_memory=pin_memory,
     dataset=dict(
         data_root=data_root,
+        hold_out=hold_out,
         pipeline=[
             dict(type="LoadImageFromFile", color_type=color_type, ignore_empty=True),
             dict(type="mmdino.MultiCropTransform", views=_views),
@@ -76,7 +77,7 @@ default_hooks = dict(
     checkpoint=dict(interval=interval),
     unreadable_images=dict(limit=unreadable_limit),
 )
-train_cfg = dict(max_epochs=max_epochs, val_interval=interval, val_at_start={has_knn})
+train_cfg = dict(max_epochs=max_epochs, val_interval=interval, val_at_start={validates})
 """
 KNN = """
 # The folders of the first level look like classes, so that the log has the accuracy of nearest
@@ -115,7 +116,37 @@ val_cfg = dict(
     type="mmdino.KNNValLoop",
     bank_dataloader=dict(dataset=dict(ann_file=_bank_file, **_labelled), **_knn),
 )
-val_evaluator = dict(type="mmdino.KNNMetric", k=(10, 20), temperature=0.07)
+val_evaluator = [
+    dict(type="mmdino.KNNMetric", k=(10, 20), temperature=0.07),
+    dict(type="mmdino.RidgeProbeMetric"),
+    dict(type="mmdino.LabelFreeMetric"),
+]
+"""
+VIEWS = """
+# Of images that training does not see: nearest neighbours that two views share, and effective ranks
+# of the features. Compare them with those of the start.
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=num_workers,
+    sampler=dict(type="mmdino.EpochSampler", shuffle=False, seed=0),  # each time the same views
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(
+        type="mmdino.ImageFolder",
+        data_root=data_root,
+        hold_out=hold_out,
+        held_out=True,
+        pipeline=[
+            dict(type="LoadImageFromFile", color_type=color_type, ignore_empty=True),
+            dict(
+                type="mmdino.MultiCropTransform",
+                views=[dict(num=4, size=eval_size, scale=(0.4, 1.0){rest})],
+            ),
+            dict(type="mmdino.PackViews"),
+        ],
+    ),
+)
+val_cfg = dict(type="mmdino.ViewValLoop")
+val_evaluator = dict(type="mmdino.LabelFreeMetric")
 """
 TINY_HEAD = "\n        hidden_channels=512,\n        bottleneck_channels=128,"
 NO_COLORS = "saturation=0, hue=0, gray_prob=0"
@@ -207,14 +238,15 @@ def config_text(
         lines.append(_comment(recipe.choices["blur_sigma"].reason))
     else:
         lines.append(_assignment("blur_sigma", *recipe.choices["blur_sigma"]))
+    options = _view_options(gray, blurred=recipe["blur_sigma"] is not None)
     body = BODY.format(
         arch=f'arch="{network.arch}"' if network.arch else _arch(network),
         width=network.width,
         drop_path=0.1 if network.arch else 0.0,
         head="" if network.arch else TINY_HEAD,
         preprocessor=_gray_preprocessor() if gray else "",
-        **_view_options(gray, blurred=recipe["blur_sigma"] is not None),
-        has_knn=split is not None,
+        **options,
+        validates=split is not None or recipe["hold_out"] > 0,
     )
     text = "\n".join(lines) + "\n" + body
     if split is not None:
@@ -231,6 +263,8 @@ def config_text(
             backend="cv2" if deep else "pillow",
             interpolation="area" if deep else "bicubic",
         )
+    elif recipe["hold_out"]:
+        text += VIEWS.format(rest=options["rest"])
     return text
 
 

@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmdino.comparison.measuring import build_model
-from mmdino.evaluation.features import extract_features
+from mmdino.evaluation.features import predict_features, predict_view_features
 
 WARM_UP = 2
 """Steps before the clock starts: the first ones allocate memory and start the loader."""
@@ -66,13 +66,16 @@ def _validation_seconds(model: torch.nn.Module, cfg: Config) -> float:
     loader_cfg = cfg.val_dataloader.copy()
     loader_cfg.num_workers = 0
     loader = Runner.build_dataloader(loader_cfg, seed=0)
+    bank = cfg.val_cfg.get("bank_dataloader")
+    predict = predict_features if bank else predict_view_features
     model.eval()
     start = time.perf_counter()
-    next(extract_features(model, loader))
+    with torch.no_grad():
+        predict(model, next(iter(loader)))
     _wait()
     batch = time.perf_counter() - start
-    bank = len(Runner.build_dataloader(cfg.val_cfg.bank_dataloader, seed=0))
-    return batch * (len(loader) + bank)
+    batches = len(loader) + (len(Runner.build_dataloader(bank, seed=0)) if bank else 0)
+    return batch * batches
 
 
 def _endless(loader: Iterable[Any]) -> Iterator[Any]:

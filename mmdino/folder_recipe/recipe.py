@@ -66,6 +66,8 @@ class Amount(NamedTuple):
     """On a GPU."""
 
 
+LEAST_TO_HOLD_OUT, MOST_HELD_OUT = 300, 1000
+"""Images from which on a tenth is held out, and most of them."""
 AMOUNTS = {
     3: Amount(32, 1024, 0.0005, 1000),
     4: Amount(64, 4096, 0.0005, 400),
@@ -119,7 +121,8 @@ def choose(
     Raises:
         ValueError: If there are too few images, or the size is unknown.
     """
-    count = folder.count
+    held_out = _held_out(folder.count, has_classes)
+    count = folder.count - held_out.value
     if size is not None and size not in SIZES:
         raise ValueError(f"invalid size {size!r}: expected one of {', '.join(SIZES)}.")
     if count < MIN_IMAGES:
@@ -133,6 +136,7 @@ def choose(
     name = size or ("small" if accelerated else "tiny")
     network = SIZES[name]
     choices["network"] = Choice(name, _why_network(name, size, accelerated))
+    choices["hold_out"] = held_out
     choices |= _views(folder, network)
     choices |= _pixels(folder)
     choices |= _batch(count, amount, machine, network, choices)
@@ -144,6 +148,18 @@ def choose(
     choices |= _schedules(steps, choices["max_epochs"].value, batches, amount, effective, name)
     choices |= _running(folder, machine, choices["max_epochs"].value, batches)
     return Recipe(choices, batches, _notes(folder, choices, has_classes))
+
+
+def _held_out(count: int, has_classes: bool) -> Choice:
+    """Images that a validation without labels gets, and training does not."""
+    if has_classes:
+        return Choice(0, "Images that are not trained on: none, as there is k-NN.")
+    if count < LEAST_TO_HOLD_OUT:
+        return Choice(0, f"Images that are not trained on: none, as {count} are few.")
+    return Choice(
+        min(MOST_HELD_OUT, count // 10),
+        "Images that are not trained on, which show whether features improve.",
+    )
 
 
 def _why_network(name: str, asked: str | None, accelerated: bool) -> str:
@@ -353,7 +369,7 @@ def _running(folder: FolderFacts, machine: Machine, epochs: int, batches: int) -
         ),
         "pin_memory": Choice(machine.device == "cuda", "For faster copies to a GPU."),
         "interval": Choice(
-            max(1, epochs // 8), "Epochs between checkpoints, and between figures of k-NN."
+            max(1, epochs // 8), "Epochs between checkpoints, and between validations."
         ),
         "log_interval": Choice(min(50, batches), "Batches between lines of the log."),
         "unreadable_limit": Choice(
@@ -381,8 +397,11 @@ def _notes(
     if folder.count < 500:
         notes.append(f"{folder.count} images are few: expect features that know them, not others.")
     if not has_classes:
-        notes.append(
-            "No folders that look like classes, so no k-NN: in the log, kl should fall in the "
-            "first epochs and feature_std stay away from 0."
+        watch = (
+            "features/neighbor_overlap, of images that are held out, should rise above that of the "
+            "start"
+            if choices["hold_out"].value
+            else "kl should fall in the first epochs and feature_std stay away from 0"
         )
+        notes.append(f"No folders that look like classes, so no k-NN: in the log, {watch}.")
     return tuple(notes)

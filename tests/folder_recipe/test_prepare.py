@@ -119,6 +119,18 @@ def test_without_classes_nothing_is_compared(tmp_path):
     assert os.listdir(path.parent) == ["pretrain.py"]
 
 
+def test_without_classes_images_are_held_out(tmp_path):
+    facts = FolderFacts("/images", range(1000), (ImageHeader(90, 80, 1, 8),), (), 1, "")
+    path = write_config(choose(facts, CPU), "", "/images", tmp_path / "run")
+    cfg = read_config(str(path))
+    assert check_config(cfg, NEEDS) == []
+    trained, held = cfg.train_dataloader.dataset, cfg.val_dataloader.dataset
+    assert trained.hold_out == held.hold_out == 100
+    assert (trained.get("held_out", False), held.held_out) == (False, True)
+    assert held.pipeline[1]["views"][0]["hue"] == 0, "as grey as the views of training"
+    assert cfg.train_cfg.val_at_start
+
+
 def test_neighbours_are_looked_for_among_other_images():
     classes = {"a": [f"a/{i}" for i in range(5)], "b": ["b/0", "b/1", "b/ 2 ", "b/new\nline"]}
     split = knn_split(classes)

@@ -9,7 +9,7 @@ import torch
 
 import mmdino
 from mmdino.folder_recipe import prepare as module
-from mmdino.folder_recipe import rate
+from mmdino.folder_recipe import rate, recipe
 
 SMALL = {
     "model.backbone.arch.embed_dims": 12,
@@ -32,18 +32,25 @@ SMALL = {
 def trained(tmp_path_factory):
     """Grey images of 16 bits in two classes, and the checkpoint of two epochs on them."""
     root = tmp_path_factory.mktemp("folder")
-    rng = np.random.default_rng(0)
     for label in ("cat", "dog"):
-        for index in range(10):
-            path = root / "images" / label / f"{index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), rng.integers(0, 2**16, (20, 24)).astype(np.uint16))
+        write_images(root / "images" / label, 10)
+    return root, pretrain(root, epochs=2, cfg_options=SMALL)
+
+
+def write_images(folder, number):
+    """Writes noise of 16 bits."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for index in range(number):
+        image = rng.integers(0, 2**16, (20, 24)).astype(np.uint16)
+        cv2.imwrite(str(folder / f"{index}.png"), image)
+
+
+def pretrain(root, **options):
+    """Pretrains on the images of a folder, with a short trial of the steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "measure_rate", lambda cfg: rate.measure_rate(cfg, seconds=0))
-        checkpoint = mmdino.pretrain(
-            root / "images", root / "run", epochs=2, size="tiny", cfg_options=SMALL
-        )
-    return root, checkpoint
+        return mmdino.pretrain(root / "images", root / "run", size="tiny", **options)
 
 
 def test_a_folder_is_pretrained(trained):
@@ -54,6 +61,15 @@ def test_a_folder_is_pretrained(trained):
     assert "max_epochs = 2  # As asked for." in text
     scalars = next((root / "run").glob("*/vis_data/scalars.json")).read_text()
     assert scalars.count("knn/top1") == 3  # untrained, and after each epoch
+
+
+def test_without_classes_held_out_images_show_whether_features_improve(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "LEAST_TO_HOLD_OUT", 110)
+    write_images(tmp_path / "images", 110)
+    no_bank = {name: value for name, value in SMALL.items() if "bank" not in name}
+    pretrain(tmp_path, epochs=1, cfg_options=no_bank)
+    scalars = next((tmp_path / "run").glob("*/vis_data/scalars.json")).read_text()
+    assert scalars.count("features/neighbor_overlap") == 2  # untrained, and after the epoch
 
 
 def test_the_folder_is_given_back(trained):

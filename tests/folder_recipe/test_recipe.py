@@ -37,7 +37,7 @@ def folder(count, *headers, unreadable=()):
     ],
 )
 def test_the_number_of_images_and_the_device_decide(count, machine, expected):
-    recipe = choose(folder(count), machine)
+    recipe = choose(folder(count), machine, has_classes=True)
     assert {name: recipe[name] for name in expected} == expected
     assert recipe["network"] == ("tiny" if machine is CPU else "small")
     assert all(choice.reason.endswith(".") for choice in recipe.choices.values())
@@ -111,7 +111,7 @@ def test_few_images_have_some_batches_in_an_epoch(count, batch):
     ],
 )
 def test_the_length_decides_how_slow_the_teacher_is(epochs, expected):
-    recipe = choose(folder(1000), CPU, epochs=epochs)
+    recipe = choose(folder(1000), CPU, epochs=epochs, has_classes=True)
     assert {name: recipe[name] for name in expected} == expected
     assert recipe["max_epochs"] == epochs
 
@@ -121,6 +121,16 @@ def test_precision_is_what_the_device_computes_with(low_precision):
     recipe = choose(folder(100), Machine("cpu", "No GPU", 8.0, 1, low_precision))
     assert recipe["precision"] == (low_precision or "float32")
     assert recipe["num_workers"] == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "has_classes", "held_out"),
+    [(100, False, 0), (1000, False, 100), (10**6, False, 1000), (1000, True, 0)],
+)
+def test_a_part_is_held_out_where_there_is_no_knn(count, has_classes, held_out):
+    recipe = choose(folder(count), CPU, has_classes=has_classes)
+    assert recipe["hold_out"] == held_out
+    assert recipe.batches_an_epoch == (count - held_out) // recipe["batch_size"]
 
 
 def test_what_cannot_be_read_raises_the_limit():
@@ -135,7 +145,8 @@ def test_what_cannot_be_read_raises_the_limit():
         (folder(1000, ImageHeader(8, 8, 3, 8)), "Images of 8 pixels have little"),
         (folder(1000, ImageHeader(4000, 3000, 3, 8)), "Images have 12 megapixels"),
         (folder(100), "100 images are few"),
-        (folder(1000), "so no k-NN"),
+        (folder(1000), "so no k-NN: in the log, features/neighbor_overlap"),
+        (folder(100), "so no k-NN: in the log, kl"),
     ],
 )
 def test_what_the_user_should_know_is_said(facts, note):

@@ -1077,7 +1077,7 @@ BANKS = [
     Row("silent", "knn.py $bank $queries --temperature inf", "invalid temperature=inf of k-NN"),
     Row("", "knn.py $bank $queries --temperature nan", "invalid temperature=nan of k-NN"),
     Row("", "knn.py $bank $bank", "are of the same images: each would find itself"),
-    Row("", "knn.py $ckpt $bank", "is a file. A feature bank is a folder"),
+    Row("", "knn.py $ckpt $bank", "Features cannot be in a file .pth"),
     Row("", "knn.py $images $bank", "There is no feature bank in"),
     Row("", "knn.py $out/a $out/b --checkpoint $ckpt --train $images", "give all three, or none"),
     Row("security", "knn.py $root/promising $queries", "promising is damaged: features.npy"),

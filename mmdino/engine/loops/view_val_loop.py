@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from mmengine.runner import ValLoop
-from torch import Tensor
 
-from mmdino.evaluation.features import predict_features
+from mmdino.evaluation.features import predict_view_features
 from mmdino.registry import LOOPS
 
 
@@ -37,27 +36,7 @@ class ViewValLoop(ValLoop):
     def run_iter(self, idx: int, data_batch: dict) -> None:
         """Computes the features (V, D) of each image and hands them to the evaluator."""
         self.runner.call_hook("before_val_iter", batch_idx=idx, data_batch=data_batch)
-        views = data_batch["inputs"]
-        if isinstance(views, Tensor) or not isinstance(views[0], Tensor) or views[0].dim() != 4:
-            raise TypeError(
-                "ViewValLoop needs a batch of views, but the pipeline gives one image each. Put "
-                "dict(type='mmdino.MultiCropTransform', views=[...]) and "
-                "dict(type='mmdino.PackViews') into the pipeline of val_dataloader, and "
-                "collate_fn=dict(type='default_collate') into val_dataloader."
-            )
-        if len(views) < 2:
-            raise ValueError(
-                "ViewValLoop got one view of each image; it compares views. Set num of the group "
-                "of views in the pipeline of val_dataloader to at least 2."
-            )
-        samples = data_batch.get("data_samples")
-        features = []
-        for view in views:
-            batch = {"inputs": view, "data_samples": samples}
-            samples = predict_features(self.runner.model, batch, self.fp16)
-            features.append(torch.stack([sample.feature for sample in samples]))
-        for sample, of_image in zip(samples, torch.stack(features, 1), strict=True):
-            sample.set_field(of_image, "feature")
+        samples = predict_view_features(self.runner.model, data_batch, self.fp16)
         self.evaluator.process(data_samples=samples, data_batch=data_batch)
         self.runner.call_hook(
             "after_val_iter", batch_idx=idx, data_batch=data_batch, outputs=samples

@@ -71,7 +71,7 @@ def test_a_method_of_mmpretrain_is_measured_too(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"sizes": (32,)}, ValueError, "ViewValLoop got one view of each image"),
+        ({"sizes": (32,)}, ValueError, "got one view of each image"),
         ({"images": 3}, ValueError, "LabelFreeMetric got 3 images and k=3"),
     ],
     ids=["one view", "fewer images than neighbours"],
