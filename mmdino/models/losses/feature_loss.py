@@ -23,8 +23,8 @@ class FeatureLoss(BaseModule):
 
     Args:
         kind: ``"smooth_l1"``: d^2 / (2 beta) for a difference d of a size below beta, else its size
-            minus beta / 2, mean over all elements; ``"mse"``: mean of d^2; ``"cosine"``: 1 minus the
-            cosine, mean over tokens.
+            minus beta / 2, mean over all elements; ``"mse"``: mean of d^2; ``"cosine"``: 1 minus
+            the cosine, mean over tokens.
         beta: Where smooth L1 becomes linear; 2 in the authors' code.
 
     Raises:
