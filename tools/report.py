@@ -60,42 +60,48 @@ def pictures_of(run: Run, args: argparse.Namespace) -> Pictures:
 
     Raises:
         FileNotFoundError: If the folder of --images does not exist, or has no image.
-        ValueError: If one of its images cannot be read.
+        ValueError: If one of its images cannot be read, or the kept maps are damaged.
     """
     import torch
 
     from mmdino.report import pictures
+    from mmdino.report.history import read_history
     from mmdino.report.page import Pictures
 
-    views, images, maps, neighbours, missing = [], None, [], [], []
-    config = run.config
+    config, bgr = run.config, pictures.is_bgr(run.config)
+    views, images, neighbours, missing = [], None, [], []
+    mapped, maps = (None if args.images else read_history(run.folder)) or (None, [])
     try:
-        views = pictures.training_views(config, VIEWED)
+        dataset = pictures.build_dataset(config, "train_dataloader")
+        views = pictures.views_of(dataset, VIEWED, bgr)
     except pictures.NO_DATA as error:
         missing.append(f"Views of training images: {error}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     missing += [f"A checkpoint: {reason}" for reason in run.unreadable]
-    if not run.checkpoints:
-        missing.append("Maps and neighbours: the work dir has no checkpoint yet.")
-        return Pictures(views=views, missing=missing)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
+        if not run.checkpoints:
+            raise ValueError("the work dir has no checkpoint yet")
         if args.images is None:
-            images = pictures.validation_images(config, args.pool)
+            dataset = pictures.build_dataset(config, "val_dataloader")
+            images = pictures.images_of(dataset, args.pool, bgr)
         else:
             side = pictures.image_side(run.checkpoints[-1])
             images = pictures.folder_images(args.images, args.pool, side)
-    except pictures.NO_DATA as error:
-        if args.images is not None:
-            raise
-        missing.append(f"Maps and neighbours: {error}; --images FOLDER takes others.")
-        return Pictures(views=views, missing=missing)
-    try:
-        maps = list(pictures.maps_of_run(run, images, SHOWN, TIMES, device))
+        if not maps:
+            mapped = images.first(SHOWN)
+            maps = list(pictures.maps_of_run(run, mapped, TIMES, device))
         neighbours = list(pictures.neighbours_of_run(run, images, ASKING, NEAREST, device))
-    except ValueError as error:
-        missing.append(f"Maps and neighbours: {error}")
+    except pictures.NO_DATA as error:
+        if args.images is not None and images is None and run.checkpoints:
+            raise
+        missing.append(f"Maps or neighbours: {error}. --images FOLDER takes images from there.")
     return Pictures(
-        views=views, images=images, maps=maps, neighbours=neighbours, missing=missing
+        views=views,
+        mapped=mapped,
+        maps=maps,
+        images=images,
+        neighbours=neighbours,
+        missing=missing,
     )
 
 

@@ -66,7 +66,7 @@ class Chart(NamedTuple):
 
 
 def read_curves(path: Path) -> TrainingCurves | None:
-    """Reads what :func:`~mmdino.visualization.write_training_figure` wrote; None if it is not there.
+    """Reads what ``write_training_figure`` wrote; None if it is not there.
 
     Raises:
         ValueError: If the file is damaged.

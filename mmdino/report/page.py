@@ -38,15 +38,17 @@ class Pictures:
 
     Attributes:
         views: For each of some training images its views, (H, W, 3) or (H, W), uint8.
-        images: The images that maps and neighbours are of; None if there are none.
-        maps: What the network sees, in order of time.
+        mapped: The images of the maps; None if there are none.
+        maps: What the network sees in them, in order of time.
+        images: The images of the neighbours; None if there are none.
         neighbours: Nearest images, the trained network first.
         missing: What is missing, and why.
     """
 
     views: Sequence[Sequence[np.ndarray]] = ()
-    images: Images | None = None
+    mapped: Images | None = None
     maps: Sequence[Maps] = ()
+    images: Images | None = None
     neighbours: Sequence[Neighbours] = ()
     missing: Sequence[str] = ()
 
@@ -71,8 +73,8 @@ def page(run: Run, pictures: Pictures) -> str:
     sections = [
         _section("Curves", _curves(run)),
         _section("Views", _views(pictures)),
-        _section("What the network sees", _maps(pictures)),
-        _section("Nearest neighbours", _neighbours(pictures)),
+        _section("What the network sees", _maps(run, pictures)),
+        _section("Nearest neighbours", _neighbours(run, pictures)),
         _section("Pictures that are missing", _list(pictures.missing)),
         _section("Warnings and restarts", _messages(run)),
         _section("Go on", _commands(run)),
@@ -85,10 +87,7 @@ def page(run: Run, pictures: Pictures) -> str:
         state=_state(run),
         facts=_facts(run),
         sections="\n".join(filter(None, sections)),
-        footer=_text(
-            f"Work dir {printable(run.folder)}. Written by mmdino {__version__} from values up to "
-            f"{run.written}."
-        ),
+        footer=_text(f"Work dir {printable(run.folder)}. Written by mmdino {__version__}."),
     )
 
 
@@ -97,7 +96,9 @@ def state_text(run: Run) -> str:
     at = f"iteration {run.done:,}" + (f" of {run.total:,}" if run.total else "")
     epoch = run.curves.iterations_per_epoch
     if epoch and run.done >= epoch:
-        at += f" (epoch {run.done / epoch:.4g}{f' of {run.total / epoch:.4g}' if run.total else ''})"
+        at += (
+            f" (epoch {run.done / epoch:.4g}{f' of {run.total / epoch:.4g}' if run.total else ''})"
+        )
     if run.state == "finished":
         return f"Finished at {at}."
     if run.state == "running":
@@ -197,7 +198,7 @@ def _facts(run: Run) -> str:
     curves = run.curves
     facts: list[tuple[str, str, str]] = []
     if run.total:
-        facts.append(("done", f"{100 * run.done / run.total:.0f} %", f"values up to {run.written}"))
+        facts.append(("done", f"{100 * run.done / run.total:.0f} %", run.written))
     knn = [(done, top1) for done, top1, _ in curves.knn]
     if knn:
         gain = f"{knn[-1][1] - knn[0][1]:+.1f} points since the start" if knn[0][0] == 0 else ""
@@ -245,19 +246,16 @@ def _views(pictures: Pictures) -> str:
         size = f"{view.shape[1]} x {view.shape[0]} px"
         sizes[size] = sizes.get(size, 0) + 1
     kinds = ", ".join(f"{count} of {size}" for size, count in sizes.items())
-    return (
-        f'<p class="note">Each row: the views that one training image gives in one iteration '
-        f'({kinds}).</p><div class="views">{"".join(rows)}</div>'
-    )
+    return f'<p class="note">Each row: the views of one training image ({kinds}).</p><div class="views">{"".join(rows)}</div>'
 
 
-def _maps(pictures: Pictures) -> str:
-    if not pictures.maps or pictures.images is None:
+def _maps(run: Run, pictures: Pictures) -> str:
+    if not pictures.maps or pictures.mapped is None:
         return ""
     count = len(pictures.maps[0].components)
     photographs = [
         f"<td>{_photograph(*pair)}</td>"
-        for pair in zip(pictures.images.pixels[:count], pictures.images.names, strict=False)
+        for pair in zip(pictures.mapped.pixels[:count], pictures.mapped.names, strict=False)
     ]
     parts = []
     for title, says, attribute in (
@@ -277,7 +275,7 @@ def _maps(pictures: Pictures) -> str:
         if not columns[0]:
             continue
         head = "".join(
-            f'<th{" class=apart" if number == 0 else ""}>{_text(maps.when)}</th>'
+            f"<th{' class=apart' if number == 0 else ''}>{_text(run.when(maps.iteration))}</th>"
             for number, maps in enumerate(pictures.maps)
         )
         rows = []
@@ -296,7 +294,7 @@ def _maps(pictures: Pictures) -> str:
     return "".join(parts)
 
 
-def _neighbours(pictures: Pictures) -> str:
+def _neighbours(run: Run, pictures: Pictures) -> str:
     images = pictures.images
     if not pictures.neighbours or images is None:
         return ""
@@ -315,11 +313,11 @@ def _neighbours(pictures: Pictures) -> str:
                 kinds = " ".join(["same"] * same + ["apart"] * (rank == 0))
                 cells.append(
                     f'<td class="{kinds}">{_photograph(images.pixels[other], images.names[other])}'
-                    f"{value:.2f}</td>"
+                    f"{value:.3f}</td>"
                 )
             rows.append(f"<tr>{''.join(cells)}</tr>")
         parts.append(
-            f"<details{' open' if number == 0 else ''}><summary>{_text(found.when)}</summary>"
+            f"<details{' open' if number == 0 else ''}><summary>{_text(run.when(found.iteration))}</summary>"
             f'<div class="scroll" tabindex="0"><table class="pictures">'
             f'<tr><th>image</th><th class="apart" colspan="{found.index.shape[1]}">'
             f"nearest first</th></tr>{''.join(rows)}</table></div></details>"

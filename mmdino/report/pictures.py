@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.registry import DATASETS, init_default_scope
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from mmdino.diagnostics.images import crop_and_resize, even_batches, find_images
 from mmdino.engine.hooks.training_figure_hook import first_views
@@ -44,19 +45,25 @@ class Images(NamedTuple):
     labels: Sequence[int]
     source: str
 
+    def first(self, count: int) -> Images:
+        """Returns the first images alone."""
+        return self._replace(
+            pixels=self.pixels[:count], names=self.names[:count], labels=self.labels[:count]
+        )
+
 
 class Maps(NamedTuple):
     """What a network sees in some images.
 
     Attributes:
-        when: The time in the run, such as "epoch 10".
+        iteration: Iterations of training done; 0 for an untrained network.
         attention: For each image the attention of the class token, its mean over the heads of the
             last block, as colours (h, w, 3) uint8; empty if the network has none.
         components: For each image the first three principal components of its patch features, as
             colours (h, w, 3) uint8.
     """
 
-    when: str
+    iteration: int
     attention: Sequence[np.ndarray]
     components: Sequence[np.ndarray]
 
@@ -65,18 +72,18 @@ class Neighbours(NamedTuple):
     """The nearest images of some images.
 
     Attributes:
-        when: The time in the run.
+        iteration: Iterations of training done; 0 for an untrained network.
         index: (Q, k) Positions of the neighbours, the nearest first.
         similarity: (Q, k) Their cosine similarities.
     """
 
-    when: str
+    iteration: int
     index: np.ndarray
     similarity: np.ndarray
 
 
 def folder_images(folder: Path, count: int, side: int) -> Images:
-    """Reads images of a folder, evenly spaced, as squares.
+    """Reads images of a folder and of those in it, chosen by :func:`chosen`, as squares.
 
     Args:
         folder: The folder, or an image.
@@ -87,65 +94,79 @@ def folder_images(folder: Path, count: int, side: int) -> Images:
         FileNotFoundError: If it does not exist, or there is no image.
         ValueError: If an image cannot be read.
     """
-    paths = find_images(folder, count)
+    found = find_images(folder)
+    paths = [found[index] for index in chosen(len(found), count)]
     pixels = [crop_and_resize(read_image(path), (side, side)) for path in paths]
     names = [path.name for path in paths]
-    return Images(pixels, names, (), f"{len(paths)} images of {folder.resolve().name}")
+    return Images(
+        pixels, names, (), f"{len(paths):,} of the {len(found):,} images of {folder.resolve().name}"
+    )
 
 
-def validation_images(config: Mapping[str, Any], count: int) -> Images:
-    """Reads the first images of a config's validation data.
+def chosen(total: int, count: int) -> list[int]:
+    """Returns ``count`` different positions, or all; drawn, since a set may be in order of class."""
+    return np.random.default_rng(0).permutation(total)[:count].tolist()
+
+
+def images_of(dataset: Dataset, count: int, bgr: bool) -> Images:
+    """Reads images of a data set for evaluation, chosen by :func:`chosen`.
 
     Args:
-        config: The config.
+        dataset: The data set, whose samples are ``inputs`` (C, H, W) and ``data_samples``.
         count: Most images.
+        bgr: Whether three channels are in the order blue, green, red.
 
     Raises:
-        ValueError: If the config has no such data.
-        OSError: If the data is not there.
+        ValueError: If the samples are no images.
+        OSError: If an image is not there.
     """
-    dataset = _build(config, "val_dataloader")
-    # Spread over the set, whose images may be in the order of their classes.
-    taken = min(count, len(dataset))
-    samples = [dataset[index * len(dataset) // taken] for index in range(taken)]
-    bgr = _is_bgr(config)
+    samples = [dataset[index] for index in chosen(len(dataset), count)]
+    if not all(isinstance(sample.get("inputs"), Tensor) for sample in samples):
+        raise ValueError("the samples of the validation have no inputs (C, H, W)")
     pixels = [displayable(sample["inputs"].numpy(), bgr) for sample in samples]
     pixels = [image if image.ndim == 3 else np.repeat(image[..., None], 3, 2) for image in pixels]
     shape = pixels[0].shape[:2]
-    same = [image if image.shape[:2] == shape else crop_and_resize(image, shape) for image in pixels]
+    same = [
+        image if image.shape[:2] == shape else crop_and_resize(image, shape) for image in pixels
+    ]
     info = [sample["data_samples"] for sample in samples]
     names = [Path(str(sample.get("img_path", index))).name for index, sample in enumerate(info)]
     labels = [int(sample.gt_label) for sample in info if "gt_label" in sample]
-    kind = config["val_dataloader"]["dataset"].get("type", "data set")
-    source = f"{taken} of the {len(dataset):,} images of the validation ({kind})"
-    return Images(same, names, labels if len(labels) == taken else (), source)
+    source = f"{len(samples):,} of the {len(dataset):,} images of the validation"
+    return Images(same, names, labels if len(labels) == len(samples) else (), source)
 
 
-def training_views(config: Mapping[str, Any], count: int) -> list[list[np.ndarray]]:
-    """Draws the views of a config's first training images.
+def views_of(dataset: Dataset, count: int, bgr: bool) -> list[list[np.ndarray]]:
+    """Draws the views of images of a training set, chosen by :func:`chosen`.
 
     Args:
-        config: The config.
+        dataset: The data set, whose samples have the views as ``inputs``.
         count: Number of images.
+        bgr: Whether three channels are in the order blue, green, red.
 
     Returns:
         For each image its views, (H, W, 3) or (H, W), uint8.
 
     Raises:
-        ValueError: If the config has no such data.
-        OSError: If the data is not there.
+        OSError: If an image is not there.
     """
-    dataset = _build(config, "train_dataloader")
-    taken = min(count, len(dataset))
-    with torch.random.fork_rng(devices=[]):
-        samples = [dataset[index * len(dataset) // taken]["inputs"] for index in range(taken)]
+    samples = [dataset[index]["inputs"] for index in chosen(len(dataset), count)]
     samples = [views if isinstance(views, (list, tuple)) else [views] for views in samples]
     by_view = [list(views) for views in zip(*samples, strict=True)]
-    return first_views(by_view, taken, _is_bgr(config))
+    return first_views(by_view, count, bgr)
 
 
-def _build(config: Mapping[str, Any], loader: str) -> Any:
-    """Builds the data set of a loader in a config."""
+def build_dataset(config: Mapping[str, Any], loader: str) -> Dataset:
+    """Builds the data set of a loader in a config.
+
+    Args:
+        config: The config.
+        loader: Such as "val_dataloader".
+
+    Raises:
+        ValueError: If the config has none, or it is empty.
+        OSError: If the data is not there.
+    """
     init_default_scope("mmpretrain")
     dataset = (config.get(loader) or {}).get("dataset")
     if not isinstance(dataset, Mapping) or "type" not in dataset:
@@ -156,7 +177,8 @@ def _build(config: Mapping[str, Any], loader: str) -> Any:
     return built
 
 
-def _is_bgr(config: Mapping[str, Any]) -> bool:
+def is_bgr(config: Mapping[str, Any]) -> bool:
+    """Returns whether the images of a config are in the order blue, green, red."""
     model = config.get("model") or {}
     preprocessor = model.get("data_preprocessor") or config.get("data_preprocessor") or {}
     return preprocessor.get("bgr_to_rgb", True) is not False
@@ -170,39 +192,37 @@ def image_side(checkpoint: SavedCheckpoint) -> int:
 def evenly(checkpoints: Sequence[SavedCheckpoint], most: int) -> list[SavedCheckpoint]:
     """Chooses checkpoints over the whole run, the first and the last among them."""
     taken = min(len(checkpoints), most)
-    return [checkpoints[round(i * (len(checkpoints) - 1) / max(taken - 1, 1))] for i in range(taken)]
+    return [
+        checkpoints[round(i * (len(checkpoints) - 1) / max(taken - 1, 1))] for i in range(taken)
+    ]
 
 
-def maps_of_run(
-    run: Run, images: Images, count: int, most: int, device: torch.device
-) -> Iterator[Maps]:
+def maps_of_run(run: Run, images: Images, most: int, device: torch.device) -> Iterator[Maps]:
     """Yields the maps of the untrained network and of a run's checkpoints.
 
     Args:
         run: The run, with one checkpoint at least.
-        images: The images, of which the first are shown.
-        count: Number of images.
+        images: The images.
         most: Most checkpoints.
         device: Device to compute on.
 
     Raises:
         ValueError: If the networks do not take such images, or their features are not finite.
     """
-    shown = images.pixels[:count]
     for number, checkpoint in enumerate(evenly(run.checkpoints, most)):
         backbone = load_map_backbone(checkpoint.path).to(device)
         if number == 0:
-            yield maps_of(untrained_like(backbone), shown, "untrained")
-        yield maps_of(backbone, shown, run.when(checkpoint.iteration))
+            yield maps_of(untrained_like(backbone), images.pixels, 0)
+        yield maps_of(backbone, images.pixels, checkpoint.iteration)
 
 
-def maps_of(backbone: nn.Module, images: Sequence[np.ndarray], when: str) -> Maps:
+def maps_of(backbone: nn.Module, images: Sequence[np.ndarray], iteration: int) -> Maps:
     """Computes the maps of images.
 
     Args:
         backbone: Result of :func:`~mmdino.evaluation.pca.load_map_backbone`.
         images: Images (H, W, 3) uint8, RGB.
-        when: The time in the run.
+        iteration: Iterations of training done.
 
     Raises:
         ValueError: If the network does not take such images, or its features are not finite.
@@ -216,7 +236,7 @@ def maps_of(backbone: nn.Module, images: Sequence[np.ndarray], when: str) -> Map
     features = [patch_map(backbone, image, size) for image, size in zip(images, sizes, strict=True)]
     pca = fit_pca(features)
     colors = [(255 * pca.colors(each)).round().byte().numpy() for each in features]
-    return Maps(when, attention, colors)
+    return Maps(iteration, attention, colors)
 
 
 def neighbours_of_run(
@@ -236,12 +256,12 @@ def neighbours_of_run(
     """
     newest = run.checkpoints[-1]
     backbone = load_backbone(newest.path).to(device)
-    yield neighbours_of(backbone, images, queries, k, run.when(newest.iteration))
-    yield neighbours_of(untrained_like(backbone), images, queries, k, "untrained")
+    yield neighbours_of(backbone, images, queries, k, newest.iteration)
+    yield neighbours_of(untrained_like(backbone), images, queries, k, 0)
 
 
 def neighbours_of(
-    backbone: nn.Module, images: Images, queries: int, k: int, when: str
+    backbone: nn.Module, images: Images, queries: int, k: int, iteration: int
 ) -> Neighbours:
     """Finds the nearest images of the first ``queries`` images among all others.
 
@@ -260,5 +280,5 @@ def neighbours_of(
     itself = torch.arange(queries, device=index.device)[:, None]
     others = (index != itself).int().argsort(dim=1, descending=True, stable=True)[:, :k]
     return Neighbours(
-        when, index.gather(1, others).cpu().numpy(), similarity.gather(1, others).cpu().numpy()
+        iteration, index.gather(1, others).cpu().numpy(), similarity.gather(1, others).cpu().numpy()
     )

@@ -74,9 +74,7 @@ def draw_chart(chart: Chart, last: int, unit: tuple[str, int]) -> str:
             f'<line class="bound" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
     parts += [_curve(series, scale) for series in chart.series]
-    parts.append(
-        f'<line class="cursor" x1="0" x2="0" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/></svg>'
-    )
+    parts.append(f'<line class="cursor" x1="0" x2="0" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/></svg>')
     legend = [
         f'<li><i class="c{series.color}"></i>{escape(series.label)}</li>'
         for series in chart.series

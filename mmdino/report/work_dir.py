@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mmdino.comparison.log import last_iteration, read_log
+from mmdino.engine.checkpoints import WRITTEN
 from mmdino.engine.hooks.collapse_monitor_hook import Told, told_collapse
 from mmdino.report.curves import curves_of_log, read_curves
 from mmdino.utils.config_text import literal_config
@@ -69,7 +69,7 @@ class Run:
         collapse: What the log says of a collapse; None for nothing.
         checkpoints: Checkpoints of this run, by iteration.
         unreadable: Checkpoints that cannot be read, each with the reason.
-        written: When the values were last logged, as local time.
+        written: When the log was last written to, in its own time zone; empty without a log.
     """
 
     folder: Path
@@ -97,7 +97,9 @@ class Run:
         return literal_config(self.config_text)
 
     def when(self, iteration: int) -> str:
-        """Says an iteration, as epochs where the run counts them."""
+        """Says the iterations done, as epochs where the run counts them."""
+        if not iteration:
+            return "untrained"
         epoch = self.curves.iterations_per_epoch
         if not epoch or iteration % epoch:
             return f"iteration {iteration:,}"
@@ -135,7 +137,11 @@ def read_run(folder: Path, state: State | None = None) -> Run:
     run = Run(folder=folder, config_path=config_path, config_text=config_text, curves=curves)
     messages = [message for text in texts for message in _messages(text)]
     checkpoints, unreadable = _checkpoints(folder)
-    done = max(curves.last_iteration, last_iteration(folder) if logs else 0)
+    done = max(
+        curves.last_iteration,
+        last_iteration(folder) if logs else 0,
+        checkpoints[-1].iteration if checkpoints else 0,
+    )
     total = _total(config.get("train_cfg"), curves.iterations_per_epoch)
     if state is None:
         finished = total is not None and done >= total
@@ -150,7 +156,7 @@ def read_run(folder: Path, state: State | None = None) -> Run:
         collapse=told_collapse(message.text for message in messages),
         checkpoints=checkpoints,
         unreadable=unreadable,
-        written=_last_written([folder / _curve_file(config), *logs]),
+        written=_last_time(texts[-1]) if texts else "",
     )
 
 
@@ -231,10 +237,12 @@ def _total(train_cfg: object, iterations_per_epoch: int | None) -> int | None:
     iterations, epochs = train_cfg.get("max_iters"), train_cfg.get("max_epochs")
     if isinstance(iterations, int):
         return iterations
-    return epochs * iterations_per_epoch if isinstance(epochs, int) and iterations_per_epoch else None
+    is_known = isinstance(epochs, int) and iterations_per_epoch
+    return epochs * iterations_per_epoch if is_known else None
 
 
 def _checkpoints(folder: Path) -> tuple[list[SavedCheckpoint], list[str]]:
+    """Returns the checkpoints of the last run in a folder, and why others cannot be read."""
     found, unreadable = [], []
     for path in sorted(folder.glob("*.pth")):
         try:
@@ -244,15 +252,23 @@ def _checkpoints(folder: Path) -> tuple[list[SavedCheckpoint], list[str]]:
             continue
         iteration = meta.get("iter") if isinstance(meta, Mapping) else None
         if isinstance(iteration, int):
-            found.append(SavedCheckpoint(path, iteration))
-    # One of an iteration is enough: best_*.pth is a copy.
-    by_iteration = {checkpoint.iteration: checkpoint for checkpoint in reversed(found)}
-    return sorted(by_iteration.values(), key=lambda each: each.iteration), unreadable
+            written = meta.get(WRITTEN)
+            written = written if isinstance(written, float) else path.stat().st_mtime
+            found.append((written, SavedCheckpoint(path, iteration)))
+    found.sort(key=lambda each: (each[0], each[1].iteration))
+    # One of an iteration is enough; beyond the newest are those of an earlier run.
+    by_iteration = {
+        checkpoint.iteration: checkpoint
+        for _, checkpoint in found
+        if checkpoint.iteration <= found[-1][1].iteration
+    }
+    return [by_iteration[iteration] for iteration in sorted(by_iteration)], unreadable
 
 
-def _last_written(paths: Sequence[Path]) -> str:
-    times = [path.stat().st_mtime for path in paths if path.is_file()]
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(max(times))) if times else ""
+def _last_time(text: str) -> str:
+    """Returns the time of the last line of a log."""
+    times = [line[1] for line in map(LINE.fullmatch, text.splitlines()) if line]
+    return times[-1].replace("/", "-")[:-3] if times else ""
 
 
 def _no_work_dir(folder: Path) -> str:
