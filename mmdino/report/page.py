@@ -96,9 +96,8 @@ def state_text(run: Run) -> str:
     at = f"iteration {run.done:,}" + (f" of {run.total:,}" if run.total else "")
     epoch = run.curves.iterations_per_epoch
     if epoch and run.done >= epoch:
-        at += (
-            f" (epoch {run.done / epoch:.4g}{f' of {run.total / epoch:.4g}' if run.total else ''})"
-        )
+        of_total = f" of {run.total / epoch:.4g}" if run.total else ""
+        at += f" (epoch {run.done / epoch:.4g}{of_total})"
     if run.state == "finished":
         return f"Finished at {at}."
     if run.state == "running":
@@ -246,7 +245,10 @@ def _views(pictures: Pictures) -> str:
         size = f"{view.shape[1]} x {view.shape[0]} px"
         sizes[size] = sizes.get(size, 0) + 1
     kinds = ", ".join(f"{count} of {size}" for size, count in sizes.items())
-    return f'<p class="note">Each row: the views of one training image ({kinds}).</p><div class="views">{"".join(rows)}</div>'
+    return (
+        f'<p class="note">Each row: the views of one training image ({kinds}).</p>'
+        f'<div class="views">{"".join(rows)}</div>'
+    )
 
 
 def _maps(run: Run, pictures: Pictures) -> str:
@@ -288,8 +290,8 @@ def _maps(run: Run, pictures: Pictures) -> str:
             rows.append(f"<tr>{photograph}{cells}</tr>")
         parts.append(
             f'<h3>{_text(title)}</h3><p class="note">{_text(says)}</p>'
-            f'<div class="scroll" tabindex="0"><table class="pictures"><tr><th>image</th>{head}</tr>'
-            f"{''.join(rows)}</table></div>"
+            '<div class="scroll" tabindex="0"><table class="pictures">'
+            f"<tr><th>image</th>{head}</tr>{''.join(rows)}</table></div>"
         )
     return "".join(parts)
 
@@ -317,7 +319,8 @@ def _neighbours(run: Run, pictures: Pictures) -> str:
                 )
             rows.append(f"<tr>{''.join(cells)}</tr>")
         parts.append(
-            f"<details{' open' if number == 0 else ''}><summary>{_text(run.when(found.iteration))}</summary>"
+            f"<details{' open' if number == 0 else ''}>"
+            f"<summary>{_text(run.when(found.iteration))}</summary>"
             f'<div class="scroll" tabindex="0"><table class="pictures">'
             f'<tr><th>image</th><th class="apart" colspan="{found.index.shape[1]}">'
             f"nearest first</th></tr>{''.join(rows)}</table></div></details>"

@@ -104,7 +104,7 @@ def folder_images(folder: Path, count: int, side: int) -> Images:
 
 
 def chosen(total: int, count: int) -> list[int]:
-    """Returns ``count`` different positions, or all; drawn, since a set may be in order of class."""
+    """Draws ``count`` different positions, or all; the first ones may be of one class."""
     return np.random.default_rng(0).permutation(total)[:count].tolist()
 
 

@@ -33,6 +33,8 @@ TRAINED = re.compile(r"Epoch\(train\)\s+\[\s*\d+\]\[\s*\d+/\s*(\d+)\]")
 ENVIRONMENT = re.compile(r"    ([\w ]+): (.+)")
 LEFT_OUT = ("PyTorch compiling details", "cudnn_benchmark", "mp_cfg", "dist_cfg")
 """Entries of the environment that are long, or in the config."""
+DEPRECATED = "will be deprecated"
+"""In warnings of OpenMMLab's packages about themselves."""
 LEVELS = ("WARNING", "ERROR", "CRITICAL")
 LONGEST_MESSAGE = 2000
 
@@ -216,6 +218,8 @@ def _messages(text: str) -> list[Message]:
     found = []
     for line in filter(None, map(LINE.fullmatch, text.splitlines())):
         when, level, message = line.groups()
+        if DEPRECATED in message:
+            continue
         if level in LEVELS:
             found.append(Message(when, level, message[:LONGEST_MESSAGE]))
         elif resumed := RESUMED.fullmatch(message):
