@@ -50,6 +50,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.images is not None and args.no_images:
         parser.error("--images shows images, and --no-images none: leave one out")
+    if args.out is not None and args.out.is_dir():
+        parser.error(
+            f"--out {args.out} is a folder: give a file, such as {args.out / 'report.html'}"
+        )
     if args.pool < 2:
         parser.error(f"--pool must be at least 2, not {args.pool}")
     return args

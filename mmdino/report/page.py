@@ -118,6 +118,8 @@ def collapse_text(run: Run) -> tuple[str, bool]:
             f"from iteration {told.over:,} on.",
             True,
         )
+    if not run.config:
+        return "No warning of a collapse in the log.", True
     hooks = run.config.get("default_hooks")
     if not isinstance(hooks, Mapping) or not hooks.get("collapse_monitor"):
         return "Nothing watched for a collapse (no collapse_monitor in default_hooks).", False
@@ -146,12 +148,12 @@ def commands(run: Run) -> dict[str, str]:
     if run.environment.get("Distributed training") == "True":
         ranks = run.environment.get("GPU number", "1")
         train = f"tools/dist_train.sh {config} {ranks} {options}"
-    title = "Train longer" if run.state == "finished" else "Resume"
     if run.state == "finished":
-        train += " --cfg-options " + _longer(run)
-    found = {title: train}
-    if run.state == "running":
+        found = {"Train longer": f"{train} --cfg-options {_longer(run)}"}
+    elif run.state == "running":
         found = {"Resume, once it has stopped": train}
+    else:
+        found = {"Resume": train}
     if run.checkpoints:
         checkpoint = shlex.quote(printable(run.checkpoints[-1].path))
         found["Evaluate"] = f"mmdino test {config} {checkpoint}"
@@ -164,10 +166,10 @@ def commands(run: Run) -> dict[str, str]:
 
 
 def _longer(run: Run) -> str:
-    """Returns the option that doubles the length of a run."""
-    train_cfg = run.config["train_cfg"]
-    name = "max_epochs" if "max_epochs" in train_cfg else "max_iters"
-    return f"train_cfg.{name}={2 * train_cfg[name]}"
+    """Returns the option that doubles the length of a run, as far as that is known."""
+    epoch = run.curves.iterations_per_epoch
+    name, done = ("max_epochs", run.done // epoch) if epoch else ("max_iters", run.done)
+    return f"train_cfg.{name}={2 * done}"
 
 
 def _text(text: object) -> str:

@@ -100,14 +100,8 @@ def pictures(names=("a.jpg", "b.jpg", "c.jpg")):
     images = Images(
         [rng.integers(0, 256, (24, 32, 3), dtype=np.uint8) for _ in names], names, (0, 0, 1), "all"
     )
-    maps = [
-        Maps(
-            iteration,
-            [image[:3, :4] for image in images.pixels],
-            [image[:3, :4] for image in images.pixels],
-        )
-        for iteration in (0, 10)
-    ]
+    patches = [image[:3, :4] for image in images.pixels]
+    maps = [Maps(iteration, patches, patches) for iteration in (0, 10)]
     found = Neighbours(10, np.array([[1, 2]]), np.array([[0.9, 0.1]]))
     views = [[image, image[:8, :8, 0]] for image in images.pixels[:2]]
     return Pictures(views=views, mapped=images, maps=maps, images=images, neighbours=[found])
@@ -212,7 +206,7 @@ def test_the_state_is_a_sentence(changes, expected):
     ("changes", "expected", "is_good"),
     [
         ({}, "No sign of a collapse.", True),
-        ({"config_text": ""}, "Nothing watched for a collapse", False),
+        ({"config_text": "depth = 3"}, "Nothing watched for a collapse", False),
         ({"collapse": Told(12, "all is one.")}, "since about iteration 12: all is one.", False),
         (
             {"collapse": Told(12, "all is one.", 18)},
@@ -239,7 +233,7 @@ def test_commands_can_be_copied():
     found = commands(run)
     assert found["Resume"] == "mmdino train 'my runs/mine.py' --work-dir 'my runs' --resume"
     assert found["Evaluate"] == "mmdino test 'my runs/mine.py' runs/mine/epoch_1.pth"
-    longer = commands(run_of(state="finished"))["Train longer"]
+    longer = commands(run_of(state="finished", done=40))["Train longer"]
     assert longer.endswith("--resume --cfg-options train_cfg.max_epochs=8")
     ranks = {"Distributed training": "True", "GPU number": "4"}
     parallel = commands(run_of(environment=ranks))["Resume"]
