@@ -188,10 +188,11 @@ def _list(lines: Iterable[str]) -> str:
 
 def _state(run: Run) -> str:
     collapse, is_good = collapse_text(run)
+    # A number stays on the line of its percent sign.
+    accuracy = _text(accuracy_text(run)).replace(" %", "&nbsp;%")
     return (
         f'<p class="state">{_text(state_text(run))} '
-        f'<span class="{"good" if is_good else "bad"}">{_text(collapse)}</span> '
-        f"{_text(accuracy_text(run))}</p>"
+        f'<span class="{"good" if is_good else "bad"}">{_text(collapse)}</span> {accuracy}</p>'
     )
 
 

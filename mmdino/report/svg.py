@@ -15,7 +15,8 @@ from mmdino.visualization.training_figure import ROUND_STEPS
 WIDTH, HEIGHT = 440, 210
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 8, 24
 """Size of a chart and of its margins, in units of the drawing."""
-DIGITS = 5
+DIGITS = 4
+"""Significant digits of a value that the script shows."""
 
 
 class Scale:
