@@ -121,7 +121,10 @@ def images_of(dataset: Dataset, count: int, bgr: bool) -> Images:
         OSError: If an image is not there.
     """
     samples = [dataset[index] for index in chosen(len(dataset), count)]
-    if not all(isinstance(sample.get("inputs"), Tensor) for sample in samples):
+    if not all(
+        isinstance(sample, Mapping) and isinstance(sample.get("inputs"), Tensor)
+        for sample in samples
+    ):
         raise ValueError("the samples of the validation have no inputs (C, H, W)")
     pixels = [displayable(sample["inputs"].numpy(), bgr) for sample in samples]
     pixels = [image if image.ndim == 3 else np.repeat(image[..., None], 3, 2) for image in pixels]
@@ -129,9 +132,11 @@ def images_of(dataset: Dataset, count: int, bgr: bool) -> Images:
     same = [
         image if image.shape[:2] == shape else crop_and_resize(image, shape) for image in pixels
     ]
-    info = [sample["data_samples"] for sample in samples]
+    info = [sample.get("data_samples") or {} for sample in samples]
     names = [Path(str(sample.get("img_path", index))).name for index, sample in enumerate(info)]
-    labels = [int(sample.gt_label) for sample in info if "gt_label" in sample]
+    classes = [sample.get("gt_label") for sample in info]
+    # An image of several classes counts as one without.
+    labels = [int(label) for label in classes if label is not None and label.numel() == 1]
     source = f"{len(samples):,} of the {len(dataset):,} images of the validation"
     return Images(same, names, labels if len(labels) == len(samples) else (), source)
 
