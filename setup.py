@@ -43,6 +43,7 @@ setup(
             ".mim/tools/*.py",
             ".mim/tools/*.sh",
             ".mim/tools/model_converters/**/*.py",
+            "report/page.html",
         ]
     },
     entry_points={"console_scripts": ["mmdino = mmdino_cli.main:main"]},
