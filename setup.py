@@ -48,6 +48,7 @@ setup(
             ".mim/tools/*.py",
             ".mim/tools/*.sh",
             ".mim/tools/model_converters/**/*.py",
+            "report/page.html",
         ]
     },
     entry_points={"console_scripts": ["mmdino = mmdino_cli.main:main"]},

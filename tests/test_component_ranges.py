@@ -35,7 +35,7 @@ PREPROCESSOR = {"type": "mmdino.MultiViewPreprocessor", "mean": [0.0], "std": [1
 SEG_MAP = {"type": "mmdino.CheckSegMap", "num_classes": 2}
 IGNORE = {"type": "mmdino.IgnoreSegIds", "ids": [1]}
 LR, DECAY = {"type": "mmdino.WarmupCosineLR"}, {"type": "mmdino.CosineWeightDecay"}
-EMA, FREEZE, GRAM, QUEUE, WARMUP, MONITOR, SPEED = (
+EMA, FREEZE, GRAM, QUEUE, WARMUP, MONITOR, SPEED, REPORT = (
     {"type": f"mmdino.{name}"}
     for name in (
         "EMATeacherHook",
@@ -45,6 +45,7 @@ EMA, FREEZE, GRAM, QUEUE, WARMUP, MONITOR, SPEED = (
         "TeacherTempWarmupHook",
         "CollapseMonitorHook",
         "ThroughputHook",
+        "ReportHook",
     )
 )
 RANGES = [
@@ -131,6 +132,9 @@ RANGES = [
     (HOOKS, MONITOR, "patience", COUNT, "a whole number at least 1"),
     (HOOKS, MONITOR, "margin", (0, 0.5, NAN, "a"), "above 0 and below 0.5"),
     (HOOKS, MONITOR, "min_spread", (0, 1, NAN, "a"), "above 0 and below 1"),
+    (HOOKS, REPORT, "num_images", (-1, 1.5, "a"), "a whole number at least 0"),
+    (HOOKS, REPORT, "pool", (1, *COUNT), "a whole number at least 2"),
+    (HOOKS, REPORT, "num_neighbours", COUNT, "a whole number at least 1"),
     (HOOKS, SPEED, "window", COUNT, "a whole number at least 1"),
     (HOOKS, SPEED, "advise_above", (-0.1, 1.1, NAN, "a"), "at least 0 and at most 1"),
     (TRANSFORMS, SEG_MAP, "num_classes", COUNT, "a whole number at least 1"),

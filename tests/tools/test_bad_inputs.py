@@ -1387,6 +1387,20 @@ DIAGNOSE = [
     Row("", "diagnose.py $ckpt $root/wide --size 8 32 --images 1 --out $out/d", "", code=0),
     Row("", "diagnose.py $ckpt $images --out $root/text.pth", "is a file"),
 ]
+REPORT = [
+    Row("", "report.py", "the following arguments are required: work_dir"),
+    Row("", "report.py none", "The work dir 'none' does not exist: give the folder of a training"),
+    Row("", "report.py $ckpt", "epoch_2.pth' is a file: give the folder of a training run"),
+    Row("", "report.py $images", "is no work dir of a training run: it has neither training.json"),
+    Row("", "report.py $root/run --images none", "The images 'none' do not exist"),
+    Row("", "report.py $root/run --images $root/no_images", "has no image with one of"),
+    Row("", "report.py $root/run --images $root/broken", "cannot be read as an image"),
+    Row("", "report.py $root/run --images $images --no-images", "none: leave one out"),
+    Row("", "report.py $root/run --pool 1", "--pool must be at least 2, not 1"),
+    Row(
+        "", "report.py $root/run --out $images", "is a folder: give a file, such as $images/report"
+    ),
+]
 LANDSCAPE = [
     Row("", "landscape.py $finetune --out $out/l", "the following arguments are required: config"),
     Row("", "landscape.py $ckpt none.py --out $out/l", "none.py"),

@@ -13,6 +13,7 @@ from mmdino.engine.hooks.gram_anchor_hook import GramAnchorHook
 from mmdino.engine.hooks.iteration_seed_hook import IterationSeedHook
 from mmdino.engine.hooks.last_layer_freeze_hook import LastLayerFreezeHook
 from mmdino.engine.hooks.queue_start_hook import QueueStartHook
+from mmdino.engine.hooks.report_hook import ReportHook
 from mmdino.engine.hooks.teacher_temp_warmup_hook import TeacherTempWarmupHook
 from mmdino.engine.hooks.throughput_hook import ThroughputHook
 from mmdino.engine.hooks.training_figure_hook import TrainingFigureHook
@@ -32,6 +33,7 @@ __all__ = [
     "IterationSeedHook",
     "LastLayerFreezeHook",
     "QueueStartHook",
+    "ReportHook",
     "TeacherTempWarmupHook",
     "ThroughputHook",
     "TrainingFigureHook",

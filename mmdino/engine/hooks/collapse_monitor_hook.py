@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -46,6 +47,13 @@ FEATURE_ADVICE = (
 )
 NO_ADVICE = dict.fromkeys(KINDS, "")
 """For losses that log an entropy and know nothing to try."""
+WARNING = "Iteration {iteration}, since about iteration {since}: {found}"
+ALL_CLEAR = "Iteration {iteration}: no sign of a collapse any more."
+IN_LOG = re.compile(
+    r"Iteration (?P<told>\d+), since about iteration (?P<since>\d+): (?P<found>.*)"
+    r"|Iteration (?P<over>\d+): no sign of a collapse any more\."
+)
+"""Both, in the log of a run."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +138,7 @@ class CollapseMonitorHook(Hook):
         else:
             if self._suspicions >= self.patience:
                 # As visible as the warning that it takes back.
-                runner.logger.warning(
-                    f"Iteration {runner.iter + 1}: no sign of a collapse any more."
-                )
+                runner.logger.warning(ALL_CLEAR.format(iteration=runner.iter + 1))
             self._suspicions = 0
 
     def before_train(self, runner: Runner) -> None:
@@ -166,12 +172,41 @@ class CollapseMonitorHook(Hook):
     def _message(self, signs: Signs, iteration: int, since: int) -> str:
         found = [KINDS[signs.targets]] if signs.targets else []
         found += [SAME_FEATURE] if signs.features else []
-        parts = [f"Iteration {iteration}, since about iteration {since}: {'; and '.join(found)}."]
+        parts = [f"{'; and '.join(found)}."]
         if not signs.features and "spread" in signs.values:
             parts.append(HEAD_ALONE)
         text = " ".join(parts).format(**signs.values)
+        text = WARNING.format(iteration=iteration, since=since, found=text)
         advice = self._advice[signs.targets] if signs.targets else FEATURE_ADVICE
         return f"{text} {advice}".rstrip()
+
+
+class Told(NamedTuple):
+    """What the log of a run says of a collapse."""
+
+    since: int
+    """Iteration since about which."""
+    found: str
+    """What has collapsed, and what to try."""
+    over: int | None = None
+    """Iteration at which there was no sign of it any more; None if there was none."""
+
+
+def told_collapse(messages: Iterable[str]) -> Told | None:
+    """Returns the last collapse that a run's messages tell of, None if they tell of none.
+
+    Args:
+        messages: Messages of the log, in order. A warning repeated after a resume, without an
+            all-clear between, is of the same collapse.
+    """
+    told = None
+    for match in filter(None, map(IN_LOG.match, messages)):
+        if match["over"] is None:
+            since = told.since if told and told.over is None else int(match["since"])
+            told = Told(since, match["found"])
+        elif told is not None:
+            told = told._replace(over=int(match["over"]))
+    return told
 
 
 def entropy_collapse(

@@ -8,7 +8,7 @@ import pytest
 import tiny_run
 from mmengine.registry import HOOKS
 
-from mmdino.engine.hooks.collapse_monitor_hook import entropy_collapse
+from mmdino.engine.hooks.collapse_monitor_hook import entropy_collapse, told_collapse
 
 BOUND = math.log(65536)
 
@@ -132,6 +132,17 @@ def test_features_that_collapsed_alone_are_told(monitored):
 def test_a_run_that_recovers_is_told_so(monitored):
     text = monitored([HEALTHY] * 20 + [(0.0, 0.0, 0.8)] * 40 + [HEALTHY] * 20)
     assert "Iteration 70: no sign of a collapse any more." in text
+
+
+def test_the_log_tells_of_a_collapse(monitored):
+    def told(text):
+        return told_collapse(line.partition(" WARNING - ")[2] for line in text.splitlines())
+
+    assert told(monitored([HEALTHY] * 20)) is None
+    collapse = told(monitored([HEALTHY] * 20 + [(0.0, 0.0, 0.8)] * 40))
+    assert (collapse.since, collapse.over) == (30, None)
+    assert collapse.found.startswith("the targets assign nearly every view to the same prototype")
+    assert told(monitored([HEALTHY] * 20)).over == 10
 
 
 def test_a_healthy_run_is_left_alone(tmp_path):
