@@ -21,6 +21,11 @@ CURATE = [
 PARQUET = [
     "pyarrow>=14",  # features as Parquet, which pandas, Polars and DuckDB read
 ]
+DOCS = [
+    "furo>=2024.8",  # the theme, with the tree of pages beside each
+    "myst-parser>=4",  # pages in Markdown that read the same in the repository
+    "sphinx>=8.1",  # docstrings in Google style, links and anchors checked; all pure Python
+]
 version: dict[str, str] = {}
 exec((ROOT / "mmdino" / "version.py").read_text(), version)
 
@@ -83,7 +88,9 @@ setup(
         "convert": CONVERT,
         "curate": CURATE,
         "parquet": PARQUET,
+        "docs": DOCS,
         "tests": [
+            *DOCS,
             *EVALUATE,
             *CONVERT,
             *CURATE,

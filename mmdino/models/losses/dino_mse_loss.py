@@ -28,9 +28,9 @@ class DINOMSELoss(CenteredLoss):
     with it (second-hand: from a translation); hence the default. The mean over the pairs of views
     and the batch, with t the teacher's logits, s the student's and c the centre, is that of
 
-    * ``"unit"``: ||(t - c) / |t - c| - s / |s|||^2, which is 2 - 2 cos(t - c, s);
-    * ``"raw"``: ||t - c - s||^2 / K;
-    * ``"probabilities"``: ||softmax((t - c) / teacher_temp) - softmax(s / student_temp)||^2.
+    * ``"unit"``: ``||(t - c) / |t - c| - s / |s|||^2``, which is 2 - 2 cos(t - c, s);
+    * ``"raw"``: ``||t - c - s||^2 / K``;
+    * ``"probabilities"``: ``||softmax((t - c) / teacher_temp) - softmax(s / student_temp)||^2``.
 
     Unlike :class:`DINOLoss`, it needs all logits at once: B (V + G) K numbers.
 

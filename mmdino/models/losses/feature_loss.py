@@ -22,9 +22,9 @@ class FeatureLoss(BaseModule):
     """Mean distance of predicted features to a teacher's (Wei et al. 2022, arXiv 2205.14141).
 
     Args:
-        kind: ``"smooth_l1"``: d^2 / (2 beta) for a difference |d| below beta, |d| - beta / 2 above,
-            mean over all elements; ``"mse"``: mean of d^2; ``"cosine"``: 1 minus the cosine, mean
-            over tokens.
+        kind: ``"smooth_l1"``: d^2 / (2 beta) for a difference d of a size below beta, else its size
+            minus beta / 2, mean over all elements; ``"mse"``: mean of d^2; ``"cosine"``: 1 minus
+            the cosine, mean over tokens.
         beta: Where smooth L1 becomes linear; 2 in the authors' code.
 
     Raises:

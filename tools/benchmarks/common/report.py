@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -17,6 +18,12 @@ from matplotlib.figure import Figure
 
 from common.timing import Timing
 from mmdino.utils.atomic_write import atomic_write
+from mmdino.visualization.comparison_figure import COLORS
+
+OWN = ("ours", "mmdino")
+"""Names of this project's line, which has one colour in every figure."""
+FEWEST_IN_A_LINE = 3
+"""Two points joined by a line would say something of what lies between them."""
 
 
 def timing_rows(
@@ -144,6 +151,8 @@ def draw_lines(
 ) -> None:
     """Draws one line per case through its points (x, y); the file is written atomically.
 
+    Two points alone are not joined.
+
     Args:
         path: Path of the image file.
         series: Points by case.
@@ -154,10 +163,14 @@ def draw_lines(
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel=x_label, ylabel=y_label, title=title)
+    own, *others = COLORS
+    colors = itertools.cycle(others)
     for name, points in series.items():
-        axes.plot(*zip(*points, strict=True), marker="o", label=name)
-    for number, (name, points) in enumerate((limits or {}).items(), len(series)):
-        style = {"linestyle": "--", "color": f"C{number}", "label": name}
+        style = {"color": own if name in OWN else next(colors), "label": name}
+        line = "-" if len(points) >= FEWEST_IN_A_LINE else ""
+        axes.plot(*zip(*points, strict=True), marker="o", linestyle=line, **style)
+    for name, points in (limits or {}).items():
+        style = {"linestyle": "--", "color": next(colors), "label": name}
         if len(points) == 1:
             axes.axhline(points[0][1], **style)
         else:

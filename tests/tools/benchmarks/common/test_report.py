@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from common import report
 from common.report import draw_bars, draw_lines, print_table, timing_rows, write_json
 from common.timing import Timing
 
@@ -40,6 +41,18 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, "loss", {"batch": object()}, {})
     assert path.read_text() == "old"
+
+
+def test_own_line_has_one_colour_and_two_points_are_not_joined(monkeypatch):
+    figures = []
+    monkeypatch.setattr(report, "_save", lambda figure, path: figures.append(figure))
+    two, three = [(1, 2), (2, 4)], [(1, 2), (2, 4), (4, 8)]
+    draw_lines("a.png", {"mmdino": two, "Pillow": two}, "workers", "images/s")
+    draw_lines("b.png", {"plain step": three, "ours": three}, "batch", "images/s")
+    (first, other), (plain, second) = (figure.axes[0].lines for figure in figures)
+    assert first.get_color() == second.get_color()
+    assert other.get_color() == plain.get_color() != first.get_color()
+    assert [line.get_linestyle() for line in (first, second)] == ["None", "-"]
 
 
 def test_figures_are_drawn(tmp_path):

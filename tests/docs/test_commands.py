@@ -1,0 +1,186 @@
+"""Commands, options, files and configs that the pages name are those of the project."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import functools
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import tiny_tools
+from mmengine.config import Config
+
+from mmdino.config_check import check_config
+from mmdino.config_check.config_files import read_config
+from mmdino.utils.config_options import merge_options
+from mmdino_cli.main import tools
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / "tools"
+COMMANDS = tools(TOOLS)
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (
+        ROOT / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "configs").rglob("README.md"),
+    )
+)
+BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)
+INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
+STARTS = ("python", "mmdino", "tools/dist_train.sh")
+PROJECT_PATH = re.compile(r"(?<![\w./-])(?:configs|docs|mmdino|tests|tools)/[\w./*-]*(?:::\w+)?")
+PLACEHOLDER = re.compile(r"[A-Z]+(?:\.\w+)?")
+"""What the reader is to put a name for."""
+A_CONFIG = re.compile(r"(?:configs/\w+/|[A-Z]+_)?CONFIG")
+SOME_CONFIG = "configs/dino_demo.py"
+INCOMPLETE = "the following arguments are required"
+
+
+class ParsedError(Exception):
+    """A tool's parser has accepted the command line."""
+
+
+def text_of(page):
+    return (ROOT / page).read_text()
+
+
+def blocks_of(page):
+    """Language and text of the blocks of code."""
+    return BLOCK.findall(text_of(page))
+
+
+def words_of(page):
+    """What is set as code in sentences and tables."""
+    return [code.replace("\n", " ") for code in INLINE.findall(BLOCK.sub("", text_of(page)))]
+
+
+def commands_of(code):
+    """Words of each command of this project in a piece of code."""
+    # run="..." in one line, $run in another.
+    values = dict(re.findall(r'^(\w+)="([^"]*)"', code, re.M))
+    code = re.sub(r"\$(\w+)", lambda name: values[name[1]], code)
+    for line in code.replace("\\\n", " ").splitlines():
+        if not any(start in line for start in STARTS):
+            continue
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:  # a sentence, or Python
+            continue
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words = words[1:]
+        words = words[: words.index("&&")] if "&&" in words else words
+        if len(words) > 1 and words[0] in STARTS and "..." not in words:
+            yield words
+
+
+def tool_and_arguments(words):
+    """Path of the tool below tools/ and what follows it; None for other commands."""
+    if words[0] == "mmdino":
+        path = COMMANDS.get(words[1])
+        return None if path is None else (str(path.relative_to(TOOLS)), words[2:])
+    if words[0] == "tools/dist_train.sh":
+        return "train.py", [words[1], *words[3:]]
+    if words[1].startswith("tools/") and not PLACEHOLDER.fullmatch(Path(words[1]).name):
+        return words[1].removeprefix("tools/"), words[2:]
+    return None
+
+
+def options_of(tool, arguments, capsys):
+    """What a tool reads from its command line, or the last line of its refusal."""
+    arguments = [SOME_CONFIG if A_CONFIG.fullmatch(word) else word for word in arguments]
+    capsys.readouterr()
+    try:
+        tiny_tools.main_of(tool)(arguments)
+    except ParsedError as parsed:
+        return parsed.args[0]
+    except SystemExit:
+        return capsys.readouterr().err.splitlines()[-1]
+    raise AssertionError(f"{tool} has not read its command line")
+
+
+@functools.cache
+def config_of(path):
+    return read_config(path)
+
+
+def fault_of_changes(options):
+    """What is wrong with the changes to a config that a command makes; empty if nothing."""
+    cfg = copy.deepcopy(config_of(options.config))
+    try:
+        merge_options(cfg, options.cfg_options)
+        check_config(cfg)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_accepted(page, monkeypatch, capsys):
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(parser, *arguments):
+        raise ParsedError(parse_args(parser, *arguments))
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    monkeypatch.chdir(ROOT)
+    codes = [(code, True) for _, code in blocks_of(page)]
+    codes += [(code, False) for code in words_of(page)]
+    faults = {}
+    for words, is_whole in ((w, is_whole) for code, is_whole in codes for w in commands_of(code)):
+        found = tool_and_arguments(words)
+        if found is None:
+            continue
+        read = options_of(*found, capsys)
+        if isinstance(read, str):
+            # A sentence may name a command without all that it needs.
+            fault = read if is_whole or INCOMPLETE not in read else ""
+        else:
+            has_changes = found[0] in ("train.py", "test.py") and read.cfg_options
+            fault = fault_of_changes(read) if has_changes else ""
+        if fault:
+            faults[" ".join(words)] = fault
+    assert faults == {}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_named_exist(page):
+    missing = []
+    for code in (*(code for _, code in blocks_of(page)), *words_of(page)):
+        for found in PROJECT_PATH.findall(code):
+            path, _, name = found.rstrip(".").partition("::")
+            if PLACEHOLDER.fullmatch(Path(path).name):
+                continue
+            files = list(ROOT.glob(path.rstrip("/")))
+            if not files or (name and f"def {name}(" not in files[0].read_text()):
+                missing.append(found)
+    assert missing == []
+
+
+def test_tests_that_the_questions_name_exist():
+    page = " ".join(text_of("docs/faq.md").split())
+    # `test_a` and `test_b` in `tests/file.py`
+    for names, path in re.findall(r"((?:`test_\w+`(?: and )?)+) in `(tests/[\w/]+\.py)`", page):
+        text = (ROOT / path).read_text()
+        for name in re.findall(r"test_\w+", names):
+            assert f"def {name}(" in text, f"{path} has no {name}"
+    assert len(re.findall("^### ", text_of("docs/faq.md"), re.M)) >= 25
+
+
+def test_configs_of_the_how_to_have_no_mistake(tmp_path):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    configs = [
+        text for _, text in blocks_of("docs/howto.md") if text.startswith('_base_ = ["configs/')
+    ]
+    assert len(configs) == 3
+    for text in configs:
+        (tmp_path / "mine.py").write_text(text)
+        assert check_config(Config.fromfile(tmp_path / "mine.py")) == []
+
+
+def test_every_tool_is_on_the_page_of_tools():
+    page = text_of("docs/tools.md")
+    assert [name for name in COMMANDS if f"mmdino {name}" not in page] == []
