@@ -21,6 +21,13 @@ CURATE = [
 PARQUET = [
     "pyarrow>=14",  # features as Parquet, which pandas, Polars and DuckDB read
 ]
+GEOTIFF = [
+    "imagecodecs>=2024.1.1",  # LZW and other compressions, which most GeoTIFFs have
+    "tifffile>=2024.1.30",  # any number of bands; OpenCV reads up to four
+]
+DICOM = [
+    "pydicom>=3.0",  # pydicom.pixels, whose pixel_array converts colours to RGB
+]
 version: dict[str, str] = {}
 exec((ROOT / "mmdino" / "version.py").read_text(), version)
 
@@ -82,11 +89,15 @@ setup(
         "convert": CONVERT,
         "curate": CURATE,
         "parquet": PARQUET,
+        "geotiff": GEOTIFF,
+        "dicom": DICOM,
         "tests": [
             *EVALUATE,
             *CONVERT,
             *CURATE,
             *PARQUET,
+            *GEOTIFF,
+            *DICOM,
             "hypothesis>=6.100",  # draws the inputs of the property tests
             "pytest>=8",
             "pytest-xdist>=3.5",  # the tests on all cores

@@ -2,6 +2,7 @@
 
 from mmdino.datasets.image_folder import ImageFolder
 from mmdino.datasets.masked_collate import collate_with_block_masks
+from mmdino.datasets.readers import read_dicom, read_tiff
 from mmdino.datasets.samplers import EpochSampler
 from mmdino.datasets.synthetic_shapes.drawn_shapes import DrawnShapes
 from mmdino.datasets.tar_shards import TarShards
@@ -26,4 +27,6 @@ __all__ = [
     "TarShards",
     "VOCObjects",
     "collate_with_block_masks",
+    "read_dicom",
+    "read_tiff",
 ]

@@ -66,9 +66,7 @@ def content_fault(file: BinaryIO, size: int, max_pixels: int | None = MAX_PIXELS
     if max_pixels is None:
         return None
     if size > MAX_BYTES_PER_PIXEL * max_pixels:
-        return (
-            f"has {size} bytes, more than an uncompressed image of max_pixels={max_pixels} takes"
-        )
+        return f"has {size} bytes, more than an uncompressed image of max_pixels={max_pixels} takes"
     try:
         width, height, *_ = read_header(file)
     except Image.DecompressionBombError:
