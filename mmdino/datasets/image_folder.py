@@ -143,11 +143,11 @@ class ImageFolder(CustomDataset):
                 f"ImageFolder got fraction={fraction} without labels, but the fraction is taken of "
                 "each class. Set with_label=True, or use every n-th image with every=n."
             )
-        if list is not None and (kwargs.get("ann_file") or with_label and not is_table(list)):
+        if list is not None and (kwargs.get("ann_file") or (with_label and not is_table(list))):
             raise ValueError(
-                f"ImageFolder got list={list!r} together with labels, but a list of lines has none. "
-                "Use ann_file with lines 'file class', or a CSV or Parquet list with a column of "
-                "labels, or leave out with_label and ann_file."
+                f"ImageFolder got list={list!r} together with labels, but a list of lines has "
+                "none. Use ann_file with lines 'file class', or a CSV or Parquet list with a "
+                "column of labels, or leave out with_label and ann_file."
             )
         if (path_column or label_column) and (list is None or not is_table(list)):
             raise ValueError(

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from codecs import BOM_UTF8
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmdino.datasets.annotation_file import is_label
@@ -90,14 +90,14 @@ def classes_of(labels: Sequence[str], classes: Sequence[str] | None, path: str) 
         allowed = f"0 to {largest}, or one of the classes" if classes else "at least 0"
         raise ValueError(
             f"The list {printable(path)!r} has the label {printable(wrong[0])!r}: expected an "
-            f"integer, {allowed}. Where no label is an integer, labels are names of classes."
+            f"integer, {allowed}. Where no label is a number, labels are names of classes."
         )
     return [indices[label] if label in indices else int(label) for label in labels]
 
 
 def are_names(labels: Sequence[str]) -> bool:
-    """Returns whether no label is a class index, so that all are names of classes."""
-    return all(label and not is_label(label) for label in labels)
+    """Returns whether no label is blank or a number, so that all are names of classes."""
+    return not any(not label.strip() or _is_number(label) for label in labels)
 
 
 class _ParquetColumns(Mapping[str, list]):
@@ -112,7 +112,7 @@ class _ParquetColumns(Mapping[str, list]):
         except self.arrow.ArrowInvalid as error:
             raise ValueError(f"The list {printable(path)!r} is no Parquet file: {error}") from error
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.file.schema_arrow.names)
 
     def __len__(self) -> int:
@@ -123,6 +123,14 @@ class _ParquetColumns(Mapping[str, list]):
             return self.file.read(columns=[name])[name].to_pylist()
         except (self.arrow.ArrowInvalid, OSError) as error:
             raise ValueError(f"The list {printable(self.path)!r} is damaged: {error}") from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _csv_columns(path: str | Path) -> dict[str, list[str]]:

@@ -61,8 +61,8 @@ class TarShards(ImageFolder):
     own index, ``wids``, reads through all shards at each start, and does not notice changes.) They
     are kept in a file ``SHARD.index.json`` beside each shard. A shard that has changed since is
     indexed again at the start, with a warning, since a resumed run then sees other images; if one
-    changes during the run, that is an error. Other transforms can read a sample's ``img_path``, such
-    as ``tar:///data/train-0.tar?512+4711/000017.jpg``, through mmengine's ``fileio``.
+    changes during the run, that is an error. A sample's ``img_path``, such as
+    ``tar:///data/train-0.tar?512+4711/000017.jpg``, can be read through mmengine's ``fileio``.
 
     Args:
         shards: Pattern of the files, or several of them, with braces or wildcards, such as
@@ -108,7 +108,7 @@ class TarShards(ImageFolder):
     def _all_images(self) -> list[dict]:
         paths = find_shards(self.shards, self.data_root)
         images, without = [], 0
-        for path, index in zip(paths, self._indices(paths), strict=True):
+        for path, index in zip(paths, self._indexed(paths), strict=True):
             self._stamps[path] = index.stamp
             for sample in samples_of(index.members):
                 member = self._image_of(sample, path)
@@ -135,7 +135,7 @@ class TarShards(ImageFolder):
             )
         return images
 
-    def _indices(self, paths: Sequence[str]) -> Iterator[ShardIndex]:
+    def _indexed(self, paths: Sequence[str]) -> Iterator[ShardIndex]:
         """Yields the index of each shard, made anew where there is none that fits."""
         last, unwritten = time.monotonic(), 0
         if self.index_dir is not None and (
