@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmdino.datasets.image_check import MAX_PIXELS
+from mmdino.datasets.image_check import MAX_BYTES_PER_PIXEL, MAX_PIXELS
 from mmdino.utils.numbers import require_number
 
 WHITE = 2**16 - 1
@@ -26,14 +26,16 @@ def to_levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, WHITE)).astype(np.uint16)
 
 
-def require_size(height: int, width: int) -> None:
-    """Checks the size of an image before it is decoded.
+def require_size(height: int, width: int, size: int = 0) -> None:
+    """Checks the size of an image, and its bytes if they are known, before it is decoded.
 
     Raises:
-        ValueError: If it has more pixels than any image may have.
+        ValueError: If they are more than any image may have.
     """
     if height * width > MAX_PIXELS:
         raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS}")
+    if size > MAX_PIXELS * MAX_BYTES_PER_PIXEL:
+        raise ValueError(f"{size} bytes, more than {MAX_BYTES_PER_PIXEL} for each pixel")
 
 
 def require_pair(owner: str, name: str, pair: Sequence[float]) -> None:

@@ -18,7 +18,10 @@ from mmdino.datasets.readers.levels import (
 from mmdino.registry import FUNCTIONS
 from mmdino.utils.dependencies import import_optional
 
-DAMAGED = (zlib.error, EOFError, IndexError, KeyError, RuntimeError, TypeError, struct.error)
+DAMAGED = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError),
+    *(struct.error, zlib.error),
+)
 """What tifffile and its codecs raise of a damaged file, beside ValueError and OSError."""
 
 
@@ -71,7 +74,7 @@ def read_tiff(
                     f"read_tiff got a file with axes {axes} of shape {series.shape}; it reads "
                     "pictures of height, width and bands alone."
                 )
-            require_size(shape["Y"], shape["X"])
+            require_size(shape["Y"], shape["X"], series.nbytes)
             image = series.asarray()
     except ReaderMismatchError:
         raise
