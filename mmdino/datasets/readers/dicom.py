@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 WINDOWS = ("file", "bits")
+DAMAGED = (ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, struct.error)
+"""What pydicom raises of a damaged file, beside ValueError, OSError and its own errors."""
 
 
 @FUNCTIONS.register_module()
@@ -70,11 +73,16 @@ def read_dicom(content: bytes, window: str | Sequence[float] = "file") -> np.nda
         values = pixels.pixel_array(file)
     except pydicom.errors.InvalidDicomError as error:
         raise ValueError(f"no DICOM file: {error}") from error
-    except (AttributeError, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
-        if "missing dependencies" in str(error) or isinstance(error, NotImplementedError):
+    # A damaged file may look like one of an unknown kind, and NotImplementedError is a RuntimeError.
+    except (*DAMAGED, pydicom.errors.BytesLengthException) as error:
+        if "missing dependencies" in str(error):
             raise ModuleNotFoundError(
                 f"read_dicom cannot decompress a file: {error}. Install what it names.",
                 name="pydicom",
+            ) from error
+        if "transfer syntax" in str(error):
+            raise ReaderMismatchError(
+                f"read_dicom got a file whose compression pydicom does not know: {error}"
             ) from error
         raise ValueError(f"a damaged DICOM file: {error}") from error
     if values.ndim == 3:
