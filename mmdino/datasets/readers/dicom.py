@@ -73,7 +73,7 @@ def read_dicom(content: bytes, window: str | Sequence[float] = "file") -> np.nda
         values = pixels.pixel_array(file)
     except pydicom.errors.InvalidDicomError as error:
         raise ValueError(f"no DICOM file: {error}") from error
-    # A damaged file may look like one of an unknown kind, and NotImplementedError is a RuntimeError.
+    # NotImplementedError, of unknown kinds of files and of damaged ones, is a RuntimeError.
     except (*DAMAGED, pydicom.errors.BytesLengthException) as error:
         if "missing dependencies" in str(error):
             raise ModuleNotFoundError(
