@@ -159,7 +159,7 @@ def test_other_formats_are_trained_on_and_evaluated(tmp_path, monkeypatch, name)
             load,
             {"type": "ResizeEdge", "scale": 32, "edge": "short"},
             {"type": "CenterCrop", "crop_size": 32},
-            {"type": "mmdino.PackViews"},
+            {"type": "PackInputs"},
         ],
     }
     loader = tiny_run.loader(evaluated, collate_fn={"type": "pseudo_collate"})

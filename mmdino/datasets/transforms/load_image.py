@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from inspect import signature
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -36,7 +37,7 @@ class LoadImage(BaseTransform):
         backend_args: Arguments of mmengine's file backend.
 
     Raises:
-        TypeError: If ``reader`` is neither.
+        TypeError: If ``reader`` is neither, or the function has no such argument.
         ValueError: If the registry has no such function.
 
     Example:
@@ -65,6 +66,10 @@ class LoadImage(BaseTransform):
                 "has mmdino.read_tiff and mmdino.read_dicom; register your own with "
                 "@mmengine.registry.FUNCTIONS.register_module()."
             )
+        try:
+            signature(function).bind(b"", **options)
+        except TypeError as error:
+            raise TypeError(f"LoadImage got reader={reader!r}: {error}.") from error
         if channels is not None:
             require_number("LoadImage", "channels", channels, least=1, whole=True)
         self.reader = partial(function, **options)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from mmdino.datasets.readers import ReaderMismatchError, read_tiff
+from mmdino.datasets.readers import ReaderMismatchError, levels, read_tiff
 
 tifffile = pytest.importorskip("tifffile", reason="needs tifffile (mmdino[geotiff])")
 
@@ -92,6 +92,16 @@ def test_arguments_that_do_not_fit(options, message):
         read_tiff(tiff(image_of(4)), **options)
 
 
+def test_pictures_that_are_too_large_are_not_decoded(monkeypatch):
+    monkeypatch.setattr(levels, "MAX_PIXELS", 119)
+    with pytest.raises(ValueError, match="10 x 12 pixels, more than 119"):
+        read_tiff(tiff(image_of(3)))
+    monkeypatch.setattr(levels, "MAX_PIXELS", 120)
+    assert read_tiff(tiff(image_of(8))).shape == (12, 10, 8)
+    with pytest.raises(ValueError, match="2160 bytes, more than 16 for each pixel"):
+        read_tiff(tiff(image_of(9)))
+
+
 def test_volumes_are_refused():
     file = io.BytesIO()
     tifffile.imwrite(file, np.zeros((3, 4, 5, 6), np.uint8), imagej=True)
@@ -100,8 +110,10 @@ def test_volumes_are_refused():
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_damaged_files_are_value_errors(compression):
+def test_damaged_files_are_value_errors(monkeypatch, compression):
     """So that training goes on with another image, and no other error ends it."""
+    # Damaged sizes may be large, which takes time.
+    monkeypatch.setattr(levels, "MAX_PIXELS", 1000)
     content = tiff(image_of(3), compression=compression)
     rng = np.random.default_rng(0)
     damaged = [b"", b"no TIFF", *(content[: len(content) * part // 8] for part in range(1, 8))]

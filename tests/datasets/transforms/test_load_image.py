@@ -61,7 +61,6 @@ def test_images_that_do_not_fit_are_named(path):
 
 def test_damaged_images_are_skipped_and_wrong_arguments_are_not(path):
     (path.parent / "a.raw").write_bytes(bytes(5))
-    (path.parent / "none").mkdir()
 
     def dataset(**options):
         return DATASETS.build(
@@ -89,9 +88,36 @@ def test_damaged_images_are_skipped_and_wrong_arguments_are_not(path):
         ({"reader": "mmdino.read_png"}, ValueError, "not in the registry FUNCTIONS"),
         ({"reader": None}, TypeError, "must be the name of a function"),
         ({"reader": {"window": 3}}, TypeError, "must be the name of a function"),
+        ({"reader": {"type": "read_numbers", "depth": 3}}, TypeError, "unexpected .* 'depth'"),
         ({"channels": 0}, ValueError, "channels=0"),
     ],
 )
 def test_readers_that_there_are_not_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         build(**options)
+
+
+def test_a_tiff_that_mmcv_cannot_read_names_this_transform(tmp_path):
+    tifffile = pytest.importorskip("tifffile", reason="needs tifffile (mmdino[geotiff])")
+    kind = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 8, 8), np.uint8), **kind)
+    dataset = {"type": "mmdino.ImageFolder", "data_root": str(tmp_path)}
+    steps = [{"type": "LoadImageFromFile"}, {"type": "PackInputs"}]
+    with pytest.raises(ValueError, match=r"does not know \(see mmdino\.LoadImage\)"):
+        DATASETS.build({**dataset, "pipeline": steps})[0]
+    steps[0] = {"type": "mmdino.LoadImage", "reader": "mmdino.read_tiff", "channels": 8}
+    assert DATASETS.build({**dataset, "pipeline": steps})[0]["inputs"].shape == (8, 9, 8)
+
+
+def test_files_without_an_extension_are_listed_where_asked_for(path):
+    path.rename(path.with_name("IM0001"))
+    steps = [{"type": "mmdino.LoadImage", "reader": "read_numbers"}, {"type": "PackInputs"}]
+    dataset = DATASETS.build(
+        {
+            "type": "mmdino.ImageFolder",
+            "data_root": str(path.parent),
+            "extensions": [""],
+            "pipeline": steps,
+        }
+    )
+    assert dataset[0]["inputs"].shape == (3, 1, 8)
