@@ -94,7 +94,7 @@ class ImageFolder(CustomDataset):
         TypeError: If an argument has the wrong type.
         ValueError: If ``every``, ``fraction``, ``fraction_seed``, ``hold_out`` or ``max_pixels`` is
             out of range, a class is empty, the annotation file or the list is invalid, or a list is
-            combined with labels.
+            combined with labels that it does not have.
 
     Example:
         >>> dataset = dict(type="mmdino.ImageFolder", data_root="data/my_images", pipeline=[...])

@@ -224,7 +224,9 @@ def find_shards(patterns: Sequence[str], folder: str) -> list[str]:
             )
         for name in expand_braces(pattern):
             path = os.path.abspath(os.path.join(folder, name))
-            found = [path] if os.path.isfile(path) else sorted(glob(path))
+            # Wildcards are those of the pattern, not of the folder's own name.
+            matches = [name] if os.path.isfile(path) else sorted(glob(name, root_dir=folder))
+            found = [os.path.abspath(os.path.join(folder, match)) for match in matches]
             if not found:
                 raise FileNotFoundError(
                     f"No shard {printable(path)!r}, of shards={printable(pattern)!r} of TarShards. "

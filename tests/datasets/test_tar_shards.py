@@ -115,6 +115,13 @@ def test_labels_wildcards_and_what_folders_have_too(shards):
     assert sorted([*held_out, *names_of(build(shards, hold_out=3))]) == names_of(dataset)
 
 
+def test_a_folder_may_have_a_name_like_a_pattern(tmp_path):
+    folder = tmp_path / "run[1]*"
+    folder.mkdir()
+    write_tar(folder / "a.tar", [("0.png", png(0))])
+    assert len(build(folder, "*.tar")) == len(build("", str(folder / "a.tar"))) == 1
+
+
 def test_an_unreadable_member_is_replaced_by_the_next_and_noted(shards):
     dataset = build(shards)
     sample = dataset[SeededIndex(2, (0, 0, 2))]
