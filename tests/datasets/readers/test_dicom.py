@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from tiny_dicom import dicom
 
 from mmdino.datasets.readers import ReaderMismatchError, read_dicom
 
@@ -19,29 +20,6 @@ def stored(shape=(6, 5), signed=False, bits=12):
     values = np.random.default_rng(0).integers(least, least + 2**bits, size=shape)
     values.flat[:2] = least, least + 2**bits - 1
     return values.astype(np.int16 if signed else np.uint16)
-
-
-def dicom(values, bits=12, **fields):
-    """Content of a DICOM file of a computed tomography."""
-    file = pydicom.Dataset()
-    file.file_meta = pydicom.dataset.FileMetaDataset()
-    file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    file.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
-    file.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    file.Rows, file.Columns = values.shape[:2]
-    file.SamplesPerPixel = 1 if values.ndim == 2 else 3
-    file.PhotometricInterpretation = "MONOCHROME2" if values.ndim == 2 else "RGB"
-    if values.ndim == 3:
-        file.PlanarConfiguration = 0
-    file.BitsAllocated = 8 * values.itemsize
-    file.BitsStored, file.HighBit = bits, bits - 1
-    file.PixelRepresentation = int(values.dtype.kind == "i")
-    for name, value in fields.items():
-        setattr(file, name, value)
-    file.PixelData = values.tobytes()
-    content = io.BytesIO()
-    file.save_as(content, enforce_file_format=True)
-    return content.getvalue()
 
 
 HOUNSFIELD = {"RescaleSlope": 1, "RescaleIntercept": -1024}
