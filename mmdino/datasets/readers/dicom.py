@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 WINDOWS = ("file", "bits")
-DAMAGED = (ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, struct.error)
+DAMAGED = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError),
+    struct.error,
+)
 """What pydicom raises of a damaged file, beside ValueError, OSError and its own errors."""
 
 
@@ -71,6 +74,8 @@ def read_dicom(content: bytes, window: str | Sequence[float] = "file") -> np.nda
                 "colours. Split or convert such files."
             )
         values = pixels.pixel_array(file)
+    except ReaderMismatchError:
+        raise
     except pydicom.errors.InvalidDicomError as error:
         raise ValueError(f"no DICOM file: {error}") from error
     # NotImplementedError, of unknown kinds of files and of damaged ones, is a RuntimeError.
