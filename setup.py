@@ -26,6 +26,13 @@ DOCS = [
     "myst-parser>=4",  # pages in Markdown that read the same in the repository
     "sphinx>=8.1",  # docstrings in Google style, links and anchors checked; all pure Python
 ]
+GEOTIFF = [
+    "imagecodecs>=2024.1.1",  # LZW and other compressions, which most GeoTIFFs have
+    "tifffile>=2024.1.30",  # any number of bands; OpenCV reads up to four
+]
+DICOM = [
+    "pydicom>=3.0",  # pydicom.pixels, whose pixel_array converts colours to RGB
+]
 version: dict[str, str] = {}
 exec((ROOT / "mmdino" / "version.py").read_text(), version)
 
@@ -89,12 +96,16 @@ setup(
         "curate": CURATE,
         "parquet": PARQUET,
         "docs": DOCS,
+        "geotiff": GEOTIFF,
+        "dicom": DICOM,
         "tests": [
             *DOCS,
             *EVALUATE,
             *CONVERT,
             *CURATE,
             *PARQUET,
+            *GEOTIFF,
+            *DICOM,
             "hypothesis>=6.100",  # draws the inputs of the property tests
             "pytest>=8",
             "pytest-xdist>=3.5",  # the tests on all cores

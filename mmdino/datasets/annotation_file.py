@@ -43,7 +43,7 @@ def read_annotations(
         name, _, label = line.replace("\t", " ").rpartition(" ")
         # The name may have tabs of its own.
         name = line[: len(name)].rstrip()
-        if not name or not _is_label(label, classes):
+        if not name or not is_label(label, classes):
             allowed = f"0 to {len(classes) - 1}" if classes else "at least 0"
             raise ValueError(
                 f"Line {number} of the annotation file {path!r} is {printable(line)!r}: expected "
@@ -77,7 +77,8 @@ def describe_repeated(rows: Sequence[tuple[str, int | None]]) -> str:
     )
 
 
-def _is_label(text: str, classes: Sequence[str] | None) -> bool:
+def is_label(text: str, classes: Sequence[str] | None = None) -> bool:
+    """Returns whether a text is a class index, below the number of classes if they are known."""
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_LABEL))):
         return False
     return int(text) <= (len(classes) - 1 if classes else LARGEST_LABEL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -22,8 +22,8 @@ PILLOW_CHANNELS = {"P": 3, "PA": 4, "CMYK": 3}
 PILLOW_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
 """Bits of a channel by Pillow's mode, where they are not 8."""
 
-MAX_BYTES_PER_PIXEL = 8
-"""Four channels of 16 bits, uncompressed."""
+MAX_BYTES_PER_PIXEL = 16
+"""Eight channels of 16 bits, uncompressed."""
 
 
 class ImageHeader(NamedTuple):
@@ -53,28 +53,38 @@ def image_fault(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) ->
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             return "is no regular file"
-        if status.st_size == 0:
-            return "is empty"
-        if max_pixels is None:
-            return None
-        if status.st_size > MAX_BYTES_PER_PIXEL * max_pixels:
-            return (
-                f"has {status.st_size} bytes, more than an uncompressed image of "
-                f"max_pixels={max_pixels} takes"
-            )
-        width, height, *_ = image_header(path)
+        with open(path, "rb") as file:
+            return content_fault(file, status.st_size, max_pixels)
+    except OSError as error:
+        return _not_opened(error)
+
+
+def content_fault(file: BinaryIO, size: int, max_pixels: int | None = MAX_PIXELS) -> str | None:
+    """Says why an image of ``size`` bytes should not be decoded, as :func:`image_fault` does."""
+    if size == 0:
+        return "is empty"
+    if max_pixels is None:
+        return None
+    if size > MAX_BYTES_PER_PIXEL * max_pixels:
+        return f"has {size} bytes, more than an uncompressed image of max_pixels={max_pixels} takes"
+    try:
+        width, height, *_ = read_header(file)
     except Image.DecompressionBombError:
         return f"has more than max_pixels={max_pixels} pixels"
     except UnidentifiedImageError:
-        # Either no image, or of a format that OpenCV knows and Pillow does not.
+        # Either no image, or of a format that OpenCV or another reader knows and Pillow does not.
         return None
     except OSError as error:
-        return f"cannot be opened: {error.strerror or error}"
+        return _not_opened(error)
     except (SyntaxError, ValueError, struct.error):
         return "has a damaged header"
     if width * height > max_pixels:
         return f"has {width} x {height} pixels, more than max_pixels={max_pixels}"
     return None
+
+
+def _not_opened(error: OSError) -> str:
+    return f"cannot be opened: {error.strerror or error}"
 
 
 def image_header(path: str | os.PathLike) -> ImageHeader:
@@ -86,13 +96,18 @@ def image_header(path: str | os.PathLike) -> ImageHeader:
         SyntaxError, ValueError, struct.error: If the header is damaged.
     """
     with open(path, "rb") as file:
-        start = file.read(26)
-        # Pillow takes as long for the header of a small PNG as OpenCV for all of it, and reads
-        # 16-bit colours as 8.
-        if start.startswith(PNG):
-            width, height = struct.unpack(">II", start[16:24])
-            bits, kind = start[24:].ljust(2, b"\0")
-            return ImageHeader(width, height, PNG_CHANNELS.get(kind, 3), bits)
-        with Image.open(file) as image:
-            channels = PILLOW_CHANNELS.get(image.mode, len(image.getbands()))
-            return ImageHeader(*image.size, channels, PILLOW_BITS.get(image.mode, 8))
+        return read_header(file)
+
+
+def read_header(file: BinaryIO) -> ImageHeader:
+    """Reads the header of an image, as :func:`image_header` does."""
+    start = file.read(26)
+    # Pillow takes as long for the header of a small PNG as OpenCV for all of it, and reads 16-bit
+    # colours as 8.
+    if start.startswith(PNG):
+        width, height = struct.unpack(">II", start[16:24])
+        bits, kind = start[24:].ljust(2, b"\0")
+        return ImageHeader(width, height, PNG_CHANNELS.get(kind, 3), bits)
+    with Image.open(file) as image:
+        channels = PILLOW_CHANNELS.get(image.mode, len(image.getbands()))
+        return ImageHeader(*image.size, channels, PILLOW_BITS.get(image.mode, 8))

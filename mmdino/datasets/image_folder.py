@@ -20,6 +20,7 @@ from mmdino.datasets.balanced_subset import balanced_subset
 from mmdino.datasets.folder_listing import LeftOut, list_classes, list_images
 from mmdino.datasets.image_check import MAX_PIXELS, image_fault
 from mmdino.datasets.image_list import check_listed_files, read_image_list
+from mmdino.datasets.image_table import are_names, classes_of, is_table, read_image_table
 from mmdino.datasets.samplers.seeded_index import SeededIndex
 from mmdino.registry import DATASETS
 from mmdino.utils.printable import printable
@@ -35,11 +36,13 @@ EXTENSIONS = tuple(
 )
 """Extensions of images that mmcv's loader reads; of a moving image it reads the first one."""
 
+TIFF = (".tif", ".tiff")
+
 LOADING_ERRORS = (
     *(AssertionError, OSError, SyntaxError, ValueError, struct.error),
     *(cv2.error, Image.DecompressionBombError),
 )
-"""What mmcv's loader and its backends raise of a file that they cannot decode."""
+"""What loaders and their backends raise of a file that they cannot decode."""
 
 
 @DATASETS.register_module()
@@ -49,7 +52,7 @@ class ImageFolder(CustomDataset):
     Without labels every image below the folder is used, at any depth. With labels the first level
     of folders names the classes, or ``ann_file`` has lines of file name and class index.
     ``list`` names a file of paths, such as ``tools/curate.py`` writes: these images are used, in
-    its order, without labels.
+    its order. It is a text file, or a table (CSV or Parquet), which may have labels.
 
     What is left out, such as files with other extensions and dangling links, is logged once. A
     folder that links lead to again, as in a loop, is read once.
@@ -75,9 +78,14 @@ class ImageFolder(CustomDataset):
         max_pixels: Maximum number of pixels of an image; one with more is not decoded. None for no
             limit but OpenCV's.
         extensions: Extensions of images, in lower or upper case.
-        list: File of the images to use, one a line, relative to ``data_root`` (and the ``img_path``
-            of ``data_prefix``). The path of the file itself is relative to the current directory.
-            An image that is listed twice is used twice, which is logged.
+        list: File of the images to use, relative to ``data_root`` (and the ``img_path`` of
+            ``data_prefix``): one a line, or with the suffix .csv, .tsv, .parquet or .pq a row of a
+            table. The path of the file itself is relative to the current directory. An image that
+            is listed twice is used twice, which is logged.
+        path_column: Column of a table that has the paths. May be left out where one column alone
+            has a usual name, such as "path", "file_name" or "image".
+        label_column: Column of a table that has the labels, which are read ``with_label``: class
+            indices, or names of classes. Likewise, such as "label", "class" or "target".
         **kwargs: Other arguments of mmpretrain's ``CustomDataset``.
 
     Raises:
@@ -86,7 +94,7 @@ class ImageFolder(CustomDataset):
         TypeError: If an argument has the wrong type.
         ValueError: If ``every``, ``fraction``, ``fraction_seed``, ``hold_out`` or ``max_pixels`` is
             out of range, a class is empty, the annotation file or the list is invalid, or a list is
-            combined with labels.
+            combined with labels that it does not have.
 
     Example:
         >>> dataset = dict(type="mmdino.ImageFolder", data_root="data/my_images", pipeline=[...])
@@ -105,6 +113,8 @@ class ImageFolder(CustomDataset):
         max_pixels: int | None = MAX_PIXELS,
         extensions: Sequence[str] = EXTENSIONS,
         list: str | None = None,
+        path_column: str | None = None,
+        label_column: str | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(every, Integral) or every < 1:
@@ -133,12 +143,21 @@ class ImageFolder(CustomDataset):
                 f"ImageFolder got fraction={fraction} without labels, but the fraction is taken of "
                 "each class. Set with_label=True, or use every n-th image with every=n."
             )
-        if list is not None and (with_label or kwargs.get("ann_file")):
+        if list is not None and (kwargs.get("ann_file") or (with_label and not is_table(list))):
             raise ValueError(
-                f"ImageFolder got list={list!r} together with labels, but a list has none. Use "
-                "ann_file with lines 'file class', or leave out with_label and ann_file."
+                f"ImageFolder got list={list!r} together with labels, but a list of lines has "
+                "none. Use ann_file with lines 'file class', or a CSV or Parquet list with a "
+                "column of labels, or leave out with_label and ann_file."
+            )
+        if (path_column or label_column) and (list is None or not is_table(list)):
+            raise ValueError(
+                f"ImageFolder got path_column={path_column!r}, label_column={label_column!r} and "
+                f"list={list!r}, but only a list with the suffix .csv, .tsv, .parquet or .pq has "
+                "columns."
             )
         self.list = list
+        self.path_column = path_column
+        self.label_column = label_column
         self.every = every
         self.fraction = fraction
         self.fraction_seed = fraction_seed
@@ -161,6 +180,27 @@ class ImageFolder(CustomDataset):
             OSError: If the folder cannot be read.
             ValueError: If a class has no image, or the annotation file is invalid.
         """
+        images = self._all_images()
+        where = self.img_prefix.rstrip("/") or "/"
+        if self.every > len(images):
+            raise ValueError(
+                f"invalid every={self.every} of {type(self).__name__}: {where!r} has {len(images)} "
+                "image(s). Lower it; 1 takes all."
+            )
+        images = images[:: self.every]
+        if self.fraction != 1:
+            labels = [image["gt_label"] for image in images]
+            images = [images[i] for i in balanced_subset(labels, self.fraction, self.fraction_seed)]
+        if self.hold_out >= len(images):
+            raise ValueError(
+                f"invalid hold_out={self.hold_out} of {type(self).__name__}: {where!r} has "
+                f"{len(images)} image(s), of which some must be left for training. Lower it."
+            )
+        apart = set(evenly_spaced(len(images), self.hold_out))
+        return [image for i, image in enumerate(images) if (i in apart) == self.held_out]
+
+    def _all_images(self) -> list[dict]:
+        """Lists path, and label if there are any, of each image there is."""
         folder = self.img_prefix.rstrip("/") or "/"
         if _is_local(folder):
             _require_folder(folder)
@@ -173,31 +213,26 @@ class ImageFolder(CustomDataset):
         if self.with_label:
             for image, (_, label) in zip(images, rows, strict=True):
                 image["gt_label"] = label
-            if not self.ann_file:
+            if not self.ann_file and self.list is None:
                 self._check_no_empty_class(images)
-        if self.every > len(images):
-            raise ValueError(
-                f"invalid every={self.every} of ImageFolder: {folder!r} has {len(images)} "
-                "image(s). Lower it; 1 takes all."
-            )
-        images = images[:: self.every]
-        if self.fraction != 1:
-            labels = [image["gt_label"] for image in images]
-            images = [images[i] for i in balanced_subset(labels, self.fraction, self.fraction_seed)]
-        if self.hold_out >= len(images):
-            raise ValueError(
-                f"invalid hold_out={self.hold_out} of ImageFolder: {folder!r} has {len(images)} "
-                "image(s), of which some must be left for training. Lower it."
-            )
-        apart = set(evenly_spaced(len(images), self.hold_out))
-        return [image for i, image in enumerate(images) if (i in apart) == self.held_out]
+        return images
 
-    def _listed(self, folder: str) -> Sequence[tuple[str, None]]:
-        """Reads names from the list."""
-        names = read_image_list(self.list)
+    def _listed(self, folder: str) -> Sequence[tuple[str, int | None]]:
+        """Reads names, and labels if there are any, from the list."""
+        if is_table(self.list):
+            names, labels = read_image_table(
+                self.list, folder, self.path_column, self.label_column, self.with_label
+            )
+        else:
+            names, labels = read_image_list(self.list), None
         if _is_local(folder):
             check_listed_files(names, folder, self.list)
-        rows = [(name, None) for name in names]
+        if labels is None:
+            rows = [(name, None) for name in names]
+        else:
+            if self.CLASSES is None and are_names(labels):
+                self._metainfo["classes"] = tuple(sorted(set(labels)))
+            rows = [*zip(names, classes_of(labels, self.CLASSES, self.list), strict=True)]
         if repeated := describe_repeated(rows):
             _warn(f"{printable(self.list)}: {repeated}. It is used as often.")
         return rows
@@ -299,7 +334,7 @@ class ImageFolder(CustomDataset):
     def _read(self, index: int) -> dict | Unreadable:
         sample = self.get_data_info(index)
         path = sample["img_path"]
-        fault = image_fault(path, self.max_pixels) if _is_local(path) else None
+        fault = self._fault(path)
         if fault is not None:
             return Unreadable(path, fault)
         try:
@@ -308,7 +343,11 @@ class ImageFolder(CustomDataset):
             if not self._loader_fails(index):
                 raise
             sample = None
-        return Unreadable(path, "is damaged, or no image") if sample is None else sample
+        return Unreadable(path, _undecodable(path)) if sample is None else sample
+
+    def _fault(self, path: str) -> str | None:
+        """Says why an image should not be decoded, None if nothing speaks against it."""
+        return image_fault(path, self.max_pixels) if _is_local(path) else None
 
     def _loader_fails(self, index: int) -> bool:
         """Returns whether an image cannot be loaded, so that a later transform is not at fault."""
@@ -342,6 +381,13 @@ def _next_index(index: int, size: int) -> int:
     """Returns the index after ``index``, with the same seed."""
     following = (index + 1) % size
     return SeededIndex(following, index.seed) if isinstance(index, SeededIndex) else following
+
+
+def _undecodable(path: str) -> str:
+    reason = "is damaged, or no image"
+    if path.lower().endswith(TIFF):
+        reason += ", or a TIFF of a kind that the loader does not know (see mmdino.LoadImage)"
+    return reason
 
 
 def _is_local(path: str) -> bool:
