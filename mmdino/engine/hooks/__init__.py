@@ -12,6 +12,7 @@ from mmdino.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmdino.engine.hooks.gram_anchor_hook import GramAnchorHook
 from mmdino.engine.hooks.iteration_seed_hook import IterationSeedHook
 from mmdino.engine.hooks.last_layer_freeze_hook import LastLayerFreezeHook
+from mmdino.engine.hooks.progress_hook import ProgressHook
 from mmdino.engine.hooks.queue_start_hook import QueueStartHook
 from mmdino.engine.hooks.teacher_temp_warmup_hook import TeacherTempWarmupHook
 from mmdino.engine.hooks.throughput_hook import ThroughputHook
@@ -31,6 +32,7 @@ __all__ = [
     "GramAnchorHook",
     "IterationSeedHook",
     "LastLayerFreezeHook",
+    "ProgressHook",
     "QueueStartHook",
     "TeacherTempWarmupHook",
     "ThroughputHook",

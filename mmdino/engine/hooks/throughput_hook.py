@@ -43,17 +43,9 @@ class ThroughputHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Prints the effective batch and the peak learning rate."""
-        per_rank = runner.train_dataloader.batch_size
-        counts = accumulative_counts(runner.optim_wrapper)
-        batch = per_rank * get_world_size() * counts
-        group = runner.optim_wrapper.optimizer.param_groups[0]
-        peak = peak_lr(group.get("initial_lr", group["lr"]), group)
-        runner.logger.info(
-            f"Effective batch: {per_rank} images x {get_world_size()} rank(s) x {counts} "
-            f"micro-batch(es) = {batch}. Peak learning rate: {peak:.4g}."
-        )
+        runner.logger.info(batch_and_rate(runner))
         advise = getattr(bare_model(runner), "batch_advice", None)
-        if advise is not None and (advice := advise(batch)):
+        if advise is not None and (advice := advise(effective_batch(runner))):
             runner.logger.warning(advice)
 
     def after_train_iter(
@@ -77,3 +69,20 @@ class ThroughputHook(Hook):
                 "train_dataloader.num_workers (one a core is a start), store the images smaller "
                 "(500 pixels on the short side is enough), or put them on a faster disk."
             )
+
+
+def effective_batch(runner: Runner) -> int:
+    """Returns the number of images of an optimiser step, over all ranks."""
+    counts = accumulative_counts(runner.optim_wrapper)
+    return runner.train_dataloader.batch_size * get_world_size() * counts
+
+
+def batch_and_rate(runner: Runner) -> str:
+    """Returns the effective batch and the peak learning rate of a run in words."""
+    group = runner.optim_wrapper.optimizer.param_groups[0]
+    peak = peak_lr(group.get("initial_lr", group["lr"]), group)
+    return (
+        f"Effective batch: {runner.train_dataloader.batch_size} images x {get_world_size()} "
+        f"rank(s) x {accumulative_counts(runner.optim_wrapper)} micro-batch(es) = "
+        f"{effective_batch(runner)}. Peak learning rate: {peak:.4g}."
+    )
