@@ -23,6 +23,8 @@ class TerminalLine:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        # What others print, a traceback above all, is not broken at the width of the terminal.
+        console.soft_wrap = True
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     @property
@@ -32,15 +34,15 @@ class TerminalLine:
 
     def show(self, text: str) -> None:
         """Replaces the line."""
-        line = Text(self._encodable(text), no_wrap=True, overflow="crop")
+        line = Text(self._encodable(text))
+        line.truncate(self.width, overflow="crop")
         self._live.start()
         self._live.update(line, refresh=True)
 
     def say(self, text: str, level: int = logging.INFO) -> None:
         """Prints lines above it, whole, however long they are."""
         # A style of print itself would be that of the line, too.
-        styled = Text(self._encodable(text), style=STYLES.get(level, ""))
-        self._console.print(styled, soft_wrap=True)
+        self._console.print(Text(self._encodable(text), style=STYLES.get(level, "")))
 
     def close(self) -> None:
         """Removes it and shows the cursor again."""

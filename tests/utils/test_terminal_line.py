@@ -39,9 +39,12 @@ def test_text_goes_above_and_is_not_broken():
     line.show("state")
     path = "/a/path/that/is/longer/than/the/terminal/is.png"
     line.say(f"[figure]: {path}")
+    print(path)
     above, _, rest = sent.getvalue().decode().rpartition("\n")
-    assert above.endswith(f"[figure]: {path}")
+    assert f"{ERASE}[figure]: {path}\nstate" in above
+    assert above.endswith(f"{ERASE}{path}")
     assert rest == "state"
+    line.close()
 
 
 def test_a_long_state_does_not_wrap():
