@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmdino.engine.hooks.throughput_hook import batch_and_rate
+from mmdino.engine.batch import batch_and_rate
 from mmdino.engine.model_access import bare_model
 from mmdino.engine.progress import current_epoch
 from mmdino.utils.printable import printable
