@@ -98,6 +98,10 @@ setup(
         "docs": DOCS,
         "geotiff": GEOTIFF,
         "dicom": DICOM,
+        # One each: a run logs to one of them, and each brings a service's clients.
+        "tensorboard": ["tensorboard>=2.14"],
+        "wandb": ["wandb>=0.16"],
+        "mlflow": ["mlflow-skinny>=2.22,<3"],  # 3 refuses folders, where mmengine's backend writes
         "tests": [
             *DOCS,
             *EVALUATE,

@@ -14,6 +14,7 @@ default_hooks = dict(
     iteration_seed=dict(type="mmdino.IterationSeedHook"),
     finite_loss=dict(type="mmdino.FiniteLossHook"),
     unreadable_images=dict(type="mmdino.UnreadableImagesHook", limit=100),
+    progress=dict(type="mmdino.ProgressHook"),
     throughput=dict(type="mmdino.ThroughputHook"),
     collapse_monitor=dict(type="mmdino.CollapseMonitorHook"),
     feature_drop=dict(type="mmdino.FeatureDropHook"),

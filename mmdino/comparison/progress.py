@@ -12,6 +12,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from mmdino.comparison.plan import Run
+from mmdino.utils.progress import place
 
 SECONDS_BETWEEN_LINES = 60.0
 SPEED_PERIOD = 900.0
@@ -87,15 +88,15 @@ class Progress:
         """Notes how far the training of a run is."""
         if iteration > self._done[str(run)]:
             self._done[str(run)] = iteration
-        place = place_of(run, self._done[str(run)])
+        where = place_of(run, self._done[str(run)])
         if self._bars is not None:
             done = self._done[str(run)]
-            self._bars.update(self._tasks[str(run)], completed=done, place=place)
+            self._bars.update(self._tasks[str(run)], completed=done, place=where)
             self._bars.update(self._all, completed=sum(self._done.values()))
         elif time.monotonic() - self._said[str(run)] > SECONDS_BETWEEN_LINES:
             self._said[str(run)] = time.monotonic()
             fraction = sum(self._done.values()) / self._total
-            self.say(f"[{self._headline}, {fraction:.0%}] {run}: {place}")
+            self.say(f"[{self._headline}, {fraction:.0%}] {run}: {where}")
 
     def finished(self, run: Run, seconds: float, error: str = "") -> None:
         """Notes how a run ended."""
@@ -113,7 +114,10 @@ def place_of(run: Run, iteration: int) -> str:
     """Returns the epoch and the iteration that a run is in, in words."""
     method = run.method
     epoch = min(iteration // method.iterations_per_epoch + 1, method.epochs)
-    return f"epoch {epoch}/{method.epochs}, iteration {iteration:,}/{method.iterations:,}"
+    return (
+        f"{place('epoch', epoch, method.epochs)}, "
+        f"{place('iteration', iteration, method.iterations)}"
+    )
 
 
 def clock(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from multiprocessing import get_all_start_methods
 from typing import Any, Literal
 
@@ -42,6 +43,7 @@ from mmdino.config_check.places import Place
 from mmdino.config_check.problems import join
 from mmdino.config_check.source import keys_read
 from mmdino.config_check.spelling import did_you_mean, near_misses, nearest
+from mmdino.utils.dependencies import missing_optional
 
 MMENGINE_HOOKS = (
     "runtime_info",
@@ -58,6 +60,12 @@ TOGETHER = (
     ("test_dataloader", "test_cfg", "test_evaluator"),
 )
 """Sections that a run has all or none of."""
+LOGGERS = {
+    "TensorboardVisBackend": "tensorboard",
+    "WandbVisBackend": "wandb",
+    "MLflowVisBackend": "mlflow",
+}
+"""Packages that backends of the visualizer import late; the extra of each has its name."""
 ANNOTATIONS = {
     "cudnn_benchmark": Argument(bool, is_exact=True),
     "enable": Argument(bool, is_exact=True),
@@ -172,6 +180,15 @@ def check_schedulers(walk: Walk, value: Any, path: str) -> None:
 def check_visualizer(walk: Walk, value: Any, path: str) -> None:
     """Checks the visualizer, whose name and folder the runner chooses."""
     walk.component(value, path, Place(VISUALIZERS, given={"name", "save_dir"}))
+    backends = value.get("vis_backends") if isinstance(value, Mapping) else None
+    for index, backend in enumerate(backends if isinstance(backends, (list, tuple)) else ()):
+        kind = backend.get("type") if isinstance(backend, Mapping) else None
+        # A name, with or without a scope, or a class.
+        name = getattr(kind, "__name__", str(kind)).rpartition(".")[2]
+        package = LOGGERS.get(name)
+        if package is not None and find_spec(package) is None:
+            missing = missing_optional(package, name, extra=package)
+            walk.problems.add(join(path, f"vis_backends.{index}"), missing)
 
 
 def check_log_processor(walk: Walk, value: Any, path: str) -> None:

@@ -96,7 +96,9 @@ def import_optional(name: str, purpose: str, extra: str) -> ModuleType:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'{purpose} needs {name}, which is not installed. Run: pip install "mmdino[{extra}]"',
-            name=name,
-        ) from error
+        raise ModuleNotFoundError(missing_optional(name, purpose, extra), name=name) from error
+
+
+def missing_optional(name: str, purpose: str, extra: str) -> str:
+    """Returns that a package is missing, and the command that installs it."""
+    return f'{purpose} needs {name}, which is not installed. Run: pip install "mmdino[{extra}]"'

@@ -33,8 +33,18 @@ class Progress:
         self.reported = now
         seconds = max(now - self.started, 1e-9)
         left = duration(seconds * (self.total - done) / done)
-        rate = f"{done / seconds:.1f} images/s"
-        print(f"  {self.what}: {done}/{self.total} images, {rate}, {left} left", flush=True)
+        speed = rate(done / seconds)
+        print(f"  {self.what}: {done}/{self.total} images, {speed}, {left} left", flush=True)
+
+
+def rate(images_per_s: float) -> str:
+    """Returns a speed as text."""
+    return f"{images_per_s:.1f} images/s"
+
+
+def place(unit: str, number: int, total: int) -> str:
+    """Returns how far a run is as text, such as "epoch 3/100" or "iteration 1,200/15,600"."""
+    return f"{unit} {number:,}/{total:,}"
 
 
 def duration(seconds: float) -> str:

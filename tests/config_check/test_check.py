@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import tiny_segmentation
 from mmengine.config import Config
+from mmengine.visualization import MLflowVisBackend
 
-from mmdino.config_check import check_config
+from mmdino.config_check import check_config, sections
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRETRAINING, LINEAR, FINETUNING, SEGMENTATION, SHARDED = (
@@ -313,6 +314,30 @@ def test_a_scope_that_is_no_text_is_named():
 def test_a_schedule_of_mmengine_that_does_not_come_to_its_end_is_told():
     cfg = changed(SEGMENTATION, train_cfg__max_iters=5)
     assert any("does not come to its end" in doubt for doubt in check_config(cfg))
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [
+        ("TensorboardVisBackend", "tensorboard"),
+        ("mmengine.WandbVisBackend", "wandb"),
+        (MLflowVisBackend, "mlflow"),
+    ],
+)
+def test_a_logger_that_is_not_installed_is_told_with_its_extra(monkeypatch, kind, package):
+    monkeypatch.setattr(sections, "find_spec", lambda name: None if name == package else "found")
+    backends = [{"type": "LocalVisBackend"}, {"type": kind}]
+    name = kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
+    assert only_mistake(changed(PRETRAINING, visualizer__vis_backends=backends)) == (
+        f"visualizer.vis_backends.1: {name} needs {package}, which is not installed. "
+        f'Run: pip install "mmdino[{package}]"'
+    )
+
+
+def test_a_logger_that_is_installed_is_accepted(monkeypatch):
+    monkeypatch.setattr(sections, "find_spec", lambda name: "found")
+    backends = [{"type": "TensorboardVisBackend"}]
+    assert not check_config(changed(PRETRAINING, visualizer__vis_backends=backends))
 
 
 TOGETHER = [

@@ -12,6 +12,7 @@ from mmdino.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmdino.engine.hooks.gram_anchor_hook import GramAnchorHook
 from mmdino.engine.hooks.iteration_seed_hook import IterationSeedHook
 from mmdino.engine.hooks.last_layer_freeze_hook import LastLayerFreezeHook
+from mmdino.engine.hooks.progress_hook import ProgressHook
 from mmdino.engine.hooks.queue_start_hook import QueueStartHook
 from mmdino.engine.hooks.report_hook import ReportHook
 from mmdino.engine.hooks.teacher_temp_warmup_hook import TeacherTempWarmupHook
@@ -32,6 +33,7 @@ __all__ = [
     "GramAnchorHook",
     "IterationSeedHook",
     "LastLayerFreezeHook",
+    "ProgressHook",
     "QueueStartHook",
     "ReportHook",
     "TeacherTempWarmupHook",

@@ -8,9 +8,8 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmdino.engine.batch import batch_and_rate, effective_batch
 from mmdino.engine.model_access import bare_model
-from mmdino.engine.progress import accumulative_counts
-from mmdino.engine.schedulers.warmup_cosine_lr import peak_lr
 from mmdino.registry import HOOKS
 from mmdino.utils.numbers import require_number
 
@@ -43,17 +42,9 @@ class ThroughputHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Prints the effective batch and the peak learning rate."""
-        per_rank = runner.train_dataloader.batch_size
-        counts = accumulative_counts(runner.optim_wrapper)
-        batch = per_rank * get_world_size() * counts
-        group = runner.optim_wrapper.optimizer.param_groups[0]
-        peak = peak_lr(group.get("initial_lr", group["lr"]), group)
-        runner.logger.info(
-            f"Effective batch: {per_rank} images x {get_world_size()} rank(s) x {counts} "
-            f"micro-batch(es) = {batch}. Peak learning rate: {peak:.4g}."
-        )
+        runner.logger.info(batch_and_rate(runner))
         advise = getattr(bare_model(runner), "batch_advice", None)
-        if advise is not None and (advice := advise(batch)):
+        if advise is not None and (advice := advise(effective_batch(runner))):
             runner.logger.warning(advice)
 
     def after_train_iter(
