@@ -13,7 +13,7 @@ import pytest
 import tiny_tools
 from mmengine.config import Config
 
-from mmdino.config_check import check_config
+from mmdino.config_check import check_config, sections
 from mmdino.config_check.config_files import read_config
 from mmdino.utils.config_options import merge_options
 from mmdino_cli.main import tools
@@ -126,6 +126,8 @@ def test_commands_are_accepted(page, monkeypatch, capsys):
         raise ParsedError(parse_args(parser, *arguments))
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    # Their packages are extras of their own.
+    monkeypatch.setattr(sections, "LOGGERS", {})
     monkeypatch.chdir(ROOT)
     codes = [(code, True) for _, code in blocks_of(page)]
     codes += [(code, False) for code in words_of(page)]

@@ -1115,7 +1115,7 @@ BANKS = [
     Row(
         "",
         "extract_features.py $ckpt $images $out/b --every 99 --size 32 --crop 32 --workers 0",
-        "invalid every=99 of ImageFolder",
+        "invalid every=99",
     ),
     Row(
         "",
