@@ -46,7 +46,6 @@ def test_every_tool_ends_through_run_tool(path):
     ("arguments", "message"),
     [
         (["train.py", "no_such.py"], "error: The config 'no_such.py' does not exist."),
-        (["knn.py", "no_bank", "no_bank"], "error: There is no feature bank in no_bank."),
         (
             ["model_converters/extract.py", "none.pth", "new.pth"],
             "error: The weight file 'none.pth' does not exist.",

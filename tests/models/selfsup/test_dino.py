@@ -300,7 +300,6 @@ def test_feature_spread_is_0_for_one_feature_and_1_on_the_sphere():
 @pytest.mark.parametrize(
     "scope",
     [
-        "mmpretrain",
         "mmdino",
         pytest.param(
             "mmseg",
