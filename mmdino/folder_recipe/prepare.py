@@ -20,6 +20,7 @@ from mmdino.utils.command_line import load_config, require_writable
 from mmdino.utils.folder_lock import lock_folder
 from mmdino.utils.numbers import require_number
 from mmdino.utils.printable import printable
+from mmdino.utils.progress import duration
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 VALIDATIONS = 10
@@ -200,16 +201,3 @@ def summary(cfg: Config, rate: Rate, path: Path) -> str:
         f"Batch {batch}, learning rate {lr:.2g}, {epochs} epoch(s) of {rate.batches} batches: "
         f"about {duration(seconds)} at {rate.step:.2g} s a batch (measured over {rate.steps})."
     )
-
-
-def duration(seconds: float) -> str:
-    """Returns a time in words, such as "1 h 20 min"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours / 24:.1f} days"

@@ -48,8 +48,10 @@ def place(unit: str, number: int, total: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration as text, such as "50 s", "12 min" or "3 h 20 min"."""
+    """Returns a duration as text, such as "50 s", "12 min", "3 h 20 min" or "4.5 days"."""
     if seconds < 100:
-        return f"{seconds:.0f} s"
+        return f"{max(1, round(seconds)) if seconds else 0} s"
     hours, minutes = divmod(round(seconds / 60), 60)
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"

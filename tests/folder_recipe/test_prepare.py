@@ -15,7 +15,7 @@ from mmdino.folder_recipe import prepare as module
 from mmdino.folder_recipe.config_file import KNNSplit, config_path_in, knn_split, write_config
 from mmdino.folder_recipe.images import FolderFacts
 from mmdino.folder_recipe.machine import Machine
-from mmdino.folder_recipe.prepare import Wish, duration, epochs_in, prepare, seconds_of
+from mmdino.folder_recipe.prepare import Wish, epochs_in, prepare, seconds_of
 from mmdino.folder_recipe.rate import Rate
 from mmdino.folder_recipe.recipe import SIZES, choose
 
@@ -57,14 +57,6 @@ def test_a_time_becomes_epochs():
     assert epochs_in(20.0, rate, "20s") == 1
     with pytest.raises(ValueError, match=r"--time 17s is not enough: an epoch takes 18 s here"):
         epochs_in(17.0, rate, "17s")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "1 s"), (89, "89 s"), (600, "10 min"), (4800, "80 min"), (9000, "2 h 30 min")],
-)
-def test_durations_in_words(seconds, text):
-    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
