@@ -59,7 +59,7 @@ class FolderFacts:
 
     @property
     def unreadable_count(self) -> int:
-        """Number of images that cannot be read, reckoned from those that were looked at."""
+        """Number of images that cannot be read, estimated from those that were looked at."""
         return len(self.names) - self.count
 
     @property

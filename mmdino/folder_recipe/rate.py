@@ -31,7 +31,7 @@ class Rate(NamedTuple):
     batches: int
     """Batches in an epoch."""
     validation: float
-    """Seconds for a validation, reckoned from its first batch; 0 if there is none."""
+    """Seconds for a validation, estimated from its first batch; 0 if there is none."""
 
 
 def measure_rate(cfg: Config, seconds: float = 8.0) -> Rate:
