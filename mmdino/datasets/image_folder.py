@@ -373,8 +373,8 @@ class Unreadable(NamedTuple):
 
 
 def evenly_spaced(size: int, number: int) -> list[int]:
-    """Returns ``number`` of ``size`` indices, the middles of equal parts."""
-    return [(2 * part + 1) * size // (2 * number) for part in range(number)]
+    """Returns ``number`` of ``size`` indices, at most all, where equal parts begin."""
+    return [part * size // number for part in range(number)]
 
 
 def _next_index(index: int, size: int) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmdino.datasets.folder_listing import LeftOut, list_images
 from mmdino.datasets.image_check import ImageHeader, image_fault, image_header
-from mmdino.datasets.image_folder import EXTENSIONS, LOADING_ERRORS
+from mmdino.datasets.image_folder import EXTENSIONS, LOADING_ERRORS, evenly_spaced
 from mmdino.utils.printable import printable
 
 MAX_HEADERS = 2000
@@ -149,8 +149,7 @@ def classes_of(names: Sequence[str]) -> dict[str, list[str]] | None:
 
 def evenly(items: Sequence[str], most: int) -> list[str]:
     """Returns at most so many items, spread evenly, in their order."""
-    count = min(len(items), most)
-    return [items[index * len(items) // count] for index in range(count)]
+    return [items[index] for index in evenly_spaced(len(items), min(len(items), most))]
 
 
 def _look_at(path: str, decode: bool) -> ImageHeader | str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
@@ -164,7 +165,8 @@ class CollapseMonitorHook(Hook):
         if "feature_std" in outputs:
             # The history is in the checkpoint, so that a resumed run knows the highest too.
             history, _ = runner.message_hub.get_scalar("train/feature_std").data
-            spread, highest = float(outputs["feature_std"]), float(max(history))
+            # By NumPy: it may hold a million values, and is asked often.
+            spread, highest = float(outputs["feature_std"]), float(np.fmax.reduce(history))
             features = spread < self.min_spread * highest
             values |= {"spread": spread, "highest": highest}
         return Signs(targets, features, values)
