@@ -132,6 +132,27 @@ def nearest_neighbours(
     return torch.cat(similarities), torch.cat(indices)
 
 
+def nearest_others(features: Tensor, k: int, queries: int | None = None) -> tuple[Tensor, Tensor]:
+    """Finds the k nearest other features of features.
+
+    Args:
+        features: Features (N, D).
+        k: Number of neighbours, less than N.
+        queries: Number of features, the first ones, whose neighbours are wanted; None for all.
+
+    Returns:
+        Similarities and indices (Q, k), the most similar first.
+
+    Raises:
+        ValueError: If a feature is not finite.
+    """
+    similarity, index = nearest_neighbours(features[:queries], features, k + 1)
+    # A feature is its own nearest neighbour, unless copies of it tie with it.
+    itself = torch.arange(len(index), device=index.device)[:, None]
+    others = (index != itself).int().argsort(dim=1, descending=True, stable=True)[:, :k]
+    return similarity.gather(1, others), index.gather(1, others)
+
+
 def default_bank_chunk(device: torch.device) -> int:
     """Returns the number of bank features that are read at a time."""
     return CPU_BANK_CHUNK if device.type == "cpu" else BANK_CHUNK

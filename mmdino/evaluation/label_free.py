@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmdino.evaluation.knn import nearest_neighbours
+from mmdino.evaluation.knn import nearest_others
 
 RANK_EPSILON = 1e-7
 """Added to each fraction of the spectrum (Garrido et al. 2023, equation 2)."""
@@ -75,15 +75,6 @@ def neighbor_overlap(first: Tensor, second: Tensor, k: int) -> float:
         The mean fraction of the k neighbours that are the same in both views: 1 if all are, and
         k / (N - 1) by chance.
     """
-    neighbours = [_neighbours_of_each(view, k) for view in (first, second)]
+    neighbours = [nearest_others(view, k)[1] for view in (first, second)]
     shared = (neighbours[0][:, :, None] == neighbours[1][:, None, :]).sum((1, 2))
     return float(shared.double().mean() / k)
-
-
-def _neighbours_of_each(features: Tensor, k: int) -> Tensor:
-    """Returns the k nearest other features (N, k) of each."""
-    _, indices = nearest_neighbours(features, features, k + 1)
-    own = indices == torch.arange(len(features), device=indices.device)[:, None]
-    # Where equal features push the image itself out of the list, its last neighbour goes.
-    own[:, -1] |= ~own.any(1)
-    return indices[~own].view(len(features), k)

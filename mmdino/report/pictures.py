@@ -17,7 +17,7 @@ from mmdino.engine.hooks.training_figure_hook import first_views
 from mmdino.evaluation.attention import attention_maps
 from mmdino.evaluation.features import feature_of
 from mmdino.evaluation.image_input import TRAINED_SIZE, network_input, viewing_size
-from mmdino.evaluation.knn import nearest_neighbours
+from mmdino.evaluation.knn import nearest_others
 from mmdino.evaluation.pca import fit_pca, load_map_backbone, patch_map, patch_stride
 from mmdino.report.work_dir import Run, SavedCheckpoint
 from mmdino.visualization import displayable
@@ -280,10 +280,5 @@ def neighbours_of(
             parts.append(feature_of(backbone, torch.cat(inputs)).float())
     bank = torch.cat(parts)
     queries, k = min(queries, len(bank)), min(k, len(bank) - 1)
-    similarity, index = nearest_neighbours(bank[:queries], bank, k + 1)
-    # An image is its own nearest neighbour, unless a copy of it ties with it.
-    itself = torch.arange(queries, device=index.device)[:, None]
-    others = (index != itself).int().argsort(dim=1, descending=True, stable=True)[:, :k]
-    return Neighbours(
-        iteration, index.gather(1, others).cpu().numpy(), similarity.gather(1, others).cpu().numpy()
-    )
+    similarity, index = nearest_others(bank, k, queries)
+    return Neighbours(iteration, index.cpu().numpy(), similarity.cpu().numpy())
