@@ -85,10 +85,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmdino.evaluation.listed_features import (
         ListedImage,
         Protocol,
-        input_multiple,
         listed_features,
         require_color,
     )
+    from mmdino.models.selfsup.base import patch_stride
     from mmdino.utils.numbers import require_number
 
     for name in ("size", "neighbours", "batch_size"):
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     whitening_images = None if args.whitening is None else images_below(args.whitening)
     evaluated = network_from(args)
     require_color(evaluated.backbone)
-    require_multiple(args.size, input_multiple(evaluated.backbone))
+    require_multiple(args.size, patch_stride(evaluated.backbone)[0])
     protocol = Protocol(
         settings={"size": args.size},
         resize=partial(squeeze, size=args.size),

@@ -28,6 +28,7 @@ from mmdino.evaluation.feature_bank import (
     start_bank,
 )
 from mmdino.evaluation.features import BackboneModel, extract_features
+from mmdino.models.selfsup.base import patch_stride
 from mmdino.utils.progress import Progress
 from mmdino.weights.networks import Network, backbone_weights, build_backbone, untrained_like
 
@@ -93,8 +94,7 @@ def check_images_fit(backbone: nn.Module, crop: int) -> None:
             f"The network takes images of {channels} channel(s), but image files are read in "
             "colour. Validate it with tools/test.py and the pipeline of its config instead."
         )
-    embedding = getattr(backbone, "patch_embed", None)
-    patch = 1 if embedding is None else embedding.projection.kernel_size[0]
+    patch, _ = patch_stride(backbone)
     if crop % patch:
         raise ValueError(
             f"Images are cropped to {crop} pixels, which is no multiple of the network's patch of "

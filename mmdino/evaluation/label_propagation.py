@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmdino.evaluation.listed_features import class_and_map, input_multiple
+from mmdino.evaluation.listed_features import class_and_map
+from mmdino.models.selfsup.base import patch_stride
 from mmdino.utils.numbers import require_number
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.228, 0.224, 0.225)
@@ -204,7 +205,7 @@ def segment_video(
         ValueError: If a frame has another shape than the labels, or a feature is not finite.
     """
     device = next(backbone.parameters()).device
-    shape = frame_shape(*first_labels.shape, options.size, input_multiple(backbone))
+    shape = frame_shape(*first_labels.shape, options.size, patch_stride(backbone)[0])
     num_classes = int(first_labels.max()) + 1
     first: tuple[Tensor, Tensor] | None = None
     last: deque[tuple[Tensor, Tensor]] = deque(maxlen=options.last_frames)

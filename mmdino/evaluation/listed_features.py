@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from mmdino.evaluation.bank_extraction import Evaluated, fill_bank, network_sha256
 from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.feature_bank import FeatureBank, start_bank
+from mmdino.models.selfsup.base import patch_stride
 from mmdino.utils.printable import printable
 from mmdino.visualization.media import read_image
 
@@ -188,12 +189,6 @@ def require_color(backbone: nn.Module) -> None:
         )
 
 
-def input_multiple(backbone: nn.Module) -> int:
-    """Returns what sides of images must be a multiple of: a ViT's patch, for others 1."""
-    embedding = getattr(backbone, "patch_embed", None)
-    return 1 if embedding is None else embedding.projection.stride[0]
-
-
 def class_and_map(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Computes class token and patches after the last block and the final norm.
 
@@ -209,7 +204,7 @@ def class_and_map(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """
     if hasattr(backbone, "intermediate_tokens"):
         (tokens,) = backbone.intermediate_tokens(images)
-        patch = input_multiple(backbone)
+        patch, _ = patch_stride(backbone)
         patches = tokens[:, backbone.num_extra_tokens :].transpose(1, 2)
         return tokens[:, 0], patches.unflatten(2, [side // patch for side in images.shape[-2:]])
     output = backbone(images)[-1]

@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from mmdino.evaluation.features import feature_of
 from mmdino.evaluation.knn import unit_rows
-from mmdino.evaluation.listed_features import input_multiple
 from mmdino.evaluation.revisited_ground_truth import QueryTruth
+from mmdino.models.selfsup.base import patch_stride
 
 Difficulty = Literal["easy", "medium", "hard"]
 DIFFICULTIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -47,7 +47,7 @@ class RetrievalDescriptor(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.scales = tuple(scales)
-        self.multiple = input_multiple(backbone)
+        self.multiple, _ = patch_stride(backbone)
 
     @property
     def least_side(self) -> int:
