@@ -7,6 +7,7 @@ from mmdino.models.layers.collectives import (
     own_rows,
     sum_over_ranks,
 )
+from mmdino.models.layers.patch_embedding import PatchEmbedding
 from mmdino.models.layers.position_encoding import (
     NO_POSITIONS,
     RelativePositions,
@@ -46,6 +47,7 @@ __all__ = [
     "CPUSyncBatchNorm",
     "FeedForward",
     "LazyLogits",
+    "PatchEmbedding",
     "PlainLinear",
     "RelativePositionBias",
     "RelativePositions",
