@@ -28,8 +28,8 @@ def shrunk(path, images, work_dir, checkpoint=None):
     """Reads a shipped config and makes of it a run of seconds.
 
     What the config says of pipelines, heads, losses, schedules and hooks stays. Images become 32
-    pixels (28 for patches of 14), a ViT 12 wide and 4 deep, a ResNet-50 a narrow ResNet-18, the run
-    one epoch.
+    pixels (28 for patches of 14), a ViT 12 wide and 4 deep, a Swin as deep and narrower, a
+    ResNet-50 a narrow ResNet-18, the run one epoch.
 
     Args:
         path: The config.
@@ -83,6 +83,11 @@ def _shrink_model(model, folder, side):
     if backbone.type == "mmdino.ResNet":
         backbone.update(depth=18, stem_channels=8, base_channels=8)
         model.head.in_channels = 64
+    elif backbone.type == "mmdino.SwinTransformerV2":
+        arch = {"embed_dims": 4, "depths": [1, 1, 2], "num_heads": [1, 2, 4]}
+        backbone.update(arch={**arch, "extra_norm_every_n_blocks": 0}, img_size=side)
+        backbone.update(window_size=[8, 4, 2], out_indices=(2,))
+        model.head.in_channels = 16
     else:
         encoding = backbone.get("position_encoding") or {}
         rotary = encoding.get("type") == "mmdino.RotaryPositions"

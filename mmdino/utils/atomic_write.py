@@ -56,9 +56,15 @@ def partial_path(path: str | Path) -> Path:
     return path.parent / PARTIAL.format(path.name) / path.name
 
 
-def remove_partial_writes(folder: str | Path) -> None:
-    """Removes from a folder what killed writes of :func:`atomic_write` left."""
-    for partial in Path(folder).glob(PARTIAL.format("*")):
+def remove_partial_writes(folder: str | Path, names: str) -> None:
+    """Removes from a folder what killed writes of :func:`atomic_write` left.
+
+    Args:
+        folder: The folder.
+        names: Pattern of the files' names, such as ``"*.pth"``: files that no other process writes,
+            whose partial files would vanish under it.
+    """
+    for partial in Path(folder).glob(PARTIAL.format(names)):
         if partial.is_dir() and not partial.is_symlink():
             shutil.rmtree(partial)
 

@@ -144,7 +144,7 @@ def test_what_stands_where_the_partial_file_goes_is_replaced_and_not_followed(
     (precious / "a").touch()
     blocking = path.parent / ".a.pth.partial"
     blocking.symlink_to(precious) if as_link else blocking.touch()
-    remove_partial_writes(path.parent)
+    remove_partial_writes(path.parent, "*.pth")
     write(path)
     assert path.read_bytes() == b"after"
     assert list(path.parent.iterdir()) == [path]

@@ -115,7 +115,8 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         super().before_train(runner)
         self._rebase(runner)
         if is_main_process():
-            remove_partial_writes(self.out_dir)
+            # Checkpoints alone: tools/compare.py writes its record beside them meanwhile.
+            remove_partial_writes(self.out_dir, "*.pth")
             # Once a run, since it looks into all checkpoints of the folder.
             self._written = next_time(self.out_dir)
         # What the run that wrote the checkpoint was killed before removing.

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from mmcv.cnn.bricks.transformer import PatchEmbed
 from mmengine.model import BaseModule
 from mmpretrain.models.utils import build_norm_layer
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from mmdino.models.backbones.features import Features
 from mmdino.models.layers import (
     FFN,
     NO_POSITIONS,
+    PatchEmbedding,
     RelativePositions,
     TransformerBlock,
     interpolate_pos_embed,
@@ -234,7 +234,7 @@ class VisionTransformer(BaseModule):
             nn.Parameter(torch.zeros(1, num_registers, self.embed_dims)) if num_registers else None
         )
         self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dims)) if mask_token else None
-        self.patch_embed = PatchEmbed(
+        self.patch_embed = PatchEmbedding(
             in_channels=in_channels,
             embed_dims=self.embed_dims,
             kernel_size=patch_size,

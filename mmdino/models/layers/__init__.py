@@ -7,12 +7,19 @@ from mmdino.models.layers.collectives import (
     own_rows,
     sum_over_ranks,
 )
+from mmdino.models.layers.patch_embedding import PatchEmbedding
 from mmdino.models.layers.position_encoding import (
     NO_POSITIONS,
     RelativePositions,
     interpolate_pos_embed,
 )
-from mmdino.models.layers.precision import HALF, at_least_float32, no_autocast, product_dtype
+from mmdino.models.layers.precision import (
+    HALF,
+    at_least_float32,
+    is_autocast,
+    no_autocast,
+    product_dtype,
+)
 from mmdino.models.layers.relative_position_bias import RelativePositionBias
 from mmdino.models.layers.rotary_positions import RotaryPositions
 from mmdino.models.layers.self_attention import SelfAttention
@@ -46,6 +53,7 @@ __all__ = [
     "CPUSyncBatchNorm",
     "FeedForward",
     "LazyLogits",
+    "PatchEmbedding",
     "PlainLinear",
     "RelativePositionBias",
     "RelativePositions",
@@ -61,6 +69,7 @@ __all__ = [
     "gather",
     "gather_with_grad",
     "interpolate_pos_embed",
+    "is_autocast",
     "no_autocast",
     "normalised_rows",
     "own_rows",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -15,8 +13,11 @@ FEW_SCORES = 64**2
 """Number of scores of a head up to which, on a CPU, plain products beat the fused kernel."""
 MANY_SCORES = 2**19
 """Number of scores of a head beyond which no matrix of them is to be held in memory."""
-SCORES_AT_ONCE = 2**21
-"""Scores in memory at a time: few enough for a cache, many for matrix products."""
+# Asked once: torch.compile cannot trace the question.
+HAS_BFLOAT16_PRODUCTS = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+"""Whether the processor multiplies matrices in bf16, as far as this torch tells."""
+SCORES_AT_ONCE = 2**20
+"""Scores in memory at a time: few enough for a cache, many for the threads."""
 
 
 def fastest_attention(
@@ -43,17 +44,11 @@ def fastest_attention(
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     with no_autocast(query):
         few = query.shape[-2] * key.shape[-2] <= MANY_SCORES
-        if query.dtype is torch.bfloat16 and few and bias is None and has_bfloat16_products():
+        if query.dtype is torch.bfloat16 and few and bias is None and HAS_BFLOAT16_PRODUCTS:
             return _BFloat16Attention.apply(query, key, value)
         if query.dtype in HALF and torch.is_grad_enabled():
             return _PreciseAttention.apply(query, key, value, bias)
         return _precise_attention(query, key, value, bias).to(query.dtype)
-
-
-@cache
-def has_bfloat16_products() -> bool:
-    """Whether the processor multiplies matrices in bf16, as far as this torch tells."""
-    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 def _precise_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
@@ -126,6 +121,6 @@ class _BFloat16Attention(torch.autograd.Function):
                 of_scores = torch.ops.aten._softmax_backward_data(
                     of_weights, weights, -1, torch.float32
                 ).to(grad.dtype)
-                torch.mul(of_scores @ key, scale, out=of_query)
-                torch.mul(of_scores.transpose(-2, -1) @ query, scale, out=of_key)
+                of_query.copy_((of_scores @ key).mul_(scale))
+                of_key.copy_((of_scores.transpose(-2, -1) @ query).mul_(scale))
         return found

@@ -70,8 +70,9 @@ class _BranchEnd(torch.autograd.Function):
         x, weight, bias, scale = ctx.saved_tensors
         with no_autocast(x):
             rows, inputs = grad.flatten(0, -2), x.flatten(0, -2)
+            low_rows = rows.to(ctx.dtype)
             hidden = functional.gelu(inputs) if ctx.gelu else inputs
-            weight_grad = (rows.to(ctx.dtype).T @ hidden.to(ctx.dtype)).to(weight.dtype)
+            weight_grad = (low_rows.T @ hidden.to(ctx.dtype)).to(weight.dtype)
             del hidden
             # In float32 inside, where a sum to float32 would first copy all rows.
             bias_grad = rows.sum(0).to(bias.dtype)
@@ -80,8 +81,8 @@ class _BranchEnd(torch.autograd.Function):
                 scale_grad = torch.linalg.vecdot(weight_grad, weight).addcmul_(bias_grad, bias)
                 weight_grad.mul_(scale.unsqueeze(1))
                 bias_grad.mul_(scale)
-                rows = rows * scale
-            input_grad = (rows.to(ctx.dtype) @ weight.to(ctx.dtype)).to(x.dtype)
+                low_rows = (rows * scale).to(ctx.dtype)
+            input_grad = (low_rows @ weight.to(ctx.dtype)).to(x.dtype)
             if ctx.gelu:
                 input_grad = torch.ops.aten.gelu_backward(input_grad, inputs)
         return input_grad.view_as(x), weight_grad, bias_grad, scale_grad, None, None

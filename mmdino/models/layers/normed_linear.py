@@ -9,11 +9,9 @@ from torch.nn import functional
 
 from mmdino.models.layers.precision import linear_dtype, no_autocast
 
-ALL_CHANNELS = slice(None)
-
 
 def normed_linear(
-    x: Tensor, norm: nn.Module | None, linear: nn.Module, channels: slice = ALL_CHANNELS
+    x: Tensor, norm: nn.Module | None, linear: nn.Module, channels: slice | None = None
 ) -> Tensor:
     """Computes ``linear(norm(x))``, without a norm if there is none.
 
@@ -25,20 +23,22 @@ def normed_linear(
         x: Tokens (..., D).
         norm: The norm.
         linear: The linear layer; one whose bias acts in part tells by ``acting_bias``.
-        channels: The output channels that are wanted. The others are not computed, but by layers
-            of another kind.
+        channels: The output channels that are wanted, by default all. The others are not computed,
+            but by layers of another kind.
     """
     simple = type(linear) is nn.Linear or hasattr(linear, "acting_bias")
     plain = type(norm) is nn.LayerNorm and norm.elementwise_affine and norm.bias is not None
     fused = plain and simple and norm.weight.dtype == x.dtype and torch.is_grad_enabled()
     if not fused:
         x = x if norm is None else norm(x)
-        if channels == ALL_CHANNELS:
+        if channels is None:
             return linear(x)
         if not simple:
             return linear(x)[..., channels]
-    weight, bias = linear.weight[channels], getattr(linear, "acting_bias", linear.bias)
-    bias = None if bias is None else bias[channels]
+    weight, bias = linear.weight, getattr(linear, "acting_bias", linear.bias)
+    if channels is not None:
+        # The gradient of a slice, even of a whole, is a copy of it among zeros.
+        weight, bias = weight[channels], None if bias is None else bias[channels]
     if not fused:
         return functional.linear(x, weight, bias)
     return _NormedLinear.apply(

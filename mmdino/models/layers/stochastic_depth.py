@@ -12,11 +12,12 @@ from mmdino.models.layers.precision import HALF, at_least_float32
 
 
 class StochasticDepth(DropPath):
-    """mmcv's ``DropPath`` with one division per sample, where that makes two passes.
+    """mmcv's ``DropPath`` with one pass, where that makes two, and the same draws.
 
-    Dropped samples are divided by infinity, giving 0. The draws and, on a CPU, results and
-    gradients are bit-equal. Half precision uses mmcv's own: a divisor in that precision would be
-    off by up to 0.4 %.
+    The samples are divided, dropped ones by infinity, giving 0; on a CPU, results and gradients are
+    bit-equal. A branch in half precision is multiplied in float32 as it is added to tokens in
+    float32. Elsewhere half precision uses mmcv's own: a divisor in that precision would be off by
+    up to 0.4 %.
 
     Args:
         drop_prob: Probability that a sample's path is dropped in training.
@@ -41,7 +42,12 @@ class StochasticDepth(DropPath):
             branch: The branch.
             source: What the branch sees (B, ...); x by default.
         """
-        return x + self(branch(x if source is None else source))
+        added = branch(x if source is None else source)
+        dropping = self.training and self.drop_prob > 0
+        if not dropping or added.dtype not in HALF or added.dtype == x.dtype:
+            return x + self(added)
+        factors = self.factors(added, len(added)).view(-1, *(1,) * (added.dim() - 1))
+        return torch.addcmul(x, added.to(x.dtype), factors)
 
     def factors(self, like: Tensor, num_samples: int) -> Tensor:
         """Draws what the branch of each sample is multiplied by (B, 1), in float32 at least.

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from mmdino.models.layers.precision import at_least_float32, no_autocast, product_dtype
 
-ROWS_AT_ONCE = 8192
-"""Rows that normalisation works on at a time: few enough for a cache, many for an accelerator."""
+CACHED_NUMBERS, ACCELERATED_NUMBERS = 2**18, 2**21
+"""Numbers that are worked on at a time: few enough for a CPU's cache, many for an accelerator."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,10 @@ class PlainLinear(nn.Linear):
 
 
 def row_blocks(matrix: Tensor) -> Iterator[slice]:
-    """Yields slices that cover the rows of a matrix (K, D)."""
-    return (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(matrix), ROWS_AT_ONCE))
+    """Yields slices that cover the rows of a matrix (K, D), of many numbers each."""
+    numbers = CACHED_NUMBERS if matrix.device.type == "cpu" else ACCELERATED_NUMBERS
+    rows = max(1, numbers // max(1, matrix.shape[1]))
+    return (slice(start, start + rows) for start in range(0, len(matrix), rows))
 
 
 def row_lengths(weight_v: Tensor) -> Tensor:

@@ -210,11 +210,16 @@ def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
     precise = at_least_float32(left[:0]).dtype
     if left.dtype == precise:
         return left.T @ right if total is None else total.addmm_(left.T, right)
-    if total is None:
-        total = right.new_zeros(left.shape[1], right.shape[1], dtype=precise)
+    first = total is None
+    if first:
+        total = right.new_empty(left.shape[1], right.shape[1], dtype=precise)
     # Block by block, since the product in half precision is another matrix as large.
     for block in row_blocks(total):
-        total[block] += left[:, block].T @ right
+        product = left[:, block].T @ right
+        if first:
+            total[block] = product
+        else:
+            total[block] += product
     return total
 
 

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmdino.models.backbones.features import last_output
-from mmdino.models.layers import SYNCHRONISED, synchronise_batch_norm
+from mmdino.models.layers import SYNCHRONISED, is_autocast, synchronise_batch_norm
 from mmdino.utils.numbers import require_number
 
 HOOK_FOR_NEED = {
@@ -294,10 +294,26 @@ def feature(
         neck: The neck.
         frugal: Whether a backbone that can leaves out what does not act on the class token.
     """
+    images = in_fast_format(images, backbone)
     outputs = backbone(images, **reading(backbone, neck is not None or not frugal))
     if neck is not None:
         outputs = neck(outputs)
     return last_output(outputs)
+
+
+def in_fast_format(images: Tensor, backbone: nn.Module) -> Tensor:
+    """Returns images (B, C, H, W) in the memory format that the backbone is fast with.
+
+    Convolutions in half precision want the channels last, and layers keep the format of what they
+    get. In float32 it depends on the widths, and a backbone of patches has no maps.
+
+    Args:
+        images: The images.
+        backbone: What sees them.
+    """
+    if is_autocast(images) and patch_stride(backbone) == (1, 1):
+        return images.contiguous(memory_format=torch.channels_last)
+    return images
 
 
 def reading(backbone: nn.Module, patches: Tensor | bool) -> dict[str, Tensor | bool]:

@@ -11,7 +11,12 @@ import torch
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
-from mmdino.models.selfsup.base import SelfSupervisedModel, check_channels, feature_spread
+from mmdino.models.selfsup.base import (
+    SelfSupervisedModel,
+    check_channels,
+    feature_spread,
+    in_fast_format,
+)
 from mmdino.models.selfsup.distillation_teacher import DistillationTeacher, Statistics
 from mmdino.models.selfsup.tokens import Tokens, feature_width, tokens_of
 from mmdino.registry import MODELS
@@ -132,7 +137,8 @@ class FeatureDistillation(SelfSupervisedModel):
         """
         self.check_views(inputs)
         images = torch.cat(list(inputs))
-        tokens = tokens_of(self.backbone(images), self.backbone, images.shape[-2:])
+        outputs = self.backbone(in_fast_format(images, self.backbone))
+        tokens = tokens_of(outputs, self.backbone, images.shape[-2:])
         self._check_width(tokens)
         total, metrics = 0.0, {}
         for index, (teacher, projector) in enumerate(

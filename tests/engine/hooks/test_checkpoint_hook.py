@@ -73,11 +73,13 @@ def test_a_full_disk_stops_the_run_and_leaves_the_checkpoint_before(tmp_path, mo
     assert names(tmp_path) == ["epoch_1.pth", "epoch_2.pth", "epoch_3.pth"]
 
 
-def test_what_a_killed_write_left_is_removed(tmp_path):
-    (tmp_path / ".epoch_7.pth.partial").mkdir()
-    (tmp_path / ".epoch_7.pth.partial" / "epoch_7.pth").write_bytes(b"half")
+def test_what_a_killed_write_left_is_removed_and_not_what_another_process_writes(tmp_path):
+    for name in ("epoch_7.pth", "result.json"):
+        (tmp_path / f".{name}.partial").mkdir()
+        (tmp_path / f".{name}.partial" / name).write_bytes(b"half")
     build(tmp_path, epochs=1).train()
     assert names(tmp_path) == ["epoch_1.pth"]
+    assert (tmp_path / ".result.json.partial" / "result.json").exists()
 
 
 def test_the_previous_best_checkpoint_goes_last(tmp_path, monkeypatch):

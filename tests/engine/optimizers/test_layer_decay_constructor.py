@@ -81,6 +81,38 @@ def test_layers_of_a_resnet_differ_too():
     assert rates[0] < rates[-1] < groups["decode_head.weight"]["lr"] == LR
 
 
+def test_layers_of_a_swin_are_those_of_its_authors():
+    """Four blocks; patches merge with the rate of the block before, as mmpretrain has it for V1."""
+    arch = {"embed_dims": 4, "depths": [1, 1, 2], "num_heads": [1, 2, 4]}
+    options = {"img_size": 32, "window_size": 2, "out_indices": (2,)}
+    second = {"type": "mmdino.SwinTransformerV2", **options}
+    second["arch"] = {**arch, "extra_norm_every_n_blocks": 0}
+    first = {"type": "mmpretrain.SwinTransformer", **options, "arch": arch}
+    groups, firsts = groups_of(Segmentor(second)), groups_of(Segmentor(first))
+    scales = {name: group["lr"] / LR for name, group in groups.items()}
+    expected = {
+        "backbone.patch_embed.norm.weight": 1 / 32,
+        "backbone.stages.0.blocks.0.norm1.weight": 1 / 16,
+        "backbone.stages.1.downsample.reduction.weight": 1 / 16,
+        "backbone.stages.1.blocks.0.ffn.layers.1.weight": 1 / 8,
+        "backbone.stages.2.downsample.norm.bias": 1 / 8,
+        "backbone.stages.2.blocks.0.attn.w_msa.logit_scale": 1 / 4,
+        "backbone.stages.2.blocks.1.attn.w_msa.cpb_mlp.0.weight": 1 / 2,
+        "backbone.norm2.weight": 1,
+        "decode_head.weight": 1,
+    }
+    assert {name: scales[name] for name in expected} == pytest.approx(expected)
+    moved = {"backbone.stages.0.downsample.": "backbone.stages.1.downsample."}
+    moved["backbone.stages.1.downsample."] = "backbone.stages.2.downsample."
+    for name, group in firsts.items():
+        for old, new in moved.items():
+            if name.startswith(old):
+                name = name.replace(old, new)
+                break
+        if name in groups:
+            assert scales[name] == pytest.approx(group["lr"] / LR), name
+
+
 def test_wrapped_model_has_the_same_rates():
     """DistributedDataParallel keeps the model in ``module``."""
 

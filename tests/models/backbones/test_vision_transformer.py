@@ -9,7 +9,7 @@ import tiny_distillation
 import torch
 from mmengine.registry import MODELS
 
-from mmdino.models.layers import RelativePositions, interpolate_pos_embed
+from mmdino.models.layers import RelativePositions, attention, interpolate_pos_embed
 from mmdino.weights.layouts import authors_vit
 from mmdino.weights.layouts.renaming import rename
 
@@ -686,3 +686,20 @@ def test_what_is_not_read_is_not_computed():
     assert features.registers is None
     whole = build(out_type="featmap")(images, patches=False)[0]
     assert whole.shape[-2:] == (4, 4)
+
+
+def test_in_bfloat16_on_a_cpu_it_compiles_to_one_graph(monkeypatch):
+    """A break in every block costs a compilation for each, until torch.compile gives up."""
+    torch.compiler.reset()
+    monkeypatch.setattr(attention, "HAS_BFLOAT16_PRODUCTS", True)
+    vit = build(drop_path_rate=0.1).train()
+    compiled = torch.compile(vit, backend="eager", fullgraph=True)
+    images, figures = torch.randn(2, 3, 16, 16), []
+    for network in (vit, compiled):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16):
+            tokens = network(images)[-1].float()
+        (gradient,) = torch.autograd.grad(tokens.square().sum(), [vit.pos_embed])
+        figures.append((tokens, gradient))
+    for found, expected in zip(*figures, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)

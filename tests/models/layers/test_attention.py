@@ -38,7 +38,7 @@ def test_result_and_gradient_are_torchs(tokens):
 def test_in_half_precision_it_is_as_near_to_the_exact_result_as_torchs(
     tokens, dtype, native, monkeypatch
 ):
-    monkeypatch.setattr(attention, "has_bfloat16_products", lambda: native)
+    monkeypatch.setattr(attention, "HAS_BFLOAT16_PRODUCTS", native)
     # Several groups of images.
     monkeypatch.setattr(attention, "SCORES_AT_ONCE", 1)
     exact = attended(scaled_dot_product_attention, tokens)

@@ -31,6 +31,22 @@ def test_results_and_gradients_are_mmcvs(dtype, probability):
         assert 0 < int((found[0] == 0).all(-1).all(-1).sum()) < 64, "some samples are dropped"
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_added_to_float32_with_mmcvs_draws_and_an_exact_factor(dtype):
+    torch.manual_seed(0)
+    x, added = torch.randn(64, 3, 2), torch.randn(64, 3, 2).to(dtype).requires_grad_()
+    torch.manual_seed(1)
+    drawn = DropPath(0.3).train()(torch.ones(64, 1, 1, dtype=dtype))
+    torch.manual_seed(1)
+    found = StochasticDepth(0.3).train().residual(x, lambda _: added)
+    kept = (drawn > 0).double()
+    expected = x + added.detach().double() * kept / 0.7
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+    (gradient,) = torch.autograd.grad(found.sum(), added)
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(gradient, (kept / 0.7).to(dtype).expand_as(added))
+
+
 def test_nothing_is_dropped_in_evaluation():
     x = torch.randn(64, 2)
     assert torch.equal(dropped(StochasticDepth(0.5), x, mode=False)[0], x)

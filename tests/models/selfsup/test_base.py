@@ -1,0 +1,49 @@
+"""What all models do with their views."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmdino.models.selfsup.base import view_features
+
+BACKBONES = {
+    "resnet": {"type": "mmpretrain.ResNet_CIFAR", "depth": 18, "base_channels": 4},
+    "vit": {
+        "type": "mmdino.VisionTransformer",
+        "arch": {"embed_dims": 8, "num_layers": 1, "num_heads": 2, "feedforward_channels": 16},
+        "img_size": 16,
+        "patch_size": 8,
+    },
+}
+BACKBONES["resnet"]["stem_channels"] = 4
+CHANNELS_LAST = torch.channels_last
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "expected"),
+    [
+        ("resnet", torch.bfloat16, True),
+        ("resnet", None, False),
+        ("vit", torch.bfloat16, False),
+    ],
+)
+def test_convolutions_in_half_precision_see_the_channels_last(name, dtype, expected):
+    torch.manual_seed(0)
+    backbone = MODELS.build(BACKBONES[name])
+    neck = nn.Identity() if name == "vit" else MODELS.build({"type": "GlobalAveragePooling"})
+    seen = []
+    convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
+    for module in convolutions:
+        module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    views = [torch.randn(2, 3, 16, 16) for _ in range(2)]
+    with torch.autocast("cpu", dtype, enabled=dtype is not None):
+        found = view_features(views, backbone, neck)
+    # A map of one place has every format.
+    maps = [x for x in seen if min(x.shape[-2:]) > 1]
+    assert all(x.is_contiguous(memory_format=CHANNELS_LAST) == expected for x in maps)
+    assert bool(maps) == (name == "resnet")
+    exact = view_features(views, backbone, neck)
+    torch.testing.assert_close(found.float(), exact, rtol=0.1, atol=0.1)
