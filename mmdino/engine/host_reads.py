@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 
-def waits(tensor: Tensor) -> bool:
-    """Returns whether reading a tensor makes the host wait."""
-    return tensor.device.type != "cpu"
+def waits(value: Tensor | float) -> bool:
+    """Returns whether reading a value makes the host wait: whether it is on another device."""
+    return isinstance(value, Tensor) and value.device.type != "cpu"
 
 
 class HostCopy:
@@ -24,14 +24,14 @@ class HostCopy:
     already. Devices other than CUDA's are read when the numbers are asked for.
 
     Args:
-        values: Tensors of one element each, on one device.
+        values: Tensors of one element each, on one device; on the host also numbers.
     """
 
-    def __init__(self, values: Sequence[Tensor]) -> None:
+    def __init__(self, values: Sequence[Tensor | float]) -> None:
         self._numbers: list[float] | None = None
         self._copied: torch.cuda.Event | None = None
         if not waits(values[0]):
-            self._numbers = [value.item() for value in values]
+            self._numbers = [float(value) for value in values]
             return
         # A copy, so that what is written to the tensors later does not show.
         self._values = torch.cat([value.detach().reshape(1) for value in values])
