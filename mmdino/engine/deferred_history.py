@@ -108,7 +108,7 @@ class DeferredHistory(HistoryBuffer):
 
     def __reduce_ex__(self, protocol: int) -> Any:
         """Has copies and pickles be mmengine's."""
-        return HistoryBuffer(*self.data, self.max_length).__reduce_ex__(protocol)
+        return HistoryBuffer, (*self.data, self.max_length)
 
 
 class _GrowingArray:

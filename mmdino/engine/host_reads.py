@@ -31,7 +31,7 @@ class HostCopy:
         self._numbers: list[float] | None = None
         self._copied: torch.cuda.Event | None = None
         if not waits(values[0]):
-            self._numbers = [float(value) for value in values]
+            self._numbers = [v.item() if isinstance(v, Tensor) else v for v in values]
             return
         # A copy, so that what is written to the tensors later does not show.
         self._values = torch.cat([value.detach().reshape(1) for value in values])

@@ -31,7 +31,7 @@ WAITING_OPERATORS = {
 }
 WAITING_METHODS = {"__array__", "as_tensor", "cpu", "new_tensor", "numpy", "tensor", "tolist"}
 """Those that reach no operator, and copies of Python's numbers to the device."""
-LOG_INTERVAL = 4
+LOG_INTERVAL = 3
 
 
 class Waits:
@@ -120,11 +120,11 @@ def waits(monkeypatch, pretended_device):
     return waits
 
 
-def train(name, work_dir, waits, **wrapper):
-    """Eight iterations of a shipped demo, with its hooks, on a few images."""
+def train(name, work_dir, waits, iterations=6, **wrapper):
+    """Some iterations of a shipped demo, with its hooks."""
     cfg = Config.fromfile(config_path(name))
     cfg.train_dataloader |= {"batch_size": 2, "num_workers": 0, "persistent_workers": False}
-    cfg.train_dataloader.dataset.num_images = 16
+    cfg.train_dataloader.dataset.num_images = 2 * iterations
     cfg.optim_wrapper |= wrapper
     cfg.train_cfg |= {"max_epochs": 1, "val_at_start": False}
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -132,7 +132,7 @@ def train(name, work_dir, waits, **wrapper):
     # It draws after 1, 2, 4 and so on iterations, and reads the curves for that.
     del hooks["training_figure"]
     hooks["logger"]["interval"] = LOG_INTERVAL
-    hooks["collapse_monitor"]["interval"] = 3
+    hooks["collapse_monitor"]["interval"] = 2
     if "gram_anchor" in hooks:
         hooks["gram_anchor"] |= {"start": 1, "first_refresh": 1, "warmup": 2}
     cfg.default_hooks = hooks
@@ -156,7 +156,7 @@ def train(name, work_dir, waits, **wrapper):
 def test_the_host_waits_where_it_logs_alone(tmp_path, waits, name):
     train(name, tmp_path, waits)
     _, *steady = waits.of_iterations
-    assert len(steady) == 7
+    assert len(steady) == 5
     for number, waited in enumerate(steady, start=2):
         if number % LOG_INTERVAL == 0:
             assert waited, "a line of the log has the values of the device"
@@ -167,6 +167,5 @@ def test_the_host_waits_where_it_logs_alone(tmp_path, waits, name):
 def test_loss_scaling_waits_once_for_the_backward_pass(tmp_path, waits):
     """With a fused optimiser, which has been given its work by then."""
     optimizer = {"type": "AdamW", "lr": 0.001, "weight_decay": 0.04, "fused": True}
-    train("dino_demo", tmp_path, waits, precision="float16", optimizer=optimizer)
-    expected = ["copy of the same iteration"]
-    assert [waits.of_iterations[place] for place in (1, 2, 4, 5, 6)] == [expected] * 5
+    train("dino_demo", tmp_path, waits, 3, precision="float16", optimizer=optimizer)
+    assert waits.of_iterations[1] == ["copy of the same iteration"]
