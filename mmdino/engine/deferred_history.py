@@ -129,7 +129,7 @@ class _GrowingArray:
         ):
             kept = self.newest(keep)
             dtype = np.result_type(self._store.dtype, type(value))
-            self._store = np.empty(2 * len(kept) + 1, dtype)
+            self._store = np.empty(len(kept) + len(kept) // 8 + 16, dtype)
             self._store[: len(kept)] = kept
             self._length = len(kept)
         self._store[self._length] = value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ class UnreadLoss:
         loss: The loss.
         iteration: Its iteration, from 0.
         epoch: Its epoch, from 0.
-        rate: Its learning rate.
+        rate: Its learning rate, None if it is not logged.
         norm: The gradient norm, None if it is not measured.
         samples: The samples of its batch.
     """
@@ -36,7 +36,7 @@ class UnreadLoss:
     loss: HostCopy
     iteration: int
     epoch: int
-    rate: float
+    rate: Tensor | float | None
     norm: Tensor | float | None
     samples: Iterable[BaseDataElement] | None
 
@@ -81,14 +81,18 @@ class FiniteLossHook(Hook):
         reads_later = waits(loss)
         if not reads_later and math.isfinite(loss.item()):
             return
-        norms = runner.message_hub.log_scalars.get("train/grad_norm")
+        scalars = runner.message_hub.log_scalars
+        rate, norm = (
+            newest_value(scalars[name]) if name in scalars else None
+            for name in ("train/lr", "train/grad_norm")
+        )
         self._unread = UnreadLoss(
             HostCopy([loss]),
             runner.iter,
             runner.epoch,
-            runner.optim_wrapper.get_lr()["lr"][0],
-            None if norms is None else newest_value(norms),
-            data_batch.get("data_samples"),
+            rate,
+            norm,
+            data_batch.get("data_samples") if isinstance(data_batch, Mapping) else None,
         )
         if not reads_later:
             self.check(runner)
@@ -121,10 +125,11 @@ class FiniteLossHook(Hook):
         (loss,) = unread.loss.read()
         if math.isfinite(loss):
             return
+        rate = "unknown" if unread.rate is None else f"{float(unread.rate):.4g}"
         norm = "not measured (no clip_grad)" if unread.norm is None else f"{float(unread.norm):.4g}"
         raise ValueError(
             f"The loss is {loss} at iteration {unread.iteration + 1} (epoch {unread.epoch + 1}), "
-            f"with learning rate {unread.rate:.4g} and gradient norm {norm}. "
+            f"with learning rate {rate} and gradient norm {norm}. "
             f"{_last_good(runner, unread.iteration)} with a lower learning rate, a smaller "
             "clip_grad.max_norm, or bfloat16 in place of float16; look at the images of the batch "
             f"first. Files of the batch: {_name_files(files_of(unread.samples))}"

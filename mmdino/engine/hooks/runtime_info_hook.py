@@ -15,9 +15,9 @@ from mmdino.registry import HOOKS
 class RuntimeInfoHook(mmengine.hooks.RuntimeInfoHook):
     """mmengine's ``RuntimeInfoHook``, for which the host does not wait for the device.
 
-    What the model returns is kept where it is until it is read, for a line of the log or a
-    checkpoint. The logged values are the same. So are all that others log; to add one takes the
-    same time after a million iterations as at the first.
+    What the model returns stays on the device until somebody reads it, for a line of the log or a
+    checkpoint. The values are the same. Adding one, whoever logs it, takes no longer after a million
+    iterations than at the first.
 
     Example:
         >>> default_hooks = dict(runtime_info=dict(type="mmdino.RuntimeInfoHook"))
