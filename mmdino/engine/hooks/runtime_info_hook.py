@@ -16,8 +16,8 @@ class RuntimeInfoHook(mmengine.hooks.RuntimeInfoHook):
     """mmengine's ``RuntimeInfoHook``, for which the host does not wait for the device.
 
     What the model returns stays on the device until somebody reads it, for a line of the log or a
-    checkpoint. The values are the same. Adding one, whoever logs it, takes no longer after a million
-    iterations than at the first.
+    checkpoint. The values are the same. To add one, whoever logs it, takes no longer after a
+    million iterations than at the first.
 
     Example:
         >>> default_hooks = dict(runtime_info=dict(type="mmdino.RuntimeInfoHook"))
