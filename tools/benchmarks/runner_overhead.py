@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
@@ -60,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.smoke:
         vars(args).update(SMOKE)
     use_machine(args)
+    if torch.device(args.device).type != get_device():
+        raise ValueError(
+            f"invalid --device {args.device}: mmengine trains on {get_device()} here. Use --device "
+            f"{get_device()}, or hide the GPU with CUDA_VISIBLE_DEVICES=-1."
+        )
     init_default_scope("mmpretrain")
     rows, parts = measure(args)
     print_table(
