@@ -6,6 +6,7 @@ env_cfg = dict(
     # tools/train.py changes the backend to gloo where there is no GPU.
     dist_cfg=dict(backend="nccl"),
 )
+default_hooks = dict(runtime_info=dict(type="mmdino.RuntimeInfoHook"))
 vis_backends = [dict(type="LocalVisBackend")]
 visualizer = dict(type="UniversalVisualizer", vis_backends=vis_backends)
 log_level = "INFO"

@@ -39,7 +39,14 @@ SECTIONS = (
     "custom_hooks",
 )
 """Entries of a config that change what a run computes."""
-SPEED_ONLY = ("num_workers", "persistent_workers", "prefetch_factor", "pin_memory", "logger")
+SPEED_ONLY = (
+    "num_workers",
+    "persistent_workers",
+    "prefetch_factor",
+    "pin_memory",
+    "logger",
+    "runtime_info",
+)
 """Options in them that do not."""
 
 

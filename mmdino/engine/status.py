@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmdino.engine.batch import batch_and_rate
+from mmdino.engine.deferred_history import known_values
 from mmdino.engine.model_access import bare_model
 from mmdino.engine.progress import current_epoch
 from mmdino.utils.printable import printable
@@ -35,7 +36,7 @@ class Status:
         iterations: Iterations of the whole run.
         epoch: The epoch, from 1; None if the run does not count epochs.
         epochs: Epochs of the whole run.
-        loss: Mean loss of the last iterations.
+        loss: Mean loss of the last iterations whose loss has been read.
         images_per_s: Speed over all ranks.
         seconds_left: Seconds to the end at the speed of the last iterations, without validations.
         validated: Values of the last validation, by their logged names.
@@ -124,7 +125,9 @@ def status_of(runner: Runner, validation: tuple[int, int] | None = None) -> Stat
         validation: Batches of the current validation that are done, and all.
     """
     scalars = runner.message_hub.log_scalars
-    loss, speed = scalars.get("train/loss"), scalars.get("train/images_per_s")
+    speed = scalars.get("train/images_per_s")
+    # Not the newest values, for which the host would have to wait.
+    losses = known_values(scalars["train/loss"]) if "train/loss" in scalars else ()
     seconds = scalars.get("train/time")
     window = runner.log_processor.window_size
     validated = {name: scalars[f"val/{name}"] for name in MEASURED if f"val/{name}" in scalars}
@@ -137,7 +140,7 @@ def status_of(runner: Runner, validation: tuple[int, int] | None = None) -> Stat
         iterations=runner.max_iters,
         epoch=current_epoch(runner) + current if by_epoch else None,
         epochs=runner.max_epochs if by_epoch else None,
-        loss=None if loss is None else loss.mean(window),
+        loss=losses[-window:].mean() if len(losses) else None,
         images_per_s=None if speed is None else speed.current(),
         seconds_left=None if seconds is None else seconds.mean(window) * (runner.max_iters - done),
         validated={name: float(history.current()) for name, history in validated.items()},

@@ -81,5 +81,10 @@ def test_what_changes_a_run_is_told_with_its_path():
 
 
 def test_what_changes_only_the_speed_or_the_place_is_not_told():
-    then = {"train_dataloader": {"num_workers": 1}, "work_dir": "a"}
-    assert config_changes(then, {"train_dataloader": {"num_workers": 2}, "work_dir": "b"}) == []
+    then = {"train_dataloader": {"num_workers": 1}, "default_hooks": {}, "work_dir": "a"}
+    now = {
+        "train_dataloader": {"num_workers": 2},
+        "default_hooks": {"runtime_info": {"type": "mmdino.RuntimeInfoHook"}},
+        "work_dir": "b",
+    }
+    assert config_changes(then, now) == []

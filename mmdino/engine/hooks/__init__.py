@@ -15,6 +15,7 @@ from mmdino.engine.hooks.last_layer_freeze_hook import LastLayerFreezeHook
 from mmdino.engine.hooks.progress_hook import ProgressHook
 from mmdino.engine.hooks.queue_start_hook import QueueStartHook
 from mmdino.engine.hooks.report_hook import ReportHook
+from mmdino.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmdino.engine.hooks.teacher_temp_warmup_hook import TeacherTempWarmupHook
 from mmdino.engine.hooks.throughput_hook import ThroughputHook
 from mmdino.engine.hooks.training_figure_hook import TrainingFigureHook
@@ -36,6 +37,7 @@ __all__ = [
     "ProgressHook",
     "QueueStartHook",
     "ReportHook",
+    "RuntimeInfoHook",
     "TeacherTempWarmupHook",
     "ThroughputHook",
     "TrainingFigureHook",

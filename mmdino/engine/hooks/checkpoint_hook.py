@@ -24,6 +24,7 @@ from mmdino.engine.checkpoints import (
     non_finite_weights,
     write_pointer,
 )
+from mmdino.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmdino.engine.model_access import bare_model
 from mmdino.engine.optimizer_state import optimizer_tensors
 from mmdino.engine.progress import is_within_step
@@ -252,10 +253,14 @@ class WholeCheckpoints:
         """Has the runner write a checkpoint elsewhere, then gives it its name.
 
         Raises:
-            ValueError: If weights or the optimiser's moments are not finite.
+            ValueError: If the last loss, weights or the optimiser's moments are not finite.
             OSError: If it cannot be written.
         """
         runner, path = self._runner, Path(out_dir, filename)
+        for hook in runner.hooks:
+            if isinstance(hook, FiniteLossHook):
+                # Before the weights, whose message would name no iteration and no files.
+                hook.check(runner)
         broken = non_finite_weights(bare_model(runner))
         broken += non_finite(optimizer_tensors(runner.optim_wrapper.state_dict()))
         if broken:

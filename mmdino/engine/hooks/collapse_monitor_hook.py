@@ -12,6 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdino.engine.deferred_history import known_values
+from mmdino.engine.host_reads import HostCopy, waits
 from mmdino.engine.model_access import bare_model
 from mmdino.registry import HOOKS
 from mmdino.utils.numbers import require_number
@@ -28,6 +30,8 @@ KINDS = {
     ),
 }
 """Kinds of collapse that the entropy of the targets shows."""
+METRICS = ("teacher_entropy", "kl", "entropy_bound", "used_prototypes", "feature_std")
+"""What is read of a model's outputs, as far as it has it."""
 FEW_PROTOTYPES = 0.05
 FEW_ENTROPY, FEW_KL = 0.06, 0.1
 """On the way to one point: fraction of the possible prototypes in use, and entropy and divergence
@@ -55,6 +59,15 @@ IN_LOG = re.compile(
     r"|Iteration (?P<over>\d+): no sign of a collapse any more\."
 )
 """Both, in the log of a run."""
+
+
+class UnreadMetrics(NamedTuple):
+    """Metrics of an iteration that are still to be read."""
+
+    iteration: int
+    """The iteration, from 1."""
+    names: list[str]
+    metrics: HostCopy
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,7 @@ class CollapseMonitorHook(Hook):
         self.min_spread = min_spread
         self._suspicions = 0
         self._advice: Mapping[str, str] = NO_ADVICE
+        self._unread: UnreadMetrics | None = None
 
     def after_train_iter(
         self,
@@ -126,47 +140,64 @@ class CollapseMonitorHook(Hook):
         data_batch: Any = None,
         outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Checks the metrics of the iteration."""
+        """Checks the metrics of every ``interval``-th iteration, on a device one later."""
+        self._check(runner)
         if not self.every_n_train_iters(runner, self.interval):
             return
-        signs = self._signs(runner, outputs)
+        names = [name for name in METRICS if name in outputs]
+        if not names:
+            return
+        metrics = [outputs[name] for name in names]
+        self._unread = UnreadMetrics(runner.iter + 1, names, HostCopy(metrics))
+        if not waits(metrics[0]):
+            self._check(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Checks what the last iteration left."""
+        self._check(runner)
+
+    def _check(self, runner: Runner) -> None:
+        unread, self._unread = self._unread, None
+        if unread is None:
+            return
+        metrics = dict(zip(unread.names, unread.metrics.read(), strict=True))
+        signs = self._signs(runner, metrics)
         if signs.any:
             self._suspicions += 1
             if self._suspicions == self.patience:
-                iteration = runner.iter + 1
-                since = iteration - (self.patience - 1) * self.interval
-                runner.logger.warning(self._message(signs, iteration, since))
+                since = unread.iteration - (self.patience - 1) * self.interval
+                runner.logger.warning(self._message(signs, unread.iteration, since))
         else:
             if self._suspicions >= self.patience:
                 # As visible as the warning that it takes back.
-                runner.logger.warning(ALL_CLEAR.format(iteration=runner.iter + 1))
+                runner.logger.warning(ALL_CLEAR.format(iteration=unread.iteration))
             self._suspicions = 0
 
     def before_train(self, runner: Runner) -> None:
         """Starts anew, since a hook may serve several runs, and asks the loss for its advice."""
         self._suspicions = 0
+        self._unread = None
         modules = bare_model(runner).modules()
         advice = (
             module.collapse_advice for module in modules if hasattr(module, "collapse_advice")
         )
         self._advice = next(advice, NO_ADVICE)
 
-    def _signs(self, runner: Runner, outputs: Mapping[str, Tensor]) -> Signs:
+    def _signs(self, runner: Runner, metrics: Mapping[str, float]) -> Signs:
         targets, features, values = None, False, {}
-        if "teacher_entropy" in outputs:
-            entropy, kl, bound = (
-                float(outputs[name]) for name in ("teacher_entropy", "kl", "entropy_bound")
-            )
-            used = float(outputs["used_prototypes"]) if "used_prototypes" in outputs else None
-            kind = entropy_collapse(entropy, kl, bound, self.margin, used)
+        if "teacher_entropy" in metrics:
+            entropy, bound = metrics["teacher_entropy"], metrics["entropy_bound"]
+            used = metrics.get("used_prototypes")
+            kind = entropy_collapse(entropy, metrics["kl"], bound, self.margin, used)
             # Sharp targets of Sinkhorn-Knopp that the student matches are no collapse.
             targets = kind if kind in self._advice else None
             values |= {"entropy": entropy, "bound": bound}
-        if "feature_std" in outputs:
+        if "feature_std" in metrics:
+            spread = metrics["feature_std"]
             # The history is in the checkpoint, so that a resumed run knows the highest too.
-            history, _ = runner.message_hub.get_scalar("train/feature_std").data
+            history = known_values(runner.message_hub.get_scalar("train/feature_std"))
             # By NumPy: it may hold a million values, and is asked often.
-            spread, highest = float(outputs["feature_std"]), float(np.fmax.reduce(history))
+            highest = float(np.fmax(np.fmax.reduce(history), spread))
             features = spread < self.min_spread * highest
             values |= {"spread": spread, "highest": highest}
         return Signs(targets, features, values)

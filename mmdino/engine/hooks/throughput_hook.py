@@ -18,6 +18,9 @@ from mmdino.utils.numbers import require_number
 class ThroughputHook(Hook):
     """Logs images/s over all ranks and the fraction of time spent waiting for data.
 
+    The process waits for data. Where it works ahead of a GPU, that may still compute meanwhile; the
+    fraction is near 0 as long as the loader keeps up.
+
     At the start it logs the effective batch, the resulting peak learning rate and what the method
     has to say of such a batch (``batch_advice``), and once, if the network waits for the loader,
     what to do about it.
@@ -56,8 +59,11 @@ class ThroughputHook(Hook):
     ) -> None:
         """Logs the metrics of the iteration."""
         hub = runner.message_hub
-        seconds = hub.get_scalar("train/time").mean(self.window)
-        waiting = hub.get_scalar("train/data_time").mean(self.window) / seconds
+        times, waits = (
+            hub.get_scalar(f"train/{name}").data[0][-self.window :]
+            for name in ("time", "data_time")
+        )
+        seconds, waiting = times.mean(), waits.sum() / times.sum()
         images = runner.train_dataloader.batch_size * get_world_size()
         hub.update_scalar("train/images_per_s", images / seconds)
         hub.update_scalar("train/data_fraction", waiting)

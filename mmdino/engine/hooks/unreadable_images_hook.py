@@ -56,11 +56,13 @@ class UnreadableImagesHook(Hook):
             paths = sample.get("skipped_paths", ())
             reasons = sample.get("skipped_reasons", [""] * len(paths))
             self._skipped += zip(paths, reasons, strict=True)
-        if (
-            get_world_size() == 1
-            or self.every_n_train_iters(runner, self.interval)
-            or self.end_of_epoch(runner.train_dataloader, batch_idx)
-        ):
+        if get_world_size() == 1:
+            due = bool(self._skipped)
+        else:
+            due = self.every_n_train_iters(runner, self.interval) or self.end_of_epoch(
+                runner.train_dataloader, batch_idx
+            )
+        if due:
             self._record(runner)
 
     def _record(self, runner: Runner) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -9,11 +10,13 @@ from mmengine.dist import all_reduce
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+from mmdino.engine.host_reads import waits
+
 
 @torch.no_grad()
 def clip_each_tensor_(
     parameters: Iterable[Tensor], max_norm: float, shard_group: ProcessGroup | None = None
-) -> tuple[float, int]:
+) -> tuple[Tensor | float, Tensor | int]:
     """Scales each gradient whose norm exceeds ``max_norm`` down to it, in place.
 
     ``torch.nn.utils.clip_grad_norm_`` bounds the norm over all tensors together; the reference
@@ -26,7 +29,8 @@ def clip_each_tensor_(
             whole tensors, and all these ranks must call this together. None if tensors are whole.
 
     Returns:
-        The norm over all gradients before clipping, and the number of tensors that were clipped.
+        The norm over all gradients before clipping, and the number of tensors that were clipped;
+        both as tensors () where the host would have to wait for them.
     """
     parameters = list(parameters)
     if shard_group is not None:
@@ -38,8 +42,15 @@ def clip_each_tensor_(
         norms = torch.stack(torch._foreach_norm([parameter.grad for parameter in parameters]))
     # The small number is the reference's; it keeps a zero gradient from a division by zero.
     scales = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-    # The host waits here once, and then launches one kernel for all that are to be scaled; given
-    # tensors for factors, torch would launch one for each gradient.
+    if waits(norms):
+        # One kernel for each gradient: more work for host and device than below, but no wait.
+        held = [place for place, parameter in enumerate(parameters) if parameter.grad is not None]
+        is_clipped = scales < 1
+        factors = torch.where(is_clipped, scales, 1.0).unbind()
+        gradients = [parameters[place].grad for place in held]
+        torch._foreach_mul_(gradients, [factors[place] for place in held])
+        return torch.linalg.vector_norm(norms), is_clipped.sum()
+    # One call for all gradients that are to be scaled, and none of the others.
     norm, *factors = torch.cat([torch.linalg.vector_norm(norms)[None], scales]).tolist()
     clipped = [
         (parameter.grad, factor)
@@ -54,7 +65,7 @@ def clip_each_tensor_(
 @torch.no_grad()
 def clip_together_(
     parameters: Iterable[Tensor], max_norm: float, shard_group: ProcessGroup | None = None
-) -> float:
+) -> Tensor | float:
     """Scales gradients so that the norm over all of them is at most ``max_norm``, in place.
 
     Args:
@@ -63,7 +74,7 @@ def clip_together_(
         shard_group: As in :func:`clip_each_tensor_`.
 
     Returns:
-        The norm before clipping.
+        The norm before clipping, as a tensor () where the host would have to wait for it.
     """
     parameters = list(parameters)
     if shard_group is not None:
@@ -73,12 +84,29 @@ def clip_together_(
         if not gradients:
             return 0.0
         norms = torch.stack(torch._foreach_norm(gradients))
-    norm = torch.linalg.vector_norm(norms).item()
+    norm = torch.linalg.vector_norm(norms)
+    if waits(norm):
+        # In double precision, as the host computes below.
+        factor = max_norm / (norm.double() + 1e-6)
+        if gradients:
+            factor = torch.where(factor < 1, factor, 1.0).to(norm.dtype)
+            torch._foreach_mul_(gradients, factor)
+        return norm
+    norm = norm.item()
     # The small number is that of torch.nn.utils.clip_grad_norm_.
     factor = max_norm / (norm + 1e-6)
     if factor < 1 and gradients:
         torch._foreach_mul_(gradients, factor)
     return norm
+
+
+def joint_norm(norms: Sequence[Tensor | float]) -> Tensor | float:
+    """Returns the norm over the gradients of several parts, given the norms of the parts."""
+    on_device = [norm for norm in norms if isinstance(norm, Tensor)]
+    if not on_device:
+        return math.hypot(*norms)
+    # A part without gradients has 0.0, which adds nothing.
+    return torch.linalg.vector_norm(torch.stack(on_device).double())
 
 
 def whole_norms(parameters: Sequence[Tensor], shard_group: ProcessGroup) -> Tensor:
@@ -92,10 +120,10 @@ def whole_norms(parameters: Sequence[Tensor], shard_group: ProcessGroup) -> Tens
     Returns:
         Norms (P,), 0 where no rank has a gradient.
     """
-    squares = torch.zeros(len(parameters), dtype=parameters[0].dtype, device=parameters[0].device)
-    held = [index for index, parameter in enumerate(parameters) if parameter.grad is not None]
-    if held:
-        norms = torch._foreach_norm([parameters[index].grad for index in held])
-        squares[held] = torch.stack(norms).square()
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = iter(torch._foreach_norm(gradients) if gradients else ())
+    nothing = torch.zeros((), dtype=parameters[0].dtype, device=parameters[0].device)
+    # Not by indices, which would have to be copied to the device while the host waits.
+    squares = torch.stack([nothing if p.grad is None else next(norms) for p in parameters]).square()
     all_reduce(squares, group=shard_group)
     return squares.sqrt()

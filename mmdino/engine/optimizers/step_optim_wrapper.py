@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.optim import Optimizer
 
-from mmdino.engine.optimizers.gradients import clip_each_tensor_, clip_together_
+from mmdino.engine.deferred_history import log_scalar
+from mmdino.engine.host_reads import HostCopy
+from mmdino.engine.optimizers.gradients import clip_each_tensor_, clip_together_, joint_norm
 from mmdino.registry import OPTIM_WRAPPERS
 from mmdino.utils.numbers import require_number
 
@@ -104,6 +106,8 @@ class StepOptimWrapper(OptimWrapper):
         # The copy would miss the scaling of the rates to the batch.
         self.base_param_settings = None
         # A step counts once the optimiser has run; a gradient scaler may keep it from running.
+        self._overflow: HostCopy | None = None
+        optimizer.register_step_pre_hook(self._ask_for_overflow)
         optimizer.register_step_post_hook(self._note_step)
         parameters = (p for group in optimizer.param_groups for p in group["params"])
         self.device_type = next(parameters).device.type
@@ -235,8 +239,8 @@ class StepOptimWrapper(OptimWrapper):
         if self.per_tensor_norm is not None:
             parameters = (p for group in self.optimizer.param_groups for p in group["params"])
             norm, clipped = clip_each_tensor_(parameters, self.per_tensor_norm, self.shard_group)
-            self.message_hub.update_scalar("train/grad_norm", norm)
-            self.message_hub.update_scalar("train/clipped_tensors", clipped)
+            log_scalar(self.message_hub, "train/grad_norm", norm)
+            log_scalar(self.message_hub, "train/clipped_tensors", clipped)
         elif self.per_network_norm is not None:
             self._clip_networks(self.per_network_norm)
         elif self.clip_grad_kwargs:
@@ -250,12 +254,25 @@ class StepOptimWrapper(OptimWrapper):
             clip_together_(parameters, max_norm, self.shard_group)
             for parameters in networks.values()
         ]
-        self.message_hub.update_scalar("train/grad_norm", math.hypot(*norms))
+        log_scalar(self.message_hub, "train/grad_norm", joint_norm(norms))
 
-    def _note_step(self, optimizer: Optimizer, *_: Any) -> None:
-        # A fused optimiser runs even where the scaler found an overflow, and then does nothing.
+    def _clip_grad(self) -> None:
+        parameters = (p for group in self.optimizer.param_groups for p in group["params"])
+        parameters = [p for p in parameters if p.requires_grad and p.grad is not None]
+        # The kind "value" returns no norm.
+        norm = self.clip_func(parameters, **self.clip_grad_kwargs) if parameters else None
+        if norm is not None:
+            log_scalar(self.message_hub, f"train/{self.grad_name}", norm)
+
+    def _ask_for_overflow(self, optimizer: Optimizer, *_: Any) -> None:
+        # Only a fused optimiser is given what the scaler has found; where that is an overflow, it
+        # runs all the same and does nothing.
         overflow = getattr(optimizer, "found_inf", None)
-        self.step_taken = overflow is None or not bool(overflow)
+        self._overflow = None if overflow is None else HostCopy([overflow])
+
+    def _note_step(self, *_: Any) -> None:
+        # Here the host may wait for the backward pass; the device has the optimiser's work to do.
+        self.step_taken = self._overflow is None or not self._overflow.read()[0]
 
 
 def autocast_dtype(precision: str, device_type: str) -> torch.dtype | None:

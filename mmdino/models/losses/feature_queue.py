@@ -31,16 +31,17 @@ class FeatureQueue(nn.Module):
         super().__init__()
         self.length = length
         self.queue_started = False
-        self._is_full = False
+        self._num_images: int | None = None
         self.register_buffer("features", torch.zeros(num_views, length, width))
         self.register_buffer("count", torch.zeros((), dtype=torch.long))
         self.register_load_state_dict_post_hook(_count_anew)
 
     def is_full(self) -> bool:
         """Returns whether there are as many images as the queue has places for."""
-        # The host waits for the device until the queue is full, and never again.
-        self._is_full = self._is_full or int(self.count) == self.length
-        return self._is_full
+        # The host waits for the device once, and then counts too.
+        if self._num_images is None:
+            self._num_images = int(self.count)
+        return self._num_images == self.length
 
     def part(self) -> Tensor:
         """Returns this rank's part (G, q, D) of a full queue; the parts of all ranks are all of it.
@@ -62,8 +63,10 @@ class FeatureQueue(nn.Module):
         newest = torch.stack(all_gather(features.contiguous()), dim=2).flatten(1, 2)
         self.features.copy_(torch.cat([newest, self.features], dim=1)[:, : self.length])
         self.count.add_(newest.shape[1]).clamp_(max=self.length)
+        if self._num_images is not None:
+            self._num_images = min(self._num_images + newest.shape[1], self.length)
 
 
 def _count_anew(queue: FeatureQueue, _: Any) -> None:
-    """Lets a queue look again whether it is full, after a checkpoint has been loaded."""
-    queue._is_full = False
+    """Lets a queue look again how full it is, after a checkpoint has been loaded."""
+    queue._num_images = None

@@ -250,7 +250,11 @@ def renormalise(images: Tensor, seen: Statistics, wanted: Statistics) -> Tensor:
     (mean, std), (new_mean, new_std) = seen, wanted
     scale = [old / new for old, new in zip(std, new_std, strict=True)]
     shift = [(m - n) / s for m, n, s in zip(mean, new_mean, new_std, strict=True)]
-    scale, shift = (images.new_tensor(values).view(-1, 1, 1) for values in (scale, shift))
+    # Filled on the device: for numbers that are copied there, the host would wait.
+    scale, shift = (
+        torch.stack([images.new_full((1, 1), value) for value in values])
+        for values in (scale, shift)
+    )
     return torch.addcmul(shift, images, scale)
 
 

@@ -89,6 +89,14 @@ def test_a_collapsed_run_is_told_so_once(tmp_path, loss, message):
     assert "The head has collapsed, not the features" in line
 
 
+@pytest.mark.parametrize(("interval", "patience"), [(6, 2), (5, 2)], ids=["at the end", "before"])
+def test_on_a_device_the_same_is_told(tmp_path, pretended_device, interval, patience):
+    """Of twelve iterations, the last may be that of a check."""
+    (line,) = warnings(tmp_path, {"interval": interval, "patience": patience}, UNIFORM_LOSS)
+    assert f"Iteration {2 * interval}, since about iteration {interval}: " in line
+    assert f"their entropy is {math.log(32):.3f} of at most" in line
+
+
 def test_patience_and_interval(tmp_path):
     assert warnings(tmp_path / "4 looks", {"interval": 3, "patience": 4}, UNIFORM_LOSS)
     assert not warnings(tmp_path / "3 looks", {"interval": 4, "patience": 4}, UNIFORM_LOSS)

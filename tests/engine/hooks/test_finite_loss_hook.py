@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
 import tiny_run
 import torch
 
+POISON_WITHIN_EPOCH = 11
+"""Index of an image that is not in the epoch's last batch, as is the other one."""
 
-def train_into_the_poison(work_dir, **options):
+
+def train_into_the_poison(work_dir, poison=5, **options):
     """Trains until the image whose views are not finite; returns runner, records and message."""
     runner = tiny_run.build(
-        work_dir, batch_size=2, dataset=tiny_run.RandomViews(poison=5), **options
+        work_dir, batch_size=2, dataset=tiny_run.RandomViews(poison=poison), **options
     )
     recorder = tiny_run.Recorder()
     runner.register_hook(recorder)
@@ -92,6 +96,43 @@ def test_of_a_large_batch_some_files_are_named(tmp_path):
     runner = tiny_run.build(tmp_path, dataset=tiny_run.RandomViews(20, poison=5), batch_size=20)
     with pytest.raises(ValueError, match=r"(images/\d+\.jpg, ){15}images/\d+\.jpg and 4 more\.$"):
         runner.train()
+
+
+def test_on_a_device_the_loss_is_read_in_the_next_iteration(tmp_path, pretended_device):
+    runner, recorder, message = train_into_the_poison(
+        tmp_path, POISON_WITHIN_EPOCH, default_hooks={"checkpoint": None}
+    )
+    *_, poisoned, _ = recorder.rows
+    assert math.isnan(poisoned["loss"])
+    rate = f"{poisoned['lr']:.4g}"
+    assert f"at iteration {runner.iter} (epoch 1), with learning rate {rate} and grad" in message
+    assert "gradient norm nan" in message
+    assert f"images/{POISON_WITHIN_EPOCH}.jpg" in message
+
+
+@pytest.mark.parametrize("hook", ["CheckpointHook", "mmdino.CheckpointHook"])
+def test_on_a_device_no_checkpoint_is_written_after_it_either(tmp_path, pretended_device, hook):
+    checkpoint = {"type": hook, "by_epoch": False, "interval": 1}
+    runner, _, message = train_into_the_poison(tmp_path, default_hooks={"checkpoint": checkpoint})
+    assert f"at iteration {runner.iter + 1} (epoch 1)" in message
+    written = sorted(path.stem for path in tmp_path.glob("*.pth"))
+    assert written == sorted(f"iter_{number}" for number in range(1, runner.iter + 1))
+    if hook == "mmdino.CheckpointHook":
+        good = tmp_path / f"iter_{runner.iter - 1}.pth"
+        assert f"Last good checkpoint: {good} (iteration {runner.iter - 1})." in message
+
+
+def test_on_a_device_the_last_loss_is_read_at_the_end_of_the_epoch(tmp_path, pretended_device):
+    dataset = tiny_run.RandomViews(4, poison=3)
+    validation = tiny_run.validation()
+    runner = tiny_run.build(tmp_path, dataset=dataset, epochs=1, **validation)
+    recorder = tiny_run.Recorder()
+    runner.register_hook(recorder)
+    with pytest.raises(ValueError, match=r"The loss is nan at iteration 1 \(epoch 1\)"):
+        runner.train()
+    assert len(recorder.rows) == 1
+    assert not list(tmp_path.glob("*.pth"))
+    assert not any(name.startswith("val/") for name in runner.message_hub.log_scalars)
 
 
 class WithoutSamples(tiny_run.RandomViews):

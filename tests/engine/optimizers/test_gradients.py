@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from mmdino.engine.optimizers.gradients import clip_each_tensor_, clip_together_, whole_norms
+from mmdino.engine.optimizers.gradients import (
+    clip_each_tensor_,
+    clip_together_,
+    joint_norm,
+    whole_norms,
+)
 
 
 def with_gradients(*gradients):
@@ -80,3 +85,32 @@ def test_gradients_clipped_together_are_torchs(max_norm):
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=0)
     assert clip_together_([without], max_norm) == 0
+
+
+@pytest.mark.parametrize("clip", [clip_each_tensor_, clip_together_])
+@pytest.mark.parametrize("max_norm", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("last", [1.0, float("nan")], ids=["finite", "not finite"])
+def test_on_a_device_gradients_are_clipped_to_the_same_bits(request, clip, max_norm, last):
+    torch.manual_seed(0)
+    gradients = [torch.randn(4, 5), 0.001 * torch.randn(7), torch.tensor([0.5, last])]
+    host, device = with_gradients(*gradients), with_gradients(*gradients)
+    for parameters in (host, device):
+        parameters.insert(1, nn.Parameter(torch.zeros(3)))  # it has no gradient
+    expected = clip(host, max_norm)
+    request.getfixturevalue("pretended_device")
+    found = clip(device, max_norm)
+    if clip is clip_each_tensor_:
+        assert all(map(torch.is_tensor, found))
+    expected, found = torch.as_tensor(expected), torch.as_tensor(found)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+    for theirs, ours in zip(host, device, strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("as_given", [float, torch.tensor], ids=["host", "device"])
+def test_norm_of_several_parts(as_given):
+    """A part without gradients has 0.0, also where the others are on a device."""
+    found = joint_norm([as_given(3.0), 0.0, as_given(4.0)])
+    assert type(found) is type(as_given(0.0))
+    assert found == 5
+    assert joint_norm([0.0, 0.0]) == 0

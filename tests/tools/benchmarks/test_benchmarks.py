@@ -86,3 +86,19 @@ def test_products_of_a_step_are_all_of_the_networks():
     teacher = [product for product in products if not product.gradients]
     backbone = [product for product in teacher if product.k != 2048 and product.n < 2048]
     assert sum(product.flops for product in backbone) / 4 == pytest.approx(4.6e9, rel=0.02)
+
+
+def test_overhead_of_the_runner_is_told_by_hook(tmp_path, capsys):
+    file = tmp_path / "figures.json"
+    argv = ["--smoke", "--history", "30", "--json", str(file), "--figure", str(tmp_path / "f.png")]
+    load("runner_overhead").main(argv)
+    tables = json.loads(file.read_text())["tables"]
+    bare, runner = tables["steps"]
+    assert (bare["case"], bare["ms added to a step"]) == ("bare step", 0)
+    assert runner["case"] == "Runner"
+    assert runner["median s"] > 0
+    hooks = {row["hook"]: row["ms a step"] for row in tables["hooks"]}
+    assert {"IterationSeedHook", "RuntimeInfoHook", "EMATeacherHook", "LoggerHook"} <= hooks.keys()
+    assert all(spent > 0 for spent in hooks.values())
+    assert "| IterationSeedHook" in capsys.readouterr().out
+    assert (tmp_path / "f.png").stat().st_size > 0

@@ -1,0 +1,171 @@
+"""No step makes the host wait for the device, except where a line of the log is written.
+
+A CPU stands in for the device: what would read a value from it, or give a tensor whose size depends
+on values, counts as a wait.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmdino.engine.host_reads import HostCopy
+from mmdino.engine.status import status_of
+from mmdino.shipped import config_path
+
+WAITING_OPERATORS = {
+    "_local_scalar_dense",
+    "_unique2",
+    "equal",
+    "is_nonzero",
+    "masked_select",
+    "nonzero",
+    "unique_consecutive",
+    "unique_dim",
+}
+WAITING_METHODS = {"__array__", "as_tensor", "cpu", "new_tensor", "numpy", "tensor", "tolist"}
+"""Those that reach no operator, and copies of Python's numbers to the device."""
+LOG_INTERVAL = 3
+
+
+class Waits:
+    """Counts waits, in the order of iterations.
+
+    Attributes:
+        of_iterations: The names of what waited, for each iteration.
+        iteration: Index of the current iteration.
+    """
+
+    def __init__(self):
+        self.of_iterations = []
+        self.counting = False
+
+    @property
+    def iteration(self):
+        return len(self.of_iterations) - 1
+
+    @contextmanager
+    def counted(self):
+        """Counts in an iteration."""
+        self.of_iterations.append([])
+        self.counting = True
+        with Methods(self), Operators(self):
+            yield
+        self.counting = False
+
+    def add(self, name):
+        if self.counting:
+            self.of_iterations[-1].append(name)
+
+
+class Operators(TorchDispatchMode):
+    """Counts operators."""
+
+    def __init__(self, waits):
+        super().__init__()
+        self.waits = waits
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.removeprefix("aten::")
+        if name in WAITING_OPERATORS or (name.startswith("index") and has_mask(args)):
+            self.waits.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+class Methods(TorchFunctionMode):
+    """Counts methods of tensors, and functions that make them."""
+
+    def __init__(self, waits):
+        super().__init__()
+        self.waits = waits
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__name__", None) in WAITING_METHODS:
+            self.waits.add(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def has_mask(args):
+    """Whether a tensor is indexed by a mask, which picks a number of elements not known before."""
+    indices = args[1] if len(args) > 1 and isinstance(args[1], (list, tuple)) else ()
+    return any(torch.is_tensor(index) and index.dtype == torch.bool for index in indices)
+
+
+@pytest.fixture
+def waits(monkeypatch, pretended_device):
+    """Waits of a training, without reading copies that were made an iteration before."""
+    waits = Waits()
+    make, read = HostCopy.__init__, HostCopy.read
+
+    def note(copy, values):
+        copy.iteration = waits.iteration
+        make(copy, values)
+
+    def read_in_time(copy):
+        counting, waits.counting = waits.counting, False
+        numbers = read(copy)
+        waits.counting = counting
+        if copy.iteration == waits.iteration:
+            waits.add("copy of the same iteration")
+        return numbers
+
+    monkeypatch.setattr(HostCopy, "__init__", note)
+    monkeypatch.setattr(HostCopy, "read", read_in_time)
+    return waits
+
+
+def train(name, work_dir, waits, iterations=6, **wrapper):
+    """Some iterations of a shipped demo, with its hooks."""
+    cfg = Config.fromfile(config_path(name))
+    cfg.train_dataloader |= {"batch_size": 2, "num_workers": 0, "persistent_workers": False}
+    cfg.train_dataloader.dataset.num_images = 2 * iterations
+    cfg.optim_wrapper |= wrapper
+    cfg.train_cfg |= {"max_epochs": 1, "val_at_start": False}
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    hooks = {key: hook for key, hook in cfg.default_hooks.items() if hook is not None}
+    # It draws after 1, 2, 4 and so on iterations, and reads the curves for that.
+    del hooks["training_figure"]
+    hooks["logger"]["interval"] = LOG_INTERVAL
+    hooks["collapse_monitor"]["interval"] = 2
+    if "gram_anchor" in hooks:
+        hooks["gram_anchor"] |= {"start": 1, "first_refresh": 1, "warmup": 2}
+    cfg.default_hooks = hooks
+    cfg.update(work_dir=str(work_dir), log_level="ERROR", experiment_name=work_dir.name)
+    runner = Runner.from_cfg(cfg)
+    loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
+    run_iter = loop.run_iter
+
+    def run_and_count(index, batch):
+        with waits.counted():
+            run_iter(index, batch)
+            # What is shown on a terminal.
+            status_of(runner)
+
+    loop.run_iter = run_and_count
+    runner.train()
+    return runner
+
+
+@pytest.mark.parametrize("name", ["dino_demo", "dinov3/dinov3_demo"])
+def test_the_host_waits_where_it_logs_alone(tmp_path, waits, name):
+    train(name, tmp_path, waits)
+    _, *steady = waits.of_iterations
+    assert len(steady) == 5
+    for number, waited in enumerate(steady, start=2):
+        if number % LOG_INTERVAL == 0:
+            assert waited, "a line of the log has the values of the device"
+        else:
+            assert not waited
+
+
+def test_loss_scaling_waits_once_for_the_backward_pass(tmp_path, waits):
+    """With a fused optimiser, which has been given its work by then."""
+    optimizer = {"type": "AdamW", "lr": 0.001, "weight_decay": 0.04, "fused": True}
+    train("dino_demo", tmp_path, waits, 3, precision="float16", optimizer=optimizer)
+    assert waits.of_iterations[1] == ["copy of the same iteration"]
