@@ -30,7 +30,13 @@ from mmdino.evaluation.feature_bank import (
 from mmdino.evaluation.features import BackboneModel, extract_features
 from mmdino.models.selfsup.base import patch_stride
 from mmdino.utils.progress import Progress
-from mmdino.weights.networks import Network, backbone_weights, build_backbone, untrained_like
+from mmdino.weights.networks import (
+    Network,
+    backbone_weights,
+    build_backbone,
+    input_channels,
+    untrained_like,
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def check_images_fit(backbone: nn.Module, crop: int) -> None:
     Raises:
         ValueError: If it takes another number of channels, or its patch does not divide the crop.
     """
-    channels = next(weight for weight in backbone.parameters() if weight.dim() == 4).shape[1]
+    channels = input_channels(backbone)
     if channels != 3:
         raise ValueError(
             f"The network takes images of {channels} channel(s), but image files are read in "

@@ -18,7 +18,13 @@ from mmdino.models.preprocessors.multi_view_preprocessor import (
 )
 from mmdino.utils.config_text import literal_config
 from mmdino.weights.files import read_checkpoint
-from mmdino.weights.networks import Network, backbone_weights, build_backbone
+from mmdino.weights.networks import (
+    Network,
+    backbone_weights,
+    build_backbone,
+    image_side,
+    input_channels,
+)
 
 
 class Preprocessing(NamedTuple):
@@ -31,7 +37,7 @@ class Preprocessing(NamedTuple):
     size: int
     """Side in pixels that the network is made for; it takes other multiples of a patch too."""
     patch_size: int
-    """Side of a patch in pixels; for a ResNet its stride, 32."""
+    """Side of a patch in pixels; 32, the stride of a ResNet, for what is no ViT."""
 
 
 class PretrainedBackbone(nn.Module):
@@ -96,7 +102,7 @@ def load_backbone(
     """
     weights = backbone_weights(path, network, num_heads=num_heads)
     backbone = build_backbone(weights.config, weights.state_dict, f"{path} ({weights.layout})")
-    channels = next(p.shape[1] for p in backbone.parameters() if p.dim() == 4)
+    channels = input_channels(backbone)
     stored_mean, stored_std = _statistics(read_checkpoint(path).get("meta"))
     mean, std = tuple(mean or stored_mean), tuple(std or stored_std)
     if {len(mean), len(std)} != {channels}:
@@ -105,9 +111,8 @@ def load_backbone(
             "were given or found. Give one of each for every channel: load_backbone(..., mean=..., "
             "std=...)."
         )
-    is_vit = weights.kind == "vit"
-    size = min(backbone.img_size) if is_vit else TRAINED_SIZE
-    patch = weights.config["patch_size"] if is_vit else 32
+    size = image_side(weights.config, TRAINED_SIZE)
+    patch = weights.config["patch_size"] if weights.kind == "vit" else 32
     return PretrainedBackbone(backbone, Preprocessing(mean, std, size, patch)).eval()
 
 
