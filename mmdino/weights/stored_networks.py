@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 import mmdino.registry  # noqa: F401
 from mmdino.utils.config_text import literal_config
+from mmdino.utils.registered import registered
 from mmdino.weights.matching import compare
 from mmdino.weights.specs import RESNET, VIT_TYPES, json_dict
 
@@ -117,19 +118,13 @@ def backbone_class(kind: str) -> tuple[str, type[nn.Module]] | None:
     Returns:
         Its name with the scope, and the class.
     """
-    *scope, name = kind.split(".")
-    registries = {MODELS.scope: MODELS, **MODELS.children}
-    for searched in scope[:1] or SCOPES:
-        registry = registries.get(searched)
-        if registry is None:
-            continue
-        registry.import_from_location()
-        cls = registry.module_dict.get(name)
-        if not inspect.isclass(cls) or name in FROM_ELSEWHERE:
-            continue
-        if issubclass(cls, BaseBackbone) or cls.__module__.startswith(OF_MMPRETRAIN):
-            return f"{searched}.{name}", cls
-    return None
+    found = registered(MODELS, kind, SCOPES)
+    if found is None or not inspect.isclass(found[1]) or found[1].__name__ in FROM_ELSEWHERE:
+        return None
+    is_backbone = issubclass(found[1], BaseBackbone) or found[1].__module__.startswith(
+        OF_MMPRETRAIN
+    )
+    return found if is_backbone else None
 
 
 def checked_config(
