@@ -135,6 +135,7 @@ def check_images_fit(backbone: nn.Module, crop: int, image_input: ImageInput) ->
 
 def plan_of(evaluated: Evaluated, images: BankImages, options: ExtractionOptions) -> dict[str, Any]:
     """Returns what the features of images depend on, as JSON values."""
+    options = options.with_sizes(images.image_input.size, images.image_input.crop)
     return {
         "checkpoint": evaluated.checkpoint,
         "loading": evaluated.loading,
@@ -177,7 +178,7 @@ def make_bank(
         ValueError: If the folder holds a bank of something else, no image can be read, one does not
             fit the network, a name has a line break, or a feature is not finite.
     """
-    check_images_fit(evaluated.backbone, options.crop, images.image_input)
+    check_images_fit(evaluated.backbone, images.crop, images.image_input)
     names = images.names()
     check_listable(names)
     plan = plan_of(evaluated, images, options)

@@ -101,6 +101,7 @@ def evaluation_pipeline(options: ExtractionOptions, image_input: ImageInput = CO
 
     Pillow, which resizes as in training, knows colours of 8 bits only.
     """
+    options = options.with_sizes(image_input.size, image_input.crop)
     resize = {"type": "ResizeEdge", "scale": options.size, "edge": "short"}
     crop = {"type": "CenterCrop", "crop_size": options.crop}
     if image_input.is_color:
@@ -194,6 +195,7 @@ def images_of_shards(
 def _build(
     folder: str | Path, options: ExtractionOptions, image_input: ImageInput, **more: Any
 ) -> BankImages:
+    options = options.with_sizes(image_input.size, image_input.crop)
     return DATASETS.build(
         {
             "type": BankImages,

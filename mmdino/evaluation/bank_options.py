@@ -35,8 +35,12 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--extensions", nargs="+", metavar=".EXT", help="of the files for --reader, such as .dcm"
     )
-    group.add_argument("--size", type=int, help="shorter side after resizing (%(default)s)")
-    group.add_argument("--crop", type=int, help="side of the centre crop (%(default)s)")
+    group.add_argument(
+        "--size", type=int, help="shorter side after resizing; by default that of the run, else 256"
+    )
+    group.add_argument(
+        "--crop", type=int, help="side of the centre crop; by default that of the run, else 224"
+    )
     group.add_argument("--every", type=int, help="use every n-th image")
     group.add_argument("--dtype", choices=DTYPES, help="of the saved features (%(default)s)")
     group.add_argument("--amp", action="store_true", help="compute in mixed precision")

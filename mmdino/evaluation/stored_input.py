@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import mmengine.registry as root
@@ -11,6 +11,7 @@ import torch
 
 import mmdino.registry  # noqa: F401  # the scope, with the readers of this project
 from mmdino.datasets.image_folder import EXTENSIONS
+from mmdino.evaluation.extraction_options import CROP, SIZE
 from mmdino.models.preprocessors.multi_view_preprocessor import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -23,6 +24,8 @@ FROM_FILE, BY_READER = "LoadImageFromFile", "mmdino.LoadImage"
 KEPT = {FROM_FILE: ("color_type", "imdecode_backend"), BY_READER: ("reader", "channels")}
 """Options of the transforms that load an image, of those in a config."""
 SCOPES = ("mmengine",)
+MAX_SIDE = 2**12
+"""Largest side in pixels that a file may ask for."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class ImageInput:
         mean: Mean of each channel, 0 to 255.
         std: Standard deviation of each channel, likewise.
         bgr_to_rgb: Whether to reverse the channels of three-channel images.
+        size: Shorter side that images are resized to, in pixels; None if it is not known.
+        crop: Side of the central square that is kept, likewise.
     """
 
     load: Mapping[str, Any] = field(default_factory=lambda: {"type": FROM_FILE})
@@ -42,6 +47,8 @@ class ImageInput:
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
     bgr_to_rgb: bool = True
+    size: int | None = None
+    crop: int | None = None
 
     @property
     def is_color(self) -> bool:
@@ -59,8 +66,11 @@ class ImageInput:
         }
 
     def plan(self) -> dict[str, Any] | None:
-        """Returns what features depend on as JSON values, None if nothing is unusual."""
-        return None if self == ImageInput() else asdict(replace(self, extensions=None))
+        """Returns what pixels depend on beside sizes, as JSON values; None if it is as usual."""
+        pixels = replace(self, extensions=EXTENSIONS, size=None, crop=None)
+        if pixels == ImageInput():
+            return None
+        return {name: getattr(self, name) for name in ("load", "mean", "std", "bgr_to_rgb")}
 
 
 def stored_input(meta: Any, may_fail: bool = True) -> ImageInput:
@@ -80,7 +90,7 @@ def stored_input(meta: Any, may_fail: bool = True) -> ImageInput:
     if "load" not in found:
         # Another data set may give RGB; files are BGR.
         found.pop("bgr_to_rgb", None)
-    return ImageInput(**found)
+    return ImageInput(**found, **_sizes(cfg))
 
 
 def read_by(
@@ -120,13 +130,40 @@ def _statistics(model: Any) -> dict[str, Any]:
     return {**found, "bgr_to_rgb": entry.get("bgr_to_rgb", entry.get("to_rgb")) is not False}
 
 
-def _loading(loader: Any, may_fail: bool) -> dict[str, Any]:
+def _dataset(loader: Any) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    """Returns the config of a data set with a pipeline, and its steps, without wrappers."""
     dataset = loader.get("dataset") if isinstance(loader, Mapping) else None
     while isinstance(dataset, Mapping) and "pipeline" not in dataset:
         dataset = dataset.get("dataset")
-    pipeline = dataset.get("pipeline") if isinstance(dataset, Mapping) else None
-    for step in pipeline if isinstance(pipeline, list) else []:
-        kind = step.get("type") if isinstance(step, Mapping) else None
+    dataset = dataset if isinstance(dataset, Mapping) else {}
+    steps = dataset.get("pipeline")
+    steps = steps if isinstance(steps, list) else []
+    return dataset, [step for step in steps if isinstance(step, Mapping)]
+
+
+def _sizes(cfg: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the sizes of the validation, or those for the network's own images."""
+    _, steps = _dataset(cfg.get("val_dataloader"))
+    by_type = {str(step.get("type")): step for step in steps}
+    size = by_type.get("ResizeEdge", {}).get("scale")
+    crop = by_type.get("CenterCrop", {}).get("crop_size")
+    if not (_is_side(size) and _is_side(crop) and crop <= size):
+        model = cfg.get("model")
+        backbone = model.get("backbone") if isinstance(model, Mapping) else None
+        crop = backbone.get("img_size") if isinstance(backbone, Mapping) else None
+        crop = min(crop) if isinstance(crop, list) and all(map(_is_side, crop)) and crop else crop
+        size = round(crop * SIZE / CROP) if _is_side(crop) else None
+    return {"size": size, "crop": crop} if size else {}
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SIDE
+
+
+def _loading(loader: Any, may_fail: bool) -> dict[str, Any]:
+    dataset, steps = _dataset(loader)
+    for step in steps:
+        kind = step.get("type")
         if kind not in KEPT:
             continue
         if kind == BY_READER and may_fail:

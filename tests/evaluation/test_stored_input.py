@@ -15,6 +15,7 @@ from mmengine.registry import FUNCTIONS
 from PIL import Image
 
 from mmdino.evaluation.embedding import embed
+from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.features import feature_of
 from mmdino.evaluation.stored_input import ImageInput, read_by, stored_input
 from mmdino.weights.networks import load_backbone
@@ -157,8 +158,31 @@ def test_a_reader_is_a_registered_function(reader):
         lambda: stored_input({"cfg": text}),
         lambda: read_by(ImageInput(), reader, None),
     ):
-        with pytest.raises(ValueError, match=r"which is not registered here\.*--reader"):
+        with pytest.raises(ValueError, match=r"which is not registered here\. .*--reader"):
             call()
+
+
+STEPS = "[dict(type='ResizeEdge', scale=40), dict(type='CenterCrop', crop_size=32)]"
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "expected"),
+    [
+        ("", {}, (256, 224)),
+        ("model = dict(backbone=dict(img_size=64))", {}, (73, 64)),
+        ("model = dict(backbone=dict(img_size=[64, 96]))", {}, (73, 64)),
+        (f"val_dataloader = dict(dataset=dict(pipeline={STEPS}))", {}, (40, 32)),
+        (f"val_dataloader = dict(dataset=dict(pipeline={STEPS}))", {"crop": 16}, (20, 16)),
+        (f"val_dataloader = dict(dataset=dict(pipeline={STEPS}))", {"size": 20}, (20, 16)),
+        ("model = dict(backbone=dict(img_size=64))", {"size": 32, "crop": 32}, (32, 32)),
+        ("model = dict(backbone=dict(img_size=[]))", {}, (256, 224)),
+        ("model = dict(backbone=dict(img_size=10**9))", {}, (256, 224)),
+    ],
+)
+def test_sizes_are_those_of_the_run_unless_given(text, given, expected):
+    found = stored_input({"cfg": text})
+    options = ExtractionOptions(**given).with_sizes(found.size, found.crop)
+    assert (options.size, options.crop) == expected
 
 
 @pytest.mark.parametrize(
