@@ -31,7 +31,8 @@ SCOPES = ("mmpretrain", "mmengine")
 OF_MMPRETRAIN = "mmpretrain.models.backbones."
 FROM_ELSEWHERE = ("TIMMBackbone",)
 """Backbones of mmpretrain whose options name files and models to fetch."""
-TRAINING_ONLY = ("init_cfg", "pretrained", "frozen_stages", "with_cp", "norm_eval")
+IGNORED = ("_scope_", "init_cfg", "pretrained", "frozen_stages", "with_cp", "norm_eval")
+"""Entries that change how a network is found or trained, not what it computes."""
 RESNET_TYPES = (RESNET, "ResNet", "mmpretrain.ResNet")
 SHOWN = (
     *("type", "depth", "in_channels", "stem_channels", "base_channels", "out_indices"),
@@ -99,8 +100,9 @@ def shown_by_tensors(stored: Mapping[str, Any]) -> bool:
     norm = stored.get("norm_cfg") or {}
     return (
         stored["type"] in RESNET_TYPES
-        and set(stored) <= {*SHOWN, *PLAIN, *TRAINING_ONLY}
+        and set(stored) <= {*SHOWN, *PLAIN, *IGNORED}
         and all(stored[name] == value for name, value in PLAIN.items() if name in stored)
+        and isinstance(norm, Mapping)
         and norm.get("type", "BN") in ("BN", "SyncBN")
         and set(norm) <= {"type", "requires_grad"}
     )
@@ -206,7 +208,7 @@ def _without_training(config: Any) -> Any:
         return {
             str(name): _without_training(value)
             for name, value in config.items()
-            if name not in TRAINING_ONLY
+            if name not in IGNORED
         }
     return [_without_training(each) for each in config] if isinstance(config, list) else config
 

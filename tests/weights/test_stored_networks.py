@@ -40,7 +40,12 @@ NETWORKS = {
         arch=dict(depths=[1, 1, 1, 1], channels=[4, 4, 8, 8]),
         act_cfg=dict(type="GELU"),
     ),
-    "deit3": dict(type="DeiT3", init_cfg=dict(type="Pretrained", checkpoint="gone.pth"), **VIT),
+    "deit3": dict(
+        type="DeiT3",
+        _scope_="mmpretrain",
+        init_cfg=dict(type="Pretrained", checkpoint="gone.pth"),
+        **VIT,
+    ),
     "mocov3": dict(type="MoCoV3ViT", stop_grad_conv1=True, **VIT),
 }
 
@@ -97,6 +102,8 @@ def test_the_small_vit_of_moco_v3_has_more_heads_than_deits():
         ({"num_stages": 4, "strides": [1, 2, 2, 2], "style": "pytorch"}, True),
         ({"norm_cfg": {"type": "GN", "num_groups": 2}}, False),
         ({"style": "caffe"}, False),
+        ({"norm_cfg": "BN"}, False),
+        ({"_scope_": "mmpretrain", "init_cfg": {"type": "Kaiming"}}, True),
         ({"conv_cfg": {"type": "ConvAWS"}}, False),
     ],
 )
