@@ -27,8 +27,8 @@ def config_path(name: str) -> str:
 
     Args:
         name: A path; or the name of a shipped config, such as ``dino_demo``, ``byol/byol_demo`` or
-            ``mmdino::dino_demo.py``. A file of that path goes before a shipped config, unless the
-            name has the prefix.
+            ``mmdino::dino_demo.py``, or its path in a checkout, such as ``configs/dino_demo.py``. A
+            file of that path goes before a shipped config, unless the name has the prefix.
 
     Returns:
         Path of the shipped config; the name itself, if it is no name of one.
@@ -40,7 +40,7 @@ def config_path(name: str) -> str:
     if short == name and Path(name).is_file():
         return name
     known = shipped_configs()
-    found = known.get(short.removesuffix(".py"))
+    found = known.get(short.removesuffix(".py").removeprefix("configs/"))
     if found is not None:
         return str(found)
     base = MIM / "configs" / short
@@ -48,10 +48,18 @@ def config_path(name: str) -> str:
         return str(base)
     if short == name:
         return name
-    near = get_close_matches(short.removesuffix(".py"), known, n=1)
-    advice = f"Did you mean {PREFIX}{near[0]}.py? " if near else ""
-    raise FileNotFoundError(
-        f"mmdino has no config {short!r}. {advice}They are in {str(MIM / 'configs')!r}."
+    raise FileNotFoundError(f"mmdino has no config {short!r}. {where_configs_are(name)}")
+
+
+def where_configs_are(name: str) -> str:
+    """Returns where the shipped configs are, after the one whose name is most like another."""
+    short = name.removeprefix(PREFIX)
+    near = get_close_matches(Path(short).stem, shipped_configs(), n=1)
+    found = f"{PREFIX}{near[0]}.py" if near and short != name else "".join(near)
+    advice = f"Did you mean {found}? " if found else ""
+    return (
+        f"{advice}The shipped ones are in {str(MIM / 'configs')!r}; their names are enough, such "
+        "as dino_demo."
     )
 
 

@@ -23,20 +23,26 @@ class Optional(NamedTuple):
 
     module: str
     purpose: str
-    command: str
+    extra: str
+    """The extra of mmdino that installs it."""
 
 
 OPTIONAL = (
-    Optional("mmseg", "segmentation", 'pip install "mmdino[onedl]"'),
-    Optional("sklearn", "logistic-regression", 'pip install "mmdino[evaluate]"'),
-    Optional("faiss", "curate, duplicates, FAISS indices", 'pip install "mmdino[curate]"'),
-    Optional("pyarrow", "Parquet: embed, lists of images", 'pip install "mmdino[parquet]"'),
-    Optional("tifffile", "GeoTIFF", 'pip install "mmdino[geotiff]"'),
-    Optional("pydicom", "DICOM", 'pip install "mmdino[dicom]"'),
-    Optional("timm", "convert, for comparison", 'pip install "mmdino[convert]"'),
-    Optional("transformers", "convert, for comparison", 'pip install "mmdino[convert]"'),
-    Optional("onnx", "export-onnx", 'pip install "mmdino[convert]"'),
-    Optional("onnxruntime", "export-onnx", 'pip install "mmdino[convert]"'),
+    Optional("mmseg", "segmentation", "onedl"),
+    Optional("sklearn", "logistic-regression, linear accuracy in compare", "evaluate"),
+    Optional("faiss", "curate, duplicates, FAISS indices", "curate"),
+    Optional("scipy", "curate", "curate"),
+    Optional("pyarrow", "Parquet: embed, lists of images", "parquet"),
+    Optional("tifffile", "GeoTIFF", "geotiff"),
+    Optional("imagecodecs", "compressed GeoTIFF", "geotiff"),
+    Optional("pydicom", "DICOM", "dicom"),
+    Optional("tensorboard", "logging to TensorBoard", "tensorboard"),
+    Optional("wandb", "logging to Weights & Biases", "wandb"),
+    Optional("mlflow", "logging to MLflow", "mlflow"),
+    Optional("timm", "convert, for comparison", "convert"),
+    Optional("transformers", "convert, for comparison", "convert"),
+    Optional("onnx", "export-onnx", "convert"),
+    Optional("onnxruntime", "export-onnx", "convert"),
 )
 
 
@@ -52,7 +58,7 @@ def report() -> tuple[list[str], list[str]]:
         f"cores       {usable_cores()} of {os.cpu_count()} usable here; bfloat16 instructions: "
         f"{', '.join(bfloat16_instructions(cpu_info())) or 'none found'}",
         f"free disk   {shutil.disk_usage('.').free / 1e9:.0f} GB in {os.getcwd()}",
-        *(f"missing     {line}" for line in missing(lambda name: find_spec(name) is not None)),
+        *(f"optional    {line}" for line in missing(lambda name: find_spec(name) is not None)),
         *(f"problem     {line}" for line in problems),
     ]
     return lines, problems
@@ -73,8 +79,8 @@ def missing(is_there: Callable[[str], bool]) -> list[str]:
         is_there: Whether a module can be found.
     """
     return [
-        f"{name} ({purpose}): {command}"
-        for name, purpose, command in OPTIONAL
+        f'{name} is not installed ({purpose}): pip install "mmdino[{extra}]"'
+        for name, purpose, extra in OPTIONAL
         if not is_there(name)
     ]
 

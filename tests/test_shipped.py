@@ -22,6 +22,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
     ("name", "file"),
     [
         ("dino_demo", "dino_demo.py"),
+        ("configs/dino_demo.py", "dino_demo.py"),
         ("byol_demo", "byol/byol_demo.py"),
         ("byol/byol_demo", "byol/byol_demo.py"),
         ("mmdino::dino_demo", "dino_demo.py"),
@@ -50,6 +51,8 @@ def test_a_file_goes_before_a_shipped_config(tmp_path, monkeypatch):
 def test_a_wrong_name_has_the_nearest_in_its_message():
     with pytest.raises(FileNotFoundError, match=r"no config 'dino_dem'.*mmdino::dino_demo\.py"):
         config_path("mmdino::dino_dem")
+    with pytest.raises(FileNotFoundError, match=r"'dino_dem' does not exist\. .* mean dino_demo\?"):
+        read_config(config_path("dino_dem"))
 
 
 def test_the_links_of_a_checkout_lead_to_its_folders():

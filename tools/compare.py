@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmdino.shipped import config_path
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.command_line import require_writable
 from mmdino.utils.folder_lock import lock_folder
@@ -34,7 +35,13 @@ TRAIN = Path(__file__).with_name("train.py")
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = ToolParser(description=__doc__)
-    parser.add_argument("configs", nargs="*", help="configs, each named by its file")
+    parser.add_argument(
+        "configs",
+        nargs="*",
+        type=config_path,
+        help="paths of configs, or names of shipped ones, such as dino_demo; each run has the name "
+        "of its file",
+    )
     parser.add_argument(
         "--run",
         nargs="+",
@@ -88,7 +95,7 @@ def variants_of(args: argparse.Namespace) -> list[tuple[str, str, list[str]]]:
         if len(words) < 2:
             raise ValueError(f"--run {words[0]}: expected --run NAME CONFIG [KEY=VALUE ...].")
         name, config, *options = words
-        variants.append((name, config, options))
+        variants.append((name, config_path(config), options))
     return variants
 
 

@@ -138,7 +138,7 @@ def _network(args: argparse.Namespace) -> Evaluated:
         from mmdino.curation.thumbnails import thumbnails
 
         init_default_scope("mmpretrain")
-        return thumbnails(args.crop)
+        return thumbnails(extraction_options_from(args).with_sizes().crop)
     return network_from(args)
 
 

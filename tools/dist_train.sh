@@ -17,7 +17,12 @@ config=$1 processes=$2
 shift 2
 [[ $processes =~ ^[1-9][0-9]*$ ]] ||
     refuse "invalid number of processes '$processes': expected 1 or more, one for each GPU."
-[ -f "$config" ] || refuse "The config '$config' does not exist. The shipped ones are in configs/."
+if [ ! -f "$config" ]; then # the name of a shipped one?
+    config=$(python -c 'import sys, mmdino.shipped as s; print(s.config_path(sys.argv[1]))' \
+        "$config" 2>/dev/null || echo "$config")
+fi
+[ -f "$config" ] || refuse "The config '$config' does not exist. Name a file, or a shipped config \
+such as dino_demo."
 
 # Without a port, torchrun finds a free one for the processes of this machine.
 meeting=(--standalone --local_addr 127.0.0.1)

@@ -15,7 +15,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmdino.utils.evaluation_options import add_network_options, write_results
+from mmdino.utils.evaluation_options import (
+    add_network_options,
+    color_network_from,
+    extractor,
+    write_results,
+)
 from mmdino.utils.tool_errors import ToolParser, run_tool
 
 # What imports torch and mmengine is imported in the functions: --help does not need it.
@@ -77,17 +82,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from functools import partial
 
-    import numpy as np
-
-    from mmdino.evaluation.bank_options import command_line, network_from
+    from mmdino.evaluation.bank_options import command_line
     from mmdino.evaluation.copy_detection import CopyDescriptor, squeeze
     from mmdino.evaluation.copy_sets import images_below
-    from mmdino.evaluation.listed_features import (
-        ListedImage,
-        Protocol,
-        listed_features,
-        require_color,
-    )
+    from mmdino.evaluation.listed_features import Protocol
     from mmdino.models.selfsup.base import patch_stride
     from mmdino.utils.numbers import require_number
 
@@ -100,8 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # What is missing is said before the features of hours.
     evaluate = (evaluate_lists if args.copydays is None else evaluate_copydays)(args)
     whitening_images = None if args.whitening is None else images_below(args.whitening)
-    evaluated = network_from(args)
-    require_color(evaluated.backbone)
+    evaluated = color_network_from(args)
     require_multiple(args.size, patch_stride(evaluated.backbone)[0])
     protocol = Protocol(
         settings={"size": args.size},
@@ -111,14 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch_size=args.batch_size,
         workers=args.workers,
     )
-
-    def extract(name: str, images: Sequence[Path]) -> np.ndarray:
-        folder = args.out / "features" / name.replace("/", "_")
-        command = command_line("eval_copy.py", argv)
-        listed = [ListedImage(path) for path in images]
-        bank = listed_features(evaluated, listed, protocol, folder, command, args.overwrite)
-        return np.array(bank[:])
-
+    extract = extractor(evaluated, protocol, args, command_line("eval_copy.py", argv))
     whiten = whitening_from(extract, whitening_images)
     results = {
         "checkpoint": evaluated.checkpoint,

@@ -15,7 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmdino.utils.evaluation_options import add_network_options, write_results
+from mmdino.utils.evaluation_options import (
+    add_network_options,
+    color_network_from,
+    extractor,
+    write_results,
+)
 from mmdino.utils.tool_errors import ToolParser, run_tool
 
 # What imports torch and mmengine is imported in the functions: --help does not need it.
@@ -57,13 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from functools import partial
 
-    from mmdino.evaluation.bank_options import command_line, network_from
-    from mmdino.evaluation.listed_features import (
-        ListedImage,
-        Protocol,
-        listed_features,
-        require_color,
-    )
+    from mmdino.evaluation.bank_options import command_line
+    from mmdino.evaluation.listed_features import ListedImage, Protocol
     from mmdino.evaluation.retrieval import (
         DIFFICULTIES,
         SCALES,
@@ -81,8 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = args.root / args.dataset
     truth = read_ground_truth(folder, args.dataset)
     boxes = truth.boxes() if args.crop_queries else [None] * len(truth.queries)
-    evaluated = network_from(args)
-    require_color(evaluated.backbone)
+    evaluated = color_network_from(args)
     descriptor = RetrievalDescriptor(evaluated.backbone, SCALES if args.multi_scale else (1.0,))
     protocol = Protocol(
         settings={"size": args.size, "scales": list(descriptor.scales)},
@@ -93,25 +92,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch_size=1,
         workers=args.workers,
     )
-    images = {
-        "database": [ListedImage(folder / "jpg" / f"{name}.jpg") for name in truth.database],
-        "queries": [
-            ListedImage(folder / "jpg" / f"{name}.jpg", box)
+    extract = extractor(evaluated, protocol, args, command_line("eval_retrieval.py", argv))
+    images = folder / "jpg"
+    database = extract("database", [images / f"{name}.jpg" for name in truth.database])
+    queries = extract(
+        "queries",
+        [
+            ListedImage(images / f"{name}.jpg", box)
             for name, box in zip(truth.queries, boxes, strict=True)
         ],
-    }
-    features = {
-        name: listed_features(
-            evaluated,
-            listed,
-            protocol,
-            args.out / "features" / name,
-            command_line("eval_retrieval.py", argv),
-            args.overwrite,
-        )[:]
-        for name, listed in images.items()
-    }
-    ranks = rank(features["queries"], features["database"])
+    )
+    ranks = rank(queries, database)
     results = {
         "dataset": args.dataset,
         "checkpoint": evaluated.checkpoint,

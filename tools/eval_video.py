@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mmdino.utils.command_line import check_fps
 from mmdino.utils.evaluation_options import (
     add_network_options,
+    color_network_from,
     read_results,
     write_results,
 )
@@ -67,16 +68,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmengine.device import get_device
 
     from mmdino.evaluation.bank_extraction import network_sha256
-    from mmdino.evaluation.bank_options import network_from
     from mmdino.evaluation.davis import read_videos
     from mmdino.evaluation.label_propagation import Propagation
-    from mmdino.evaluation.listed_features import require_color
 
     given = {name: getattr(args, name) for name in OPTIONS}
     options = Propagation(**{name: value for name, value in given.items() if value is not None})
     videos = read_videos(args.root, args.split, args.videos, args.resolution)
-    evaluated = network_from(args)
-    require_color(evaluated.backbone)
+    evaluated = color_network_from(args)
     settings = {
         "checkpoint": evaluated.checkpoint,
         "network": evaluated.network,

@@ -33,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", help="file of weights, of this project or another")
     parser.add_argument(
         "images",
-        help="folder of images, at any depth; or a file that lists them, one path a line, relative "
-        "to the folder of the file",
+        help="folder of images, at any depth; a file that lists them, one path a line, relative to "
+        "the folder of the file; or tar shards: a file, a pattern in quotes, or a folder of them",
     )
     parser.add_argument("out", help="folder or file for the features")
     parser.add_argument("--list", help="file that lists the images to use, relative to IMAGES")
@@ -42,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
         "--labels",
         choices=LABELS,
         default=LABELS[0],
-        help="folders: those of the first level are classes; auto: if all images are in some "
-        "(%(default)s)",
+        help="folders: those of the first level are classes, of shards the indices in KEY.cls; "
+        "auto: if all images are in folders (%(default)s)",
     )
     parser.add_argument("--fraction", type=float, default=1.0, help="fraction of each class")
     parser.add_argument("--fraction-seed", type=int, default=0, help="seed of the fraction")
@@ -63,7 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     format_of(args.out)  # Before the network is loaded.
     evaluated = network_from(args)
     images = images_of(
-        args.images, options, args.labels, args.list, args.fraction, args.fraction_seed
+        args.images,
+        options,
+        args.labels,
+        args.list,
+        args.fraction,
+        args.fraction_seed,
+        evaluated.image_input,
     )
     command = command_line("extract_features.py", argv)
     bank = embed_images(evaluated, images, args.out, options, command)

@@ -88,8 +88,9 @@ def find_neighbours(bank: FeatureBank, args: argparse.Namespace, source: Path) -
     )
     from mmdino.curation.pictures import draw_strips
 
-    paths = query_paths(args.query)
-    features, queries, faults = query_features(network_of(bank, args.checkpoint), paths, bank)
+    evaluated = network_of(bank, args.checkpoint)
+    paths = query_paths(args.query, evaluated.image_input.extensions)
+    features, queries, faults = query_features(evaluated, paths, bank)
     found = search(bank, features, queries, args.k)
     if args.k > len(bank):
         print(f"k {args.k} is lowered to {len(bank)}: {bank.folder} has {len(bank)} images")
@@ -150,7 +151,9 @@ def find_pairs(bank: FeatureBank, args: argparse.Namespace, source: Path) -> lis
 
 def report_missing(names: Sequence[str], source: Path) -> None:
     """Says which images of the table are not there."""
-    missing = [name for name in dict.fromkeys(names) if not (source / name).is_file()]
+    from mmdino.visualization.media import is_image_there
+
+    missing = [name for name in dict.fromkeys(names) if not is_image_there(source / name)]
     if missing:
         more = ", ..." if len(missing) > MISSING_NAMED else ""
         print(

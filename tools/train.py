@@ -50,8 +50,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "with it, else float16, off is float32",
     )
     args = parser.parse_args(argv)
-    if (args.config is None) == (args.data is None):
-        parser.error("name either a config or, with --data, a folder of images")
+    if args.config is None and args.data is None:
+        parser.error("name a config or, with --data, a folder of images")
+    if args.config is not None and args.data is not None:
+        parser.error(
+            f"got both a config, {args.config!r}, and --data {args.data}: name one of them (a time "
+            "is one word, such as 30m)"
+        )
     if args.data is None and (args.time, args.epochs, args.size) != (None, None, None):
         parser.error("--time, --epochs and --size belong to --data; a config has its own")
     if args.data is not None and args.launcher != "none":
@@ -119,6 +124,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.amp:
         set_precision(cfg, args.amp)
     train(cfg, args.resume)
+    if args.data is not None:
+        from mmdino.folder_recipe.pretraining import next_commands
+
+        print(next_commands(args.data, cfg.work_dir))
 
 
 def config_for(args: argparse.Namespace) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from mmdino.visualization.sources import Source
 
+MAX_IN_GRID = 32
+"""Images of --figure, each of which is a row."""
 HEADS_IN_GRID = {1: 4, 2: 2}
 """Default number of heads of --figure, by the number of networks."""
 
@@ -36,7 +39,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("input", nargs="+", help="image, folder of images, or video")
     parser.add_argument("--out", type=Path, help="output folder")
     parser.add_argument(
-        "--figure", type=Path, metavar="FILE", help="write one figure of all images instead"
+        "--figure",
+        type=Path,
+        metavar="FILE",
+        help=f"write one figure of the images instead, at most {MAX_IN_GRID}",
     )
     parser.add_argument("--format", choices=("png", "gif", "mp4"), default="png")
     parser.add_argument("--network", choices=("teacher", "student"), default="teacher")
@@ -215,10 +221,16 @@ def write_animations(
 def write_grid(
     sources: Sequence[Source], networks: Mapping[str, nn.Module], args: argparse.Namespace
 ) -> None:
-    """Writes one figure of all images."""
+    """Writes one figure of the first images."""
     from mmdino.visualization.attention_figure import draw_attention_grid, write_figure
 
-    named = [pair for source in sources for pair in source.read()]
+    pairs = (pair for source in sources for pair in source.read())
+    named = list(islice(pairs, MAX_IN_GRID))
+    if next(pairs, None) is not None:
+        print(
+            f"{args.figure} shows the first {MAX_IN_GRID} images; --every N takes every Nth, and "
+            "--out DIR draws all, a file each."
+        )
     maps = {
         network: [compute_attention(backbone, image, name, args.size) for name, image in named]
         for network, backbone in networks.items()

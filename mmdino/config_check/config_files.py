@@ -14,6 +14,8 @@ import yaml
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
 
+from mmdino.shipped import where_configs_are
+
 SUFFIXES = (".py", ".json", ".yaml", ".yml")
 BASE_VARIABLE = re.compile(r"\{\{\s*_base_\.([\w.]+)\s*\}\}")
 
@@ -33,9 +35,7 @@ def read_config(path: str) -> Config:
     if file.is_dir():
         raise ValueError(f"The config {path!r} is a folder. Name one of the files in it.")
     if not file.is_file():
-        raise FileNotFoundError(
-            f"The config {path!r} does not exist. The shipped ones are in configs/."
-        )
+        raise FileNotFoundError(f"The config {path!r} does not exist. {where_configs_are(path)}")
     if file.suffix not in SUFFIXES:
         raise ValueError(
             f"The config {path!r} ends in {file.suffix!r}; expected one of {', '.join(SUFFIXES)}."
@@ -55,7 +55,7 @@ def read_config(path: str) -> Config:
     except (Exception, SystemExit) as error:
         raise ValueError(f"{_place(error, path)}{type(error).__name__}: {error}") from error
     if not len(cfg):
-        raise ValueError(f"The config {path!r} has no keys. The shipped ones are in configs/.")
+        raise ValueError(f"The config {path!r} has no keys. {where_configs_are(path)}")
     return cfg
 
 

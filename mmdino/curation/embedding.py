@@ -99,7 +99,7 @@ def embed(
         ValueError: If the bank would lie among the images or is of something else.
     """
     require_outside(bank, folder)
-    images = all_images(folder, options, listed)
+    images = all_images(folder, options, listed, evaluated.image_input)
     return _embedded(make_bank(evaluated, images, bank, options, command, part_size))
 
 

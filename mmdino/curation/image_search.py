@@ -108,8 +108,14 @@ def network_of(bank: FeatureBank, checkpoint: str | Path | None = None) -> Evalu
     return evaluated
 
 
-def query_paths(queries: Sequence[str | Path]) -> list[Path]:
+def query_paths(
+    queries: Sequence[str | Path], extensions: Sequence[str] = EXTENSIONS
+) -> list[Path]:
     """Returns the images that are searched for: files, and what is in folders.
+
+    Args:
+        queries: Images and folders.
+        extensions: Extensions of images in folders.
 
     Raises:
         FileNotFoundError: If one does not exist, or a folder has no image.
@@ -123,7 +129,7 @@ def query_paths(queries: Sequence[str | Path]) -> list[Path]:
         if not query.is_dir():
             paths.append(query)
             continue
-        names = list_images(str(query), EXTENSIONS, LeftOut())
+        names = list_images(str(query), extensions, LeftOut())
         if not names:
             raise FileNotFoundError(f"There is no image in the folder {printable(query)}.")
         paths += [query / name for name in names]
@@ -147,8 +153,8 @@ def query_features(
         ValueError: If no image can be read.
     """
     options = ExtractionOptions(size=bank.plan["size"], crop=bank.plan["crop"])
-    pipeline = Compose(evaluation_pipeline(options))
-    model = BackboneModel(evaluated.backbone).to(get_device())
+    pipeline = Compose(evaluation_pipeline(options, evaluated.image_input))
+    model = BackboneModel(evaluated.backbone, evaluated.image_input.preprocessor).to(get_device())
     features, read, faults, batch = [], [], [], []
     for number, path in enumerate(paths, 1):
         try:

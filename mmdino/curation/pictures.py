@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.printable import printable
-from mmdino.visualization.media import read_image
+from mmdino.visualization.media import is_image_there, read_image
 
 KEPT, DROPPED, NEUTRAL = "#1a7f37", "#cf222e", "#57606a"
 SIDE, GAP, FRAME, TEXT = 128, 12, 4, 13
@@ -157,9 +157,12 @@ def _rows(strips: Sequence[Strip], wide: int) -> list[list[Strip]]:
 
 def _draw_tile(canvas: Image.Image, pen: ImageDraw.ImageDraw, x: int, y: int, tile: Tile) -> None:
     pen.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), fill="#f6f8fa", outline=tile.color, width=3)
-    if tile.path.is_file():
-        image = _shrunk(tile.path)
-        canvas.paste(image, (x + (SIDE - image.width) // 2, y + (SIDE - image.height) // 2))
+    if is_image_there(tile.path):
+        try:
+            image = _shrunk(tile.path)
+            canvas.paste(image, (x + (SIDE - image.width) // 2, y + (SIDE - image.height) // 2))
+        except ValueError:  # of a format that is no picture, such as eight channels
+            _text(pen, x + 2 * FRAME, y + SIDE // 2 - TEXT, "no picture", SIDE, NEUTRAL)
     else:
         _text(pen, x + 2 * FRAME, y + SIDE // 2 - TEXT, "not there", SIDE, NEUTRAL)
     _text(pen, x, y + SIDE + 2, tile.caption, SIDE, tile.color)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import os
+import posixpath
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -270,3 +272,26 @@ def samples_of(members: Sequence[Member]) -> Iterator[dict[str, Member]]:
         sample[match["field"]] = member
     if sample:
         yield sample
+
+
+def find_member(path: str | Path) -> str | None:
+    """Returns the address of a member of a shard by its path through it, None if there is none.
+
+    Args:
+        path: Such as ``data/train-0.tar/0001.jpg``.
+    """
+    for shard in Path(path).parents:
+        if shard.suffix.lower() == ".tar" and shard.is_file():
+            name = Path(path).relative_to(shard).as_posix()
+            member = _members(str(shard), Stamp.of(shard)).get(name)
+            return member and str(MemberAddress(str(shard), member.offset, member.size, name))
+    return None
+
+
+@lru_cache(maxsize=16)
+def _members(shard: str, stamp: Stamp) -> dict[str, Member]:
+    """Returns the members of a shard by their names, from its index if that fits."""
+    index = read_index(index_path(shard, None))
+    if index is None or index.stamp != stamp:
+        index = index_tar(shard)
+    return {posixpath.normpath(member.name): member for member in index.members}

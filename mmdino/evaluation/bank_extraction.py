@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -28,9 +29,17 @@ from mmdino.evaluation.feature_bank import (
     start_bank,
 )
 from mmdino.evaluation.features import BackboneModel, extract_features
+from mmdino.evaluation.stored_input import ImageInput, read_by, stored_input
 from mmdino.models.selfsup.base import patch_stride
 from mmdino.utils.progress import Progress
-from mmdino.weights.networks import Network, backbone_weights, build_backbone, untrained_like
+from mmdino.weights.files import read_checkpoint
+from mmdino.weights.networks import (
+    Network,
+    backbone_weights,
+    build_backbone,
+    input_channels,
+    untrained_like,
+)
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,14 @@ class Evaluated:
         network: ``"teacher"``, ``"student"``, ``"backbone"`` where the file has one and does not
             say, or ``"untrained (seed S)"``.
         loading: Arguments of :func:`load_evaluated` that load it again, as JSON values.
+        image_input: How images enter it.
     """
 
     backbone: nn.Module
     checkpoint: str
     network: str
     loading: dict[str, Any] = field(default_factory=dict)
+    image_input: ImageInput = field(default_factory=ImageInput)
 
 
 def load_evaluated(
@@ -56,43 +67,63 @@ def load_evaluated(
     network: Network = "teacher",
     num_heads: int | None = None,
     untrained: int | None = None,
+    reader: str | Mapping[str, Any] | None = None,
+    extensions: Sequence[str] | None = None,
 ) -> Evaluated:
     """Loads the backbone of any checkpoint, or the same network untrained.
+
+    How its images are loaded and normalised is what the config in the checkpoint says.
 
     Args:
         checkpoint: What :func:`mmdino.weights.networks.backbone_weights` reads.
         network: Which of the two, where the file has both.
         num_heads: Number of heads of a ViT, if neither the file nor the width determines it.
         untrained: If given, the seed of a newly initialised network of the same architecture.
+        reader: Function that reads the images, as :class:`~mmdino.datasets.LoadImage` takes it, in
+            place of that of the run.
+        extensions: Extensions of its files.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has no known backbone, images of the network cannot be loaded, or
+            extensions are given without a reader.
     """
     weights = backbone_weights(checkpoint, network, num_heads=num_heads)
     backbone = build_backbone(weights.config, weights.state_dict, str(checkpoint))
     # Printed since it names what was guessed, such as the number of heads.
     print(f"{checkpoint}: {weights}")
     name = Path(checkpoint).name
+    image_input = stored_input(read_checkpoint(checkpoint).get("meta"), may_fail=reader is None)
+    if reader is not None:
+        image_input = read_by(image_input, reader, extensions)
+    elif extensions is not None:
+        raise ValueError(f"extensions={extensions!r} were given without a reader of such files.")
     loading = {
         "checkpoint": str(checkpoint) if "://" in str(checkpoint) else os.path.abspath(checkpoint),
         "network": network,
         "num_heads": num_heads,
         "untrained": untrained,
     }
+    if reader is not None:
+        loading |= {"reader": reader, "extensions": image_input.extensions}
     if untrained is not None:
         fresh = untrained_like(backbone, untrained)
-        return Evaluated(fresh, name, f"untrained (seed {untrained})", loading)
-    return Evaluated(backbone, name, weights.network, loading)
+        return Evaluated(fresh, name, f"untrained (seed {untrained})", loading, image_input)
+    return Evaluated(backbone, name, weights.network, loading, image_input)
 
 
-def check_images_fit(backbone: nn.Module, crop: int) -> None:
-    """Checks that a backbone takes colour images of ``crop`` pixels.
+def check_images_fit(backbone: nn.Module, crop: int, image_input: ImageInput) -> None:
+    """Checks that a backbone takes images of ``crop`` pixels that enter it in a way.
 
     Raises:
         ValueError: If it takes another number of channels, or its patch does not divide the crop.
     """
-    channels = next(weight for weight in backbone.parameters() if weight.dim() == 4).shape[1]
-    if channels != 3:
+    channels = input_channels(backbone)
+    given = len(image_input.mean)
+    if channels != given:
         raise ValueError(
-            f"The network takes images of {channels} channel(s), but image files are read in "
-            "colour. Validate it with tools/test.py and the pipeline of its config instead."
+            f"The network takes images of {channels} channel(s), and {given} are known by their "
+            "mean and deviation. Use the checkpoint of its run, which has the config."
         )
     patch, _ = patch_stride(backbone)
     if crop % patch:
@@ -104,6 +135,7 @@ def check_images_fit(backbone: nn.Module, crop: int) -> None:
 
 def plan_of(evaluated: Evaluated, images: BankImages, options: ExtractionOptions) -> dict[str, Any]:
     """Returns what the features of images depend on, as JSON values."""
+    options = options.with_sizes(images.image_input.size, images.image_input.crop)
     return {
         "checkpoint": evaluated.checkpoint,
         "loading": evaluated.loading,
@@ -113,6 +145,7 @@ def plan_of(evaluated: Evaluated, images: BankImages, options: ExtractionOptions
         "crop": options.crop,
         "amp": options.amp,
         "dtype": options.dtype,
+        "input": evaluated.image_input.plan(),
         "source": str(Path(images.img_prefix).resolve()),
         "files_sha256": files_sha256(images),
         "images": len(images),
@@ -145,7 +178,7 @@ def make_bank(
         ValueError: If the folder holds a bank of something else, no image can be read, one does not
             fit the network, a name has a line break, or a feature is not finite.
     """
-    check_images_fit(evaluated.backbone, options.crop)
+    check_images_fit(evaluated.backbone, images.crop, images.image_input)
     names = images.names()
     check_listable(names)
     plan = plan_of(evaluated, images, options)
@@ -154,12 +187,16 @@ def make_bank(
         print(f"{folder}: the features of {len(bank)} images are there already.")
         return bank
     images.unreadable = bank.folder / UNREADABLE
-    fill_bank(bank, evaluated.backbone, images, options)
+    fill_bank(bank, evaluated.backbone, images, options, images.image_input.preprocessor)
     return bank.finish(images.get_gt_labels(), names, read_unreadable(images.unreadable))
 
 
 def fill_bank(
-    bank: BankWriter, backbone: nn.Module, images: Dataset, options: ExtractionOptions
+    bank: BankWriter,
+    backbone: nn.Module,
+    images: Dataset,
+    options: ExtractionOptions,
+    preprocessor: dict | None = None,
 ) -> None:
     """Computes the missing parts of a bank, on a GPU if there is one.
 
@@ -169,8 +206,9 @@ def fill_bank(
     Args:
         bank: The bank.
         backbone: The network, in eval mode.
-        images: Samples whose ``inputs`` are pixels (3, H, W) in BGR, in the order of the bank.
+        images: Samples whose ``inputs`` are pixels (C, H, W), in the order of the bank.
         options: Batch size, workers and precision.
+        preprocessor: Config of what normalises them, as :class:`BackboneModel` takes it.
     """
     missing = bank.missing_parts()
     total = sum(map(len, missing.values()))
@@ -193,7 +231,9 @@ def fill_bank(
         pin_memory=device == "cuda",
         worker_init_fn=_use_one_thread,
     )
-    features = extract_features(BackboneModel(backbone).to(device), loader, options.amp)
+    features = extract_features(
+        BackboneModel(backbone, preprocessor).to(device), loader, options.amp
+    )
     done, progress = 0, Progress("features", total, always=True)
     for number, of_part in batches.items():
         rows = []
@@ -221,10 +261,8 @@ def network_sha256(backbone: nn.Module) -> str:
 def files_sha256(images: BankImages) -> str:
     """Returns a hash of the names of the images, relative to their folder, and of their labels."""
     digest = hashlib.sha256()
-    for index in range(len(images)):
-        sample = images.get_data_info(index)
-        name = os.path.relpath(sample["img_path"], images.img_prefix)
-        digest.update(os.fsencode(f"{name}\t{int(sample['gt_label'])}\n"))
+    for name, label in zip(images.names(), images.get_gt_labels(), strict=True):
+        digest.update(os.fsencode(f"{name}\t{int(label)}\n"))
     return digest.hexdigest()
 
 

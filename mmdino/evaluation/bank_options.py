@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmdino.evaluation.extraction_options import DTYPES, ExtractionOptions
 
@@ -24,8 +25,22 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--untrained", type=int, metavar="SEED", help="the same network, newly initialised"
     )
     group.add_argument("--num-heads", type=int, help="heads of a ViT, if the file does not say")
-    group.add_argument("--size", type=int, help="shorter side after resizing (%(default)s)")
-    group.add_argument("--crop", type=int, help="side of the centre crop (%(default)s)")
+    group.add_argument(
+        "--reader",
+        type=_reader,
+        metavar="FUNCTION",
+        help="reads the images in place of what the run read them by, such as mmdino.read_tiff, or "
+        "\"{'type': 'mmdino.read_dicom', 'window': (40, 400)}\"",
+    )
+    group.add_argument(
+        "--extensions", nargs="+", metavar=".EXT", help="of the files for --reader, such as .dcm"
+    )
+    group.add_argument(
+        "--size", type=int, help="shorter side after resizing; by default that of the run, else 256"
+    )
+    group.add_argument(
+        "--crop", type=int, help="side of the centre crop; by default that of the run, else 224"
+    )
     group.add_argument("--every", type=int, help="use every n-th image")
     group.add_argument("--dtype", choices=DTYPES, help="of the saved features (%(default)s)")
     group.add_argument("--amp", action="store_true", help="compute in mixed precision")
@@ -42,7 +57,22 @@ def network_from(args: argparse.Namespace) -> Evaluated:
     from mmdino.evaluation.bank_extraction import load_evaluated
 
     init_default_scope("mmpretrain")
-    return load_evaluated(args.checkpoint, args.network, args.num_heads, args.untrained)
+    # Tools of a protocol of their own have no such options.
+    reading = {name: vars(args).get(name) for name in ("reader", "extensions")}
+    return load_evaluated(args.checkpoint, args.network, args.num_heads, args.untrained, **reading)
+
+
+def _reader(text: str) -> str | dict[str, Any]:
+    """Reads the name of a reader, or a dict of it and its arguments."""
+    if not text.startswith("{"):
+        return text
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no Python dict: {error}") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no Python dict with a 'type'")
+    return found
 
 
 def extraction_options_from(args: argparse.Namespace) -> ExtractionOptions:
@@ -82,7 +112,13 @@ def bank_pair_from(args: argparse.Namespace, command: str) -> tuple[FeatureBank,
         evaluated = network_from(args)
         options = extraction_options_from(args)
         train, test = (
-            embed_images(evaluated, labelled_images(images, options), bank, options, command)
+            embed_images(
+                evaluated,
+                labelled_images(images, options, image_input=evaluated.image_input),
+                bank,
+                options,
+                command,
+            )
             for images, bank in ((args.train, args.train_bank), (args.test, args.test_bank))
         )
     else:

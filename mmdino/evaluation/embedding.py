@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mmengine.registry import init_default_scope
 
@@ -12,13 +15,23 @@ from mmdino.datasets.folder_listing import LeftOut, list_classes, list_images
 from mmdino.datasets.image_folder import EXTENSIONS
 from mmdino.evaluation.bank_extraction import Evaluated, load_evaluated, make_bank, plan_of
 from mmdino.evaluation.bank_files import check_encodable, format_of, open_features
-from mmdino.evaluation.bank_images import BankImages, all_images, labelled_images
+from mmdino.evaluation.bank_images import (
+    COLOR,
+    BankImages,
+    BankShards,
+    all_images,
+    images_of_shards,
+    labelled_images,
+)
 from mmdino.evaluation.extraction_options import LABELS, ExtractionOptions
 from mmdino.evaluation.feature_bank import PART_SIZE, FeatureBank, check_same_plan
+from mmdino.evaluation.stored_input import ImageInput
 from mmdino.utils.command_line import require_outside
 from mmdino.utils.printable import printable
 from mmdino.weights.networks import Network
 
+SHARD = ".tar"
+WILDCARDS = re.compile(r"[*?\[{]")
 UNFINISHED = ".unfinished"
 """What follows the name of a file in that of the folder that its features are computed in."""
 Labels = Literal["auto", "folders", "none"]
@@ -33,22 +46,32 @@ def embed(
     labels: Labels = "auto",
     network: Network = "teacher",
     num_heads: int | None = None,
+    reader: str | Mapping[str, Any] | None = None,
+    extensions: Sequence[str] | None = None,
     **options: object,
 ) -> FeatureBank:
     """Computes the features of all images of a folder, or what an interrupted call left over.
+
+    Images are loaded and normalised as the run did, if the checkpoint has its config.
 
     Images that cannot be read are left out, and named in ``unreadable.jsonl`` of the folder.
 
     Args:
         checkpoint: File of weights, of this project or another.
-        images: Folder of images, at any depth; or a file that lists them, relative to its folder.
+        images: Folder of images, at any depth; a file that lists them, relative to its folder; or
+            tar shards of WebDataset: a file, a pattern such as ``"data/train-{000..146}.tar"``, or
+            a folder of them alone.
         out: A folder, or a file whose suffix is the format: ``.npz``, ``.parquet`` (needs pyarrow)
             or ``.faiss`` (needs faiss; vectors of length 1).
         list: File that lists the images to use, relative to ``images``.
         labels: ``"folders"``: the folders of the first level are classes, as k-NN and logistic
-            regression need; ``"none"``; ``"auto"``: if all images are in such folders.
+            regression need; of shards, the class indices in them; ``"none"``; ``"auto"``: if all
+            images are in such folders.
         network: Which network of a checkpoint that has both.
         num_heads: Number of heads of a ViT, if the file does not say.
+        reader: Function that reads the images, such as ``"mmdino.read_tiff"``, in place of that of
+            the run; or a dict of it (``type``) and its arguments.
+        extensions: Extensions of the files for ``reader``, such as ``[".dcm"]``.
         **options: Fields of :class:`~mmdino.evaluation.extraction_options.ExtractionOptions`, such
             as ``size=32, crop=32`` for small images.
 
@@ -68,9 +91,9 @@ def embed(
     extraction = ExtractionOptions(**options)
     format_of(out)
     init_default_scope("mmpretrain")
-    dataset = images_of(images, extraction, labels, list)
     call = f"mmdino.embed({str(checkpoint)!r}, {str(images)!r}, {str(out)!r}, ...)"
-    evaluated = load_evaluated(checkpoint, network, num_heads)
+    evaluated = load_evaluated(checkpoint, network, num_heads, reader=reader, extensions=extensions)
+    dataset = images_of(images, extraction, labels, list, image_input=evaluated.image_input)
     return embed_images(evaluated, dataset, out, extraction, call)
 
 
@@ -81,16 +104,18 @@ def images_of(
     listed: str | Path | None = None,
     fraction: float = 1.0,
     fraction_seed: int = 0,
+    image_input: ImageInput = COLOR,
 ) -> BankImages:
-    """Builds the data set of a folder or a list.
+    """Builds the data set of a folder, a list or tar shards.
 
     Args:
-        images: The folder; or a file that lists images, relative to its own folder.
+        images: As :func:`embed` takes them.
         options: Sizes, and which images to use.
         labels: As :func:`embed` takes them.
         listed: File that lists the images to use, relative to the folder.
         fraction: Fraction of the images of each class to use.
         fraction_seed: Seed of that draw.
+        image_input: How images enter the network.
 
     Raises:
         FileNotFoundError: If the folder or the list is missing, or has no images.
@@ -99,9 +124,21 @@ def images_of(
     """
     if labels not in LABELS:
         raise ValueError(f"invalid labels={labels!r}: expected one of {', '.join(LABELS)}.")
-    path = Path(images)
+    path, extensions = Path(images), tuple(image_input.extensions)
+    if has_shards(path):
+        if listed is not None:
+            raise ValueError(
+                f"A list of images was given together with the shards {printable(images)}, which "
+                "have an order of their own. Leave it out; --every n takes every n-th image."
+            )
+        with_label = labels == "folders" or fraction != 1
+        chosen = {"fraction": fraction, "fraction_seed": fraction_seed} if with_label else {}
+        folder, pattern = shards_in(path)
+        return images_of_shards(
+            folder, pattern, options, image_input, with_label=with_label, **chosen
+        )
     if path.is_file():
-        if listed is not None or path.name.lower().endswith(EXTENSIONS):
+        if listed is not None or path.name.lower().endswith(extensions):
             raise ValueError(
                 f"{printable(path)} is a file. Give a folder of images, or a file that lists them, "
                 "one path a line, relative to the folder of the file."
@@ -113,25 +150,44 @@ def images_of(
         )
     with_labels = labels == "folders" or fraction != 1
     if labels == "auto" and listed is None and path.is_dir():
-        with_labels |= has_class_folders(path)
+        with_labels |= has_class_folders(path, extensions)
     if with_labels and labels != "none":
-        return labelled_images(path, options, fraction, fraction_seed)
+        return labelled_images(path, options, fraction, fraction_seed, image_input)
     if fraction != 1:
         raise ValueError(
             f"--fraction {fraction} is of each class, and --labels none leaves out the classes. "
             "Leave out one of them; --every n takes every n-th image."
         )
-    return all_images(path, options, None if listed is None else str(listed))
+    return all_images(path, options, None if listed is None else str(listed), image_input)
 
 
-def has_class_folders(folder: str | Path) -> bool:
+def has_shards(path: Path) -> bool:
+    """Whether a path names tar files, or a folder that has them and no image at its top."""
+    if path.is_dir():
+        names = [entry.name.lower() for entry in os.scandir(path) if entry.is_file()]
+        is_shard = [name.endswith(SHARD) for name in names]
+        return any(is_shard) and not any(name.endswith(EXTENSIONS) for name in names)
+    return path.name.lower().endswith(SHARD)
+
+
+def shards_in(path: Path) -> tuple[Path, str]:
+    """Returns the folder of shards and their pattern, for a path of which :func:`has_shards`."""
+    if path.is_dir():
+        return path, f"*{SHARD}"
+    folder = path.parent
+    while WILDCARDS.search(str(folder)) and not folder.is_dir():
+        folder = folder.parent
+    return folder, str(path.relative_to(folder))
+
+
+def has_class_folders(folder: str | Path, extensions: Sequence[str] = EXTENSIONS) -> bool:
     """Whether all images below a folder are in folders of its first level, each with some."""
     beside = LeftOut()
-    classes = list_classes(str(folder), EXTENSIONS, beside)
+    classes = list_classes(str(folder), extensions, beside)
     return (
         bool(classes)
         and not beside.counts
-        and all(list_images(str(folder), EXTENSIONS, LeftOut(), name) for name in classes)
+        and all(list_images(str(folder), extensions, LeftOut(), name) for name in classes)
     )
 
 
@@ -162,7 +218,7 @@ def embed_images(
     out = Path(out)
     written = format_of(out)
     if written is None:
-        require_outside(out, images.img_prefix)
+        _require_outside(out, images)
         return make_bank(evaluated, images, out, options, command, part_size)
     check_encodable(images.names(), out)
     if out.is_file() and not options.overwrite:
@@ -171,8 +227,14 @@ def embed_images(
         print(f"{printable(out)}: the features of {len(bank)} images are there already.")
         return bank
     unfinished = out.with_name(out.name + UNFINISHED)
-    require_outside(unfinished, images.img_prefix)
+    _require_outside(unfinished, images)
     bank = make_bank(evaluated, images, unfinished, options, command, part_size)
     written.write(bank, out)
     shutil.rmtree(unfinished)
     return open_features(out)
+
+
+def _require_outside(out: Path, images: BankImages) -> None:
+    """Checks that features are not written among images; shards are not searched for images."""
+    if not isinstance(images, BankShards):
+        require_outside(out, images.img_prefix)

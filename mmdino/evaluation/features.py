@@ -53,11 +53,14 @@ def feature_of(backbone: nn.Module, images: Tensor) -> Tensor:
 class BackboneModel(BaseModel):
     """A bare backbone as a model of mmengine, with mode "tensor" only.
 
-    Takes colour images in BGR, from 0 to 255, which are normalised as in pretraining.
+    Args:
+        backbone: The backbone.
+        preprocessor: Config of what normalises its images; by default it takes colour images in
+            BGR, from 0 to 255, with ImageNet's mean and deviation.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__({"type": "mmdino.MultiViewPreprocessor"})
+    def __init__(self, backbone: nn.Module, preprocessor: dict | None = None) -> None:
+        super().__init__(preprocessor or {"type": "mmdino.MultiViewPreprocessor"})
         self.backbone = backbone
 
     def forward(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +10,25 @@ from typing import Literal
 
 import numpy as np
 import torch
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmdino.evaluation.image_input import network_input
 from mmdino.evaluation.protocol import FOREGROUNDS
+from mmdino.models.backbones.features import last_output
 from mmdino.utils.numbers import require_number
-from mmdino.weights.networks import backbone_weights, build_backbone
+from mmdino.weights.networks import backbone_weights, build_backbone, image_side, input_channels
 
 Foreground = Literal["auto", "positive", "negative"]
 COLORS = 3
 """Components that are shown, as red, green and blue."""
 TAILS = 0.01
 """Fraction of the patches beyond each end of the range of a colour, so that few do not set it."""
-RESNET_STRIDE = 32
-"""Pixels between the positions of a ResNet's last map."""
+PROBE = 64
+"""Side of the image that shows how many pixels lie between two positions of a map, for a network
+that has no size of its own."""
+MAP_OPTIONS = {"out_type": "featmap", "gap_before_final_norm": False}
+"""Options that some backbones must have to give a map."""
 
 
 @dataclass(frozen=True)
@@ -98,20 +104,37 @@ def load_map_backbone(
         ValueError: If no backbone of colour images is found in it.
     """
     weights = backbone_weights(path, network, num_heads=num_heads)
-    channels = weights.config["in_channels"]
+    known = inspect.signature(MODELS.get(weights.config["type"])).parameters
+    form = {name: value for name, value in MAP_OPTIONS.items() if name in known}
+    backbone = build_backbone({**weights.config, **form}, weights.state_dict, str(path))
+    channels = input_channels(backbone)
     if channels != 3:
         raise ValueError(
             f"The network of {path} takes images of {channels} channel(s), and the tools read "
             "colour images only."
         )
-    form = {"out_type": "featmap"} if weights.kind == "vit" else {}
-    return build_backbone({**weights.config, **form}, weights.state_dict, str(path))
+    patch_stride(backbone)  # refuses what gives no map
+    return backbone
 
 
 def patch_stride(backbone: nn.Module) -> int:
-    """Returns the pixels between two positions of a backbone's map."""
-    embed = getattr(backbone, "patch_embed", None)
-    return RESNET_STRIDE if embed is None else embed.projection.stride[0]
+    """Returns the pixels between two positions of a backbone's map.
+
+    Raises:
+        ValueError: If its output is no map.
+    """
+    if hasattr(backbone, "class_token_attention"):  # ours: any number of pixels does not fit it
+        return backbone.patch_embed.projection.stride[0]
+    weight = next(backbone.parameters())
+    side = image_side(getattr(backbone, "config", {}), PROBE)
+    with torch.no_grad():
+        output = last_output(backbone(weight.new_zeros(1, input_channels(backbone), side, side)))
+    if output.dim() != 4:
+        raise ValueError(
+            f"The output of {type(backbone).__name__} has the shape {tuple(output.shape)}; "
+            "features of patches are of a map (B, D, height, width), as a ViT or a ResNet gives it."
+        )
+    return side // output.shape[-1]
 
 
 def patch_map(backbone: nn.Module, image: np.ndarray, size: int | None = None) -> Tensor:

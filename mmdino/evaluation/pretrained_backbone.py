@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mmdino.evaluation.features import feature_of
 from mmdino.evaluation.image_input import TRAINED_SIZE
-from mmdino.models.preprocessors.multi_view_preprocessor import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    normalise,
-)
-from mmdino.utils.config_text import literal_config
+from mmdino.evaluation.stored_input import stored_input
+from mmdino.models.preprocessors.multi_view_preprocessor import normalise
 from mmdino.weights.files import read_checkpoint
-from mmdino.weights.networks import Network, backbone_weights, build_backbone
+from mmdino.weights.networks import (
+    Network,
+    backbone_weights,
+    build_backbone,
+    image_side,
+    input_channels,
+)
 
 
 class Preprocessing(NamedTuple):
@@ -31,7 +33,7 @@ class Preprocessing(NamedTuple):
     size: int
     """Side in pixels that the network is made for; it takes other multiples of a patch too."""
     patch_size: int
-    """Side of a patch in pixels; for a ResNet its stride, 32."""
+    """Side of a patch in pixels; 32, the stride of a ResNet, for what is no ViT."""
 
 
 class PretrainedBackbone(nn.Module):
@@ -96,28 +98,15 @@ def load_backbone(
     """
     weights = backbone_weights(path, network, num_heads=num_heads)
     backbone = build_backbone(weights.config, weights.state_dict, f"{path} ({weights.layout})")
-    channels = next(p.shape[1] for p in backbone.parameters() if p.dim() == 4)
-    stored_mean, stored_std = _statistics(read_checkpoint(path).get("meta"))
-    mean, std = tuple(mean or stored_mean), tuple(std or stored_std)
+    channels = input_channels(backbone)
+    stored = stored_input(read_checkpoint(path).get("meta"), may_fail=False)
+    mean, std = tuple(mean or stored.mean), tuple(std or stored.std)
     if {len(mean), len(std)} != {channels}:
         raise ValueError(
             f"The backbone of {path} takes {channels} channel(s), but mean={mean} and std={std} "
             "were given or found. Give one of each for every channel: load_backbone(..., mean=..., "
             "std=...)."
         )
-    is_vit = weights.kind == "vit"
-    size = min(backbone.img_size) if is_vit else TRAINED_SIZE
-    patch = weights.config["patch_size"] if is_vit else 32
+    size = image_side(weights.config, TRAINED_SIZE)
+    patch = weights.config["patch_size"] if weights.kind == "vit" else 32
     return PretrainedBackbone(backbone, Preprocessing(mean, std, size, patch)).eval()
-
-
-def _statistics(meta: Any) -> tuple[Sequence[float], Sequence[float]]:
-    """Returns mean and deviation of the run whose config is in a checkpoint, else ImageNet's."""
-    text = meta.get("cfg") if isinstance(meta, Mapping) else None
-    model = literal_config(text).get("model") if isinstance(text, str) else None
-    entry = model.get("data_preprocessor") if isinstance(model, Mapping) else None
-    entry = entry if isinstance(entry, Mapping) else {}
-    found = [entry.get(name) for name in ("mean", "std")]
-    if not all(isinstance(v, list) and all(isinstance(n, int | float) for n in v) for v in found):
-        return IMAGENET_MEAN, IMAGENET_STD
-    return found[0], found[1]

@@ -16,12 +16,14 @@ from mmdino.datasets.folder_listing import LeftOut, list_images
 from mmdino.datasets.image_check import ImageHeader, image_fault, image_header
 from mmdino.datasets.image_folder import EXTENSIONS, LOADING_ERRORS, evenly_spaced
 from mmdino.utils.printable import printable
+from mmdino.visualization.media import VIDEO_SUFFIXES
 
 MAX_HEADERS = 2000
 """Images of which the header is read; of a larger folder, as many spread evenly over the names."""
 MAX_DECODED = 100
 """Of those, how many are decoded, which takes a tenth of a second for a large photograph."""
 MAX_NAMED = 3
+TAR = ".tar"
 
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "images"}
 """Names of folders that are parts of a data set, not classes."""
@@ -108,6 +110,7 @@ def look_at_folder(path: str | Path) -> FolderFacts:
         raise FileNotFoundError(
             f"No image in {printable(root)!r}: expected files at any depth with one of the "
             f"extensions {', '.join(sorted(EXTENSIONS))}.{f' {said}.' if said else ''}"
+            f"{_advice(root)}"
         )
     chosen = evenly(names, MAX_HEADERS)
     to_decode = set(evenly(chosen, MAX_DECODED))
@@ -150,6 +153,18 @@ def classes_of(names: Sequence[str]) -> dict[str, list[str]] | None:
 def evenly(items: Sequence[str], most: int) -> list[str]:
     """Returns at most so many items, spread evenly, in their order."""
     return [items[index] for index in evenly_spaced(len(items), min(len(items), most))]
+
+
+def _advice(root: str) -> str:
+    """Says what to do with a folder that has no images but videos or tar files, else nothing."""
+    found = {
+        Path(name).suffix.lower() for name in list_images(root, (*VIDEO_SUFFIXES, TAR), LeftOut())
+    }
+    if found & set(VIDEO_SUFFIXES):
+        return " Training takes images: save frames, as by ffmpeg -i CLIP -r 1 frames/%05d.jpg."
+    if TAR in found:
+        return " For tar shards of images, write a config with mmdino.TarShards (docs/data.md)."
+    return ""
 
 
 def _look_at(path: str, decode: bool) -> ImageHeader | str:

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mmdino.engine.checkpoints import checkpoint_to_resume
+from mmdino.engine.checkpoints import checkpoint_to_resume, newest_checkpoint
 from mmdino.engine.training import train
 from mmdino.folder_recipe.prepare import Wish, prepare, read_recipe
 from mmdino.utils.folder_lock import unlock_folder
+from mmdino.utils.printable import printable
+
+
+def next_commands(data: str | Path, work_dir: str | Path) -> str:
+    """Returns the commands that look at what a run on a folder has learnt; empty if it has not.
+
+    Args:
+        data: The folder of images.
+        work_dir: The work dir.
+    """
+    newest = newest_checkpoint(work_dir).found
+    if newest is None:
+        return ""
+    checkpoint, images, out = (
+        shlex.quote(printable(path)) for path in (newest.path, data, work_dir)
+    )
+    return (
+        "Look at it:\n"
+        f"  mmdino report {out}\n"
+        f"  mmdino embed {checkpoint} {images} features.npz\n"
+        "  mmdino search features.npz SOME_IMAGE --figure found.jpg"
+    )
 
 
 def pretrain(

@@ -128,7 +128,7 @@ def choose(
     if count < MIN_IMAGES:
         raise ValueError(
             f"{folder.root!r} has {count} image(s) that can be read, too few to learn from: at "
-            f"least {MIN_IMAGES} make an epoch, and about 1,000 features of use."
+            f"least {MIN_IMAGES} make an epoch, and it takes about 1,000 to learn useful features."
         )
     accelerated = machine.device != "cpu"
     amount = AMOUNTS[min(max(round(math.log10(count)), 3), 6)]

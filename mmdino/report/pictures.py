@@ -112,7 +112,8 @@ def images_of(dataset: Dataset, count: int, bgr: bool) -> Images:
     """Reads images of a data set for evaluation, chosen by :func:`chosen`.
 
     Args:
-        dataset: The data set, whose samples are ``inputs`` (C, H, W) and ``data_samples``.
+        dataset: The data set, whose samples are ``inputs`` (C, H, W) and ``data_samples``. If they
+            are views, as in a validation without labels, whole images are read in their place.
         count: Most images.
         bgr: Whether three channels are in the order blue, green, red.
 
@@ -120,7 +121,12 @@ def images_of(dataset: Dataset, count: int, bgr: bool) -> Images:
         ValueError: If the samples are no images.
         OSError: If an image is not there.
     """
-    samples = [dataset[index] for index in chosen(len(dataset), count)]
+    taken = chosen(len(dataset), count)
+    samples = [dataset[index] for index in taken]
+    samples = [
+        _whole(dataset, index, sample) if _has_views(sample) else sample
+        for index, sample in zip(taken, samples, strict=True)
+    ]
     if not all(
         isinstance(sample, Mapping) and isinstance(sample.get("inputs"), Tensor)
         for sample in samples
@@ -139,6 +145,33 @@ def images_of(dataset: Dataset, count: int, bgr: bool) -> Images:
     labels = [int(label) for label in classes if label is not None and label.numel() == 1]
     source = f"{len(samples):,} of the {len(dataset):,} images of the validation"
     return Images(same, names, labels if len(labels) == len(samples) else (), source)
+
+
+def _has_views(sample: Any) -> bool:
+    views = sample.get("inputs") if isinstance(sample, Mapping) else None
+    return isinstance(views, (list, tuple)) and bool(views) and isinstance(views[0], Tensor)
+
+
+def _whole(dataset: Dataset, index: int, sample: dict) -> dict:
+    """Returns a sample with its image, as large as the first view, in place of its views.
+
+    The sample itself, if the data set is none of mmpretrain's with a step that loads images.
+    """
+    pipeline = getattr(dataset, "pipeline", None)
+    loaded = dataset.get_data_info(index) if hasattr(dataset, "get_data_info") else {}
+    for transform in getattr(pipeline, "transforms", ()):
+        loaded = transform(loaded)
+        if loaded is None or "img" in loaded:
+            break
+    image = (loaded or {}).get("img")
+    if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
+        return sample
+    image = image if image.ndim == 3 else image[..., None]
+    shape = tuple(sample["inputs"][0].shape[1:])
+    # In the order of its channels, as inputs are.
+    shown = crop_and_resize(displayable(np.moveaxis(image, 2, 0), bgr=False), shape)
+    shown = shown if shown.ndim == 3 else shown[..., None]
+    return {**sample, "inputs": torch.from_numpy(np.moveaxis(shown, 2, 0).copy())}
 
 
 def views_of(dataset: Dataset, count: int, bgr: bool) -> list[list[np.ndarray]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from collections.abc import Iterable, Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from mmengine import fileio
 from PIL import Image, ImageOps
 
-from mmdino.datasets.image_check import MAX_PIXELS, image_fault
+from mmdino.datasets.image_check import MAX_PIXELS, content_fault, image_fault
+from mmdino.datasets.tar_shards import find_member
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.printable import printable
 
@@ -24,6 +27,11 @@ MAX_FPS = 1000.0
 MAX_GIF_FPS = 50.0  # Browsers slow down faster GIFs.
 
 
+def is_image_there(path: str | Path) -> bool:
+    """Whether there is a file, or a member of a tar shard, for :func:`read_image`."""
+    return Path(path).is_file() or find_member(path) is not None
+
+
 def read_image(path: str | Path, as_stored: bool = False) -> np.ndarray:
     """Reads an image as (H, W, 3) uint8, RGB, as an image viewer would show it.
 
@@ -31,23 +39,22 @@ def read_image(path: str | Path, as_stored: bool = False) -> np.ndarray:
     white, and 16-bit images are scaled to 8 bits.
 
     Args:
-        path: The file.
+        path: The file, or its path through a tar shard, such as ``train-0.tar/0001.jpg``.
         as_stored: Whether to ignore the EXIF orientation.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read as an image.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"The image {str(path)!r} does not exist.")
-    if fault := image_fault(path):
+    source, fault = _source(path)
+    if fault:
         raise ValueError(
             f"{printable(path)} cannot be read as an image: it {fault}. Repair or remove it."
         )
     # Errors of Pillow's decoders for corrupted files.
     unreadable = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
     try:
-        with Image.open(path) as opened:
+        with Image.open(source) as opened:
             image = opened.copy() if as_stored else ImageOps.exif_transpose(opened)
             image.load()
     except unreadable as error:
@@ -55,6 +62,17 @@ def read_image(path: str | Path, as_stored: bool = False) -> np.ndarray:
             f"{printable(path)} cannot be read as an image ({error}). Repair or remove it."
         ) from error
     return _as_rgb(image, path)
+
+
+def _source(path: str | Path) -> tuple[str | Path | io.BytesIO, str | None]:
+    """Returns what to open, and why it should not be decoded, None if nothing speaks against it."""
+    if Path(path).exists():
+        return path, image_fault(path)
+    member = find_member(path)
+    if member is None:
+        raise FileNotFoundError(f"The image {str(path)!r} does not exist.")
+    content = fileio.get(member)
+    return io.BytesIO(content), content_fault(io.BytesIO(content), len(content))
 
 
 def _as_rgb(image: Image.Image, path: str | Path) -> np.ndarray:

@@ -38,12 +38,19 @@ from mmdino.weights.specs import (
     QUICK_GELU,
     RESNET,
     ROTARY,
+    VIT,
     config_in_meta,
     json_dict,
     norm_eps,
     released_options,
     resnet_config,
     vit_config,
+)
+from mmdino.weights.stored_networks import (
+    backbone_class,
+    checked_config,
+    shown_by_tensors,
+    stored_backbone,
 )
 
 Network = Literal["teacher", "student"]
@@ -69,6 +76,8 @@ WHOLE = (
 )
 """Networks of other projects of which the backbone is a part: the start of its names, a name of it,
 and what the file is."""
+OWN_PREFIXES = ("backbone.", "teacher.backbone.", "student.backbone.")
+"""What the names of the backbone begin with whose config a checkpoint has."""
 VIT_MARKER, RESNET_MARKER = "layers.0.ln1.weight", "layer1.0.conv1.weight"
 """A tensor of every ViT and of every ResNet."""
 NAMES = {
@@ -78,6 +87,7 @@ NAMES = {
     ("vit", "huggingface"): "Hugging Face's",
     ("vit", "clip"): "OpenAI's",
     ("resnet", "authors"): "torchvision's",
+    ("other", "mmdino"): "mmpretrain's",
 }
 AUTHORS_FULL = "the authors' full file"
 
@@ -85,11 +95,12 @@ AUTHORS_FULL = "the authors' full file"
 class BackboneWeights(NamedTuple):
     """A backbone's tensors and the config that builds it."""
 
-    kind: Literal["vit", "resnet"]
+    kind: Literal["vit", "resnet", "other"]
+    """``"other"`` is a class of mmpretrain's, built as the config in the file says."""
     state_dict: dict[str, Tensor]
     """Tensors in mmpretrain's names."""
     config: dict[str, Any]
-    """Config of a ``mmdino.VisionTransformer`` or a ``mmdino.ResNet``."""
+    """Config of a ``mmdino.VisionTransformer``, a ``mmdino.ResNet`` or another class."""
     layout: str
     """Description of the kind of file and of its names."""
     project: Literal["mmdino", "authors", "timm", "huggingface", "clip"]
@@ -100,7 +111,7 @@ class BackboneWeights(NamedTuple):
     network: str
     """``"teacher"``, ``"student"``, or ``"backbone"`` if the file does not specify it."""
     heads_from: str
-    """Description of the source of the number of heads; empty for a ResNet."""
+    """Description of the source of the number of heads; empty for what is no ViT."""
     unused: tuple[str, ...]
     """Names of ignored tensors beside the backbone, such as ``fc.weight``."""
 
@@ -110,10 +121,28 @@ class BackboneWeights(NamedTuple):
         return f"{network}{self.layout}; {describe(self.config, self.heads_from)}{unused}"
 
 
+def input_channels(backbone: nn.Module) -> int:
+    """Returns the number of channels of the images that a backbone takes."""
+    return next(weight.shape[1] for weight in backbone.parameters() if weight.dim() == 4)
+
+
+def image_side(config: Mapping[str, Any], default: int) -> int:
+    """Returns the shorter side in pixels of the images that a backbone's config is made for.
+
+    Args:
+        config: Config of the backbone.
+        default: What to return of one that takes any size.
+    """
+    size = config.get("img_size") or default
+    return size if isinstance(size, int) else min(size)
+
+
 def describe(config: Mapping[str, Any], heads_from: str) -> str:
     """Describes the network of a backbone config in one line."""
     if config["type"] == RESNET:
         return f"ResNet-{config['depth']}"
+    if config["type"] != VIT:
+        return f"{config['type']}, as the config in the file says"
     arch = config["arch"]
     eps = norm_eps(config)
     return (
@@ -134,7 +163,9 @@ def backbone_weights(
 
     The file may be a checkpoint of mmdino or of an mmpretrain or mmseg run, an extracted backbone,
     the authors' backbone or full checkpoint, a CLIP of OpenAI or open_clip, a feature distillation
-    of its authors, or a file in timm's, torchvision's or Hugging Face's names.
+    of its authors, or a file in timm's, torchvision's or Hugging Face's names. Other backbones of
+    mmpretrain, such as ``SwinTransformerV2`` or ``ResNet_CIFAR``, and those that another package
+    registers, are found in checkpoints of runs, which have their config.
 
     Args:
         path: A path or URL for :func:`read_checkpoint`.
@@ -157,6 +188,20 @@ def backbone_weights(
     meta = checkpoint.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
     found, which, origin = _find_backbone(checkpoint, meta, network, prefix, str(path))
+    other = _other_config(found, meta, prefix)
+    if other is not None:
+        require_weights(_floating(found), str(path))
+        return BackboneWeights(
+            kind="other",
+            state_dict=found,
+            config=checked_config(other, found, str(path)),
+            layout=f"{origin}, {NAMES['other', 'mmdino']} names",
+            project="mmdino",
+            source_tensors=found,
+            network=which,
+            heads_from="",
+            unused=(),
+        )
     unused = tuple(name for name in found if _is_unused(name, found))
     source = {name: tensor for name, tensor in found.items() if name not in unused}
     require_weights(source, str(path))
@@ -172,7 +217,8 @@ def backbone_weights(
         raise ValueError(
             f"The {len(found)} tensors of {path}{f' below {prefix!r}' if prefix else ''} are of no "
             f"known backbone: {', '.join(list(found)[:5])}. Known are ViTs in the names of "
-            "mmpretrain, the authors, timm, OpenAI or Hugging Face, and ResNets in torchvision's."
+            "mmpretrain, the authors, timm, OpenAI or Hugging Face, ResNets in torchvision's, and "
+            "other backbones of mmpretrain in the checkpoint of a run, which has their config."
         )
     return BackboneWeights(
         kind=kind,
@@ -185,6 +231,22 @@ def backbone_weights(
         heads_from=heads_from,
         unused=unused,
     )
+
+
+def _other_config(
+    tensors: Mapping[str, Tensor], meta: Mapping[str, Any], prefix: str | None
+) -> dict[str, Any] | None:
+    """Returns the config in a file of a backbone that its tensors do not show, or None."""
+    stored = stored_backbone(meta)
+    if stored is None or shown_by_tensors(stored) or prefix not in (None, *OWN_PREFIXES):
+        return None
+    # A class that is not known here may have the tensors of one that is.
+    return stored if backbone_class(stored["type"]) or not is_known(tensors) else None
+
+
+def _floating(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors without indices, such as those of windows, which are no weights."""
+    return {name: t for name, t in tensors.items() if t.is_floating_point()}
 
 
 def _is_unused(name: str, state_dict: Mapping[str, Tensor]) -> bool:
@@ -227,9 +289,7 @@ def other_backbone_tensors(
     meta = checkpoint.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
     found, _, _ = _find_backbone(checkpoint, meta, network, prefix, str(path))
-    # Indices, such as those of windows, are no weights.
-    weights = {name: t for name, t in found.items() if t.is_floating_point()}
-    require_weights(weights, str(path))
+    require_weights(_floating(found), str(path))
     return found
 
 
@@ -310,24 +370,32 @@ def build_backbone(
         source: Name of the file in an error message.
 
     Returns:
-        The backbone in eval mode, without gradients.
+        The backbone in eval mode, without gradients. Its ``config`` is what it was built from.
 
     Raises:
         ValueError: If a tensor is missing, unexpected or of another shape.
     """
-    backbone = MODELS.build(copy.deepcopy(dict(config)))
+    backbone = _build(config)
     match = compare(state_dict, backbone.state_dict())
     if not match.complete or match.unexpected:
         raise ValueError(f"{source} does not match the inferred {config['type']}: {match}.")
-    backbone.load_state_dict(dict(state_dict))
+    # Not strict, since the names were compared: Swin drops its indices, which it computes itself.
+    backbone.load_state_dict(dict(state_dict), strict=False)
     return _frozen(backbone)
+
+
+def _build(config: Mapping[str, Any]) -> nn.Module:
+    backbone = MODELS.build(copy.deepcopy(dict(config)))
+    backbone.config = dict(config)
+    return backbone
 
 
 def untrained_like(backbone: nn.Module, seed: int = 0) -> nn.Module:
     """Returns a randomly initialised network of the same architecture.
 
     Args:
-        backbone: A backbone, not modified.
+        backbone: A backbone, not modified. One that was not built here must draw all of its
+            weights in ``reset_parameters`` and ``init_weights``, as ViTs and ResNets do.
         seed: Seed of the weights.
 
     Returns:
@@ -345,13 +413,16 @@ def untrained_like(backbone: nn.Module, seed: int = 0) -> nn.Module:
             "random initialisation. Build it without, or with load_backbone."
         )
     device = next(backbone.parameters()).device
-    fresh = copy.deepcopy(backbone).cpu()
+    config = getattr(backbone, "config", None)
     logger = MMLogger.get_current_instance()
     level = logger.level
     # mmengine logs every tensor that it initialises.
     logger.setLevel(logging.WARNING)
     try:
         with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            # Some classes draw numbers when they are built that no later call does.
+            fresh = copy.deepcopy(backbone).cpu() if config is None else _build(config)
             torch.default_generator.manual_seed(seed)
             for module in fresh.modules():
                 if hasattr(module, "reset_parameters"):

@@ -22,7 +22,9 @@ ROTARY = "mmdino.RotaryPositions"
 RELATIVE = "mmdino.RelativePositionBias"
 OWN_VIT_TYPES = (VIT, "mmdino.DINOVisionTransformer")
 """Our ViT in the configs of checkpoints; the second before version 0.1."""
-VIT_TYPES = (*OWN_VIT_TYPES, "mmpretrain.VisionTransformer", "VisionTransformer")
+PLAIN_VITS = ("VisionTransformer", "MAEViT", "MoCoV3ViT")
+"""mmpretrain's ViTs that compute what ours does."""
+VIT_TYPES = (*OWN_VIT_TYPES, *PLAIN_VITS, *(f"mmpretrain.{name}" for name in PLAIN_VITS))
 VIT_ARCHS: dict[str, dict[str, int]] = {
     **VisionTransformer.arch_zoo,
     "vit-s": VisionTransformer.arch_zoo["deit-small"],
@@ -36,6 +38,12 @@ VIT_ARCHS: dict[str, dict[str, int]] = {
     },
 }
 """Architectures by name: mmpretrain's, and the sizes of DINOv2."""
+STORED_ARCHS = {
+    **VIT_ARCHS,
+    "mocov3-s": {**VIT_ARCHS["deit-small"], "num_heads": 12},
+    "mocov3-small": {**VIT_ARCHS["deit-small"], "num_heads": 12},
+}
+"""The same, and MoCo v3's, whose ViT-S has heads of 32 channels."""
 LAYER_NORMS = ("LN", "LayerNorm", "torch.nn.LayerNorm", "torch.nn.modules.normalization.LayerNorm")
 
 
@@ -322,7 +330,7 @@ def _stored_options(stored: Mapping[str, Any]) -> dict[str, Any]:
 def _stored_heads(stored: Mapping[str, Any]) -> int | None:
     arch = stored.get("arch")
     if isinstance(arch, str):
-        arch = VIT_ARCHS.get(arch.lower())
+        arch = STORED_ARCHS.get(arch.lower())
     heads = arch.get("num_heads") if isinstance(arch, Mapping) else None
     return heads if isinstance(heads, int) else None
 

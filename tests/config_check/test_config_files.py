@@ -12,7 +12,7 @@ BASES = {
     "broken.py": "a = (\n",
 }
 FILES = [
-    ("none.py", None, FileNotFoundError, ["none.py' does not exist", "configs/"]),
+    ("none.py", None, FileNotFoundError, ["none.py' does not exist", "configs'"]),
     ("folder.py", "/", ValueError, ["folder.py' is a folder"]),
     ("a.txt", "x", ValueError, ["ends in '.txt'", ".py, .json, .yaml, .yml"]),
     ("empty.py", "", ValueError, ["empty.py' has no keys"]),

@@ -165,7 +165,7 @@ def test_classes_without_images_are_named(tmp_path, folder):
 
 def test_sizes_that_do_not_fit_are_refused(tmp_path, folder, checkpoint):
     with pytest.raises(ValueError, match=r"crop of 224 pixels .* at most the size of 32"):
-        ExtractionOptions(size=32)
+        ExtractionOptions(size=32, crop=224)
     for crop in (30, 4):
         with pytest.raises(ValueError, match=f"cropped to {crop} pixels, .* patch of 8"):
             bank_of(checkpoint, folder, tmp_path / "bank", crop=crop)

@@ -100,6 +100,8 @@ def broken(folder):
         (lambda f: (f.rmdir(), f.touch()), FileNotFoundError, "images' is no folder"),
         (lambda f: None, FileNotFoundError, r"No image in .*images': expected files at any depth"),
         (lambda f: (f / "a.txt").touch(), FileNotFoundError, r"\.webp\. 1 left out: other ext"),
+        (lambda f: (f / "a.MP4").touch(), FileNotFoundError, r"\.mp4: a\.MP4\)\. .*ffmpeg -i CLIP"),
+        (lambda f: (f / "a.tar").touch(), FileNotFoundError, r"config with mmdino\.TarShards"),
         (broken, ValueError, r"None of the 5 images of .* \(of 5\) can be read: 0\.png is empty, "),
     ],
 )

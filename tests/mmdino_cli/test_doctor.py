@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mmdino_cli import doctor
 
+MODULES = {"faiss-cpu": "faiss", "mlflow-skinny": "mlflow", "scikit-learn": "sklearn"}
+"""Modules by their packages, where the names differ."""
+OF_OTHERS = ("onedl", "openmmlab", "docs", "tests")
+"""Extras that mmdino does not work without, or that are for its developers."""
 WITHOUT = """
 import sys
 from importlib import metadata
@@ -40,8 +47,20 @@ def test_what_is_installed_is_listed(capsys):
 def test_a_missing_package_has_its_purpose_and_command():
     assert not doctor.missing(lambda name: True)
     (line,) = doctor.missing(lambda name: name != "faiss")
-    assert line.startswith("faiss (curate")
+    assert line.startswith("faiss is not installed (curate")
     assert line.endswith('pip install "mmdino[curate]"')
+
+
+def test_every_package_of_an_extra_is_known(monkeypatch):
+    packaging = {}
+    monkeypatch.setattr("setuptools.setup", packaging.update)
+    runpy.run_path(str(Path(__file__).parents[2] / "setup.py"))
+    for extra, requirements in packaging["extras_require"].items():
+        if extra in OF_OTHERS:
+            continue
+        names = {re.match(r"[\w-]+", requirement)[0] for requirement in requirements}
+        modules = {MODULES.get(name, name) for name in names}
+        assert modules == {each.module for each in doctor.OPTIONAL if each.extra == extra}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -255,3 +256,14 @@ def test_a_run_that_diverges_beside_one_that_does_not(root, environment, tmp_pat
     trained, failed = rows_of(out / "comparison.csv")
     assert (trained["state"], trained["images"], failed["state"]) == ("trained", "24", "failed")
     assert f"- diverges: {chosen}" in (out / "comparison.md").read_text()
+
+
+def test_configs_have_the_names_that_train_takes():
+    tool = runpy.run_path(str(tiny_tools.TOOLS / "compare.py"))
+    args = tool["parser"]().parse_args(
+        ["dino_demo", "--run", "b", "mmdino::byol/byol_demo.py", "max_epochs=1"]
+    )
+    (first, config, _), (second, other, options) = tool["variants_of"](args)
+    assert (first, second, options) == ("dino_demo", "b", ["max_epochs=1"])
+    assert Path(config).is_file()
+    assert Path(other).is_file()

@@ -37,9 +37,9 @@ def weights(work_dir, epoch):
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory, small):
-    """A run of two ranks, started in another folder: its work dir and its output."""
+    """A run of two ranks of a shipped config, started elsewhere: its work dir and its output."""
     folder = tmp_path_factory.mktemp("two ranks")
-    result = run(DIST_TRAIN, CONFIG, 2, *options("run", small), cwd=folder)
+    result = run(DIST_TRAIN, CONFIG.stem, 2, *options("run", small), cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder / "run", result.stdout
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from tiny_tools import end, write_image
 
-from mmdino.folder_recipe import prepare
+from mmdino.folder_recipe import prepare, pretraining
 from mmdino.folder_recipe.rate import Rate
 
 
@@ -24,8 +26,8 @@ def root(tmp_path_factory):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "name either a config or, with --data, a folder"),
-        ("--data images dino_demo", "name either a config or, with --data, a folder"),
+        ("", "name a config or, with --data, a folder"),
+        ("--data images --time 30 min", "got both a config, 'min', and --data images"),
         ("dino_demo --time 5m", "--time, --epochs and --size belong to --data"),
         ("--data images --time 5m --epochs 3", "--epochs: not allowed with argument --time"),
         ("--data images --time 5", "invalid time '5': expected a number with a unit"),
@@ -53,6 +55,9 @@ def test_the_written_config_is_what_is_trained(root, tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(prepare, "measure_rate", lambda cfg: Rate(0.5, 9, 4, 0.0))
     monkeypatch.setattr("mmdino.engine.training.train", lambda *given: trained.append(given))
+    checkpoint = tmp_path / "work_dirs" / "dino_images" / "epoch_7.pth"
+    newest = SimpleNamespace(found=SimpleNamespace(path=checkpoint))
+    monkeypatch.setattr(pretraining, "newest_checkpoint", lambda work_dir: newest)
     arguments = ["--data", root / "images", "--epochs", "7", "--size", "small"]
     code, shown, written = end("train.py", arguments, monkeypatch, capsys)
     assert code == 0, written
@@ -62,6 +67,7 @@ def test_the_written_config_is_what_is_trained(root, tmp_path, monkeypatch, caps
     assert (cfg.train_cfg.max_epochs, cfg.model.head.in_channels) == (7, 384)
     assert "16 images. Looked at 16" in shown
     assert "7 epoch(s) of 4 batches: about 14 s" in shown
+    assert f"  mmdino embed {checkpoint} {root / 'images'} features.npz" in shown
     code, _, written = end("train.py", arguments, monkeypatch, capsys)
     assert code == 2
     assert "pretrain.py --resume" in written.strip().splitlines()[-1]

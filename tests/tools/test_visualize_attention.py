@@ -131,6 +131,16 @@ def test_several_inputs_in_one_figure(tmp_path, checkpoint, images):
     assert pixels(path).shape[1] > 1.5 * alone.shape[1]
 
 
+def test_a_figure_of_many_images_shows_the_first(tmp_path, checkpoint, images, monkeypatch, capsys):
+    monkeypatch.setitem(main.__globals__, "MAX_IN_GRID", 2)
+    run(checkpoint, images, "--figure", tmp_path / "capped.png")
+    assert "shows the first 2 images; --every N" in capsys.readouterr().out
+    two = [images / "cat0.png", images / "cat1.png"]
+    run(checkpoint, *two, "--figure", tmp_path / "two.png")
+    assert "shows the first" not in capsys.readouterr().out
+    np.testing.assert_array_equal(pixels(tmp_path / "capped.png"), pixels(tmp_path / "two.png"))
+
+
 def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, checkpoint):
     folder = tmp_path / "in"
     folder.mkdir()

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     from converters.onnx_export import export_onnx
-    from mmdino.weights.networks import backbone_weights, build_backbone
+    from mmdino.weights.networks import backbone_weights, build_backbone, input_channels
 
     height, width = args.size[0], args.size[-1]
     weights = backbone_weights(args.source, args.network, num_heads=args.num_heads)
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     backbone = build_backbone(weights.config, weights.state_dict, args.source)
     print(f"all {len(weights.state_dict)} tensors matched")
     generator = torch.Generator().manual_seed(0)
-    shape = (args.batch, weights.config["in_channels"], height, width)
+    shape = (args.batch, input_channels(backbone), height, width)
     images = torch.randn(shape, generator=generator)
     difference = export_onnx(backbone, args.target, images, args.tolerance)
     print(f"onnxruntime's features differ by {difference:.1e} of the largest at most")

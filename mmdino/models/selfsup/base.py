@@ -476,10 +476,16 @@ def patch_grid(backbone: nn.Module, size: Sequence[int]) -> tuple[int, int]:
     return rows, columns
 
 
-def check_patches(backbone: nn.Module, height: int, width: int) -> None:
+def check_patches(backbone: nn.Module, height: int, width: int, option: str = "size") -> None:
     """Checks that a view divides into the patches of a backbone that has any.
 
     mmcv's patch embedding pads the view and says nothing.
+
+    Args:
+        backbone: The backbone.
+        height: Height of the view, pixels.
+        width: Its width.
+        option: The option of a view group that sets them.
 
     Raises:
         ValueError: If it does not.
@@ -488,7 +494,7 @@ def check_patches(backbone: nn.Module, height: int, width: int) -> None:
     if height % rows or width % columns or min(height, width) < 1:
         raise ValueError(
             f"A view of {height} x {width} pixels does not divide into patches of {rows} x "
-            f"{columns}. Change the size of the view group (MultiCropTransform) or patch_size."
+            f"{columns}. Change {option} of the view group (MultiCropTransform) or patch_size."
         )
 
 

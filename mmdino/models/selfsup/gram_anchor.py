@@ -185,4 +185,4 @@ class GramAnchor(BaseModule):
                 "views. Set the same clean_size in each group of global views of "
                 "MultiCropTransform, and in no other."
             )
-        check_patches(self.backbone, *sizes[0])
+        check_patches(self.backbone, *sizes[0], option="clean_size")

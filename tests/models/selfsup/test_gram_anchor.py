@@ -193,7 +193,7 @@ def test_what_is_no_gram_teacher_is_refused(gram, error, message):
             r"\[\(64, 64\)\] for 2 global views\. Set the same clean_size",
         ),
         ({"teacher": {}}, [(64, 1), (32, 1)], r"\(32, 32\)\] for 2 .* the same clean_size"),
-        ({"teacher": {}}, [(20, 2)], "20 x 20 pixels does not divide into patches of 8 x 8"),
+        ({"teacher": {}}, [(20, 2)], r"20 x 20 pixels does not divide.* 8 x 8\. Change clean_size"),
     ],
 )
 def test_undistorted_crops_that_do_not_fit_are_refused(gram, clean, message):

@@ -126,6 +126,11 @@ def convert_backbone(weights: BackboneWeights, project: str) -> dict[str, Tensor
         raise ValueError(f"Unknown project {project!r}: expected one of {', '.join(SUFFIXES)}.")
     if project == "mmdino":
         return dict(weights.state_dict)
+    if weights.kind == "other":
+        raise ValueError(
+            f"The backbone is a {weights.config['type']}, for which this project has no names of "
+            "others. Use the checkpoint in mmdino, or extract the backbone from it."
+        )
     if weights.kind == "resnet":
         if project == "huggingface":
             raise ValueError(
