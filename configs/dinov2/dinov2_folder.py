@@ -37,8 +37,7 @@ model = dict(
 )
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
-    # For photographs color="fused" is faster; see MultiCropTransform. The probabilities of the blur
-    # are those of _base_/views/dinov2.py.
+    # The probabilities of the blur are those of _base_/views/dinov2.py.
     dict(
         type="mmdino.MultiCropTransform",
         views=[
