@@ -39,6 +39,8 @@ def map_colors(image: np.ndarray, jitter: Iterable[tuple[str, float]], gray: boo
         Image of shape (H, W, C), or (H, W, 1) if converted to greyscale.
     """
     *computed, last = split_into_maps(jitter)
+    if gray and last and _clips(*last[-1]):
+        computed, last = [*computed, last], []
     for changes in computed:
         image = _apply(image, changes, gray=False)
     return _apply(image, last, gray)
@@ -57,11 +59,16 @@ def split_into_maps(jitter: Iterable[tuple[str, float]]) -> Iterator[list[tuple[
             yield [(name, amount)]
             group = []
             continue
-        if group and group[-1][1] > CLIPPING[group[-1][0]]:
+        if group and _clips(*group[-1]):
             yield group
             group = []
         group.append((name, amount))
     yield group
+
+
+def _clips(name: str, amount: float) -> bool:
+    """Returns whether a change, of anything but the hue, clips many levels."""
+    return amount > CLIPPING[name]
 
 
 def _apply(image: np.ndarray, changes: Sequence[tuple[str, float]], gray: bool) -> np.ndarray:
