@@ -28,6 +28,7 @@ lr = 0.0005
 model = dict(head=dict(out_channels=num_prototypes))
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
+    # For photographs color="fused" is faster; see MultiCropTransform.
     dict(type="mmdino.MultiCropTransform"),
     dict(type="mmdino.PackViews"),
 ]

@@ -9,6 +9,7 @@ train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
         type="mmdino.MultiCropTransform",
+        color="fused",
         views=[
             dict(num=1, size=224, scale=(0.25, 1.0), blur_prob=1.0),
             dict(num=1, size=224, scale=(0.25, 1.0), blur_prob=0.1, solarize_prob=0.2),

@@ -37,7 +37,8 @@ model = dict(
 )
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
-    # The probabilities of the blur are those of _base_/views/dinov2.py.
+    # For photographs color="fused" is faster; see MultiCropTransform. The probabilities of the blur
+    # are those of _base_/views/dinov2.py.
     dict(
         type="mmdino.MultiCropTransform",
         views=[

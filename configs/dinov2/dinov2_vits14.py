@@ -35,6 +35,7 @@ train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
         type="mmdino.MultiCropTransform",
+        color="fused",
         views=[*_base_.global_views, dict(_base_.local_views, size=local_size)],
     ),
     dict(type="mmdino.PackViews"),

@@ -11,6 +11,7 @@ train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
         type="mmdino.MultiCropTransform",
+        color="fused",
         views=[
             *(dict(view, size=global_size) for view in _base_.global_views),
             dict(_base_.local_views, size=local_size),

@@ -21,6 +21,7 @@ train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
         type="mmdino.MultiCropTransform",
+        color="fused",
         views=[
             *(dict(view, clean_size=clean_size) for view in _base_.global_views),
             _base_.local_views,

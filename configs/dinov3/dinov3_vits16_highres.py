@@ -22,6 +22,7 @@ train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
         type="mmdino.MultiCropTransform",
+        color="fused",
         views=[
             *(dict(v, size=global_size, clean_size=clean_size) for v in _base_.global_views),
             dict(_base_.local_views, size=local_size),

@@ -7,6 +7,7 @@ train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
         type="mmdino.MultiCropTransform",
+        color="fused",
         views=[dict(_base_.view, scale=(0.67, 1.0))],
     ),
     dict(type="mmdino.PackViews"),

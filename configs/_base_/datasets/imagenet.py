@@ -6,7 +6,7 @@ train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     # With no argument: the paper's 2 global views of 224 and 8 local views of 96 pixels.
     # Fused: faster, and shown to be equivalent on photographs (docs/performance.md).
-    dict(type="mmdino.MultiCropTransform"),
+    dict(type="mmdino.MultiCropTransform", color="fused"),
     dict(type="mmdino.PackViews"),
 ]
 knn_pipeline = [

@@ -16,12 +16,12 @@ multi_crop_views = [
 
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
-    dict(type="mmdino.MultiCropTransform", views=global_views),
+    dict(type="mmdino.MultiCropTransform", color="fused", views=global_views),
     dict(type="mmdino.PackViews"),
 ]
 _multi_crop_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
-    dict(type="mmdino.MultiCropTransform", views=multi_crop_views),
+    dict(type="mmdino.MultiCropTransform", color="fused", views=multi_crop_views),
     dict(type="mmdino.PackViews"),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -12,7 +12,7 @@ view = dict(
 )
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
-    dict(type="mmdino.MultiCropTransform", views=[view]),
+    dict(type="mmdino.MultiCropTransform", color="fused", views=[view]),
     dict(type="mmdino.PackViews"),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -7,6 +7,7 @@ global_views = [dict(num=2, size=224, scale=(0.2, 1.0), **colors)]
 # None published for this method: the local views are SwAV's.
 multi_crop_views = [*global_views, dict(num=6, size=96, scale=(0.05, 0.2), **colors)]
 
+# Colours one after the other: fused ones were compared for DINO's jitter only.
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(type="mmdino.MultiCropTransform", views=global_views),

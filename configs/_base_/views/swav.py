@@ -10,6 +10,7 @@ multi_crop_views = [
     dict(num=6, size=96, scale=(0.05, 0.14), **colors),
 ]
 
+# Colours one after the other: fused ones were compared for DINO's jitter only.
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(type="mmdino.MultiCropTransform", views=multi_crop_views),

@@ -384,7 +384,7 @@ def test_invalid_view_groups_are_refused(views, error, message):
 
 def test_its_print_names_every_field_of_every_group():
     text = repr(MultiCropTransform())
-    assert text.startswith("MultiCropTransform(color='fused', views=[")
+    assert text.startswith("MultiCropTransform(color='sequential', views=[")
     assert text.count("ViewGroup(num=") == 3
     assert "num=8, size=(96, 96), scale=(0.05, 0.4)" in text
 

@@ -160,8 +160,8 @@ def chains(
     """
     groups = parse_view_groups(views)
     makers: dict[str, Callable[[], Callable[[str], Any]]] = {
-        OURS: partial(mmdino_chain, views=views),
-        SEQUENTIAL: partial(mmdino_chain, views=views, color="sequential"),
+        OURS: partial(mmdino_chain, views=views, color="fused"),
+        SEQUENTIAL: partial(mmdino_chain, views=views),
         PILLOW: partial(pillow_chain, groups, normalise=True),
         f"{PILLOW}, uint8": partial(pillow_chain, groups, normalise=False),
     }

@@ -1,4 +1,4 @@
-"""Colour changes composed into affine maps, as few as clipping and the hue allow."""
+"""Colour changes composed into affine maps, as few as clipping allows."""
 
 from __future__ import annotations
 
@@ -8,27 +8,20 @@ from collections.abc import Iterable, Iterator, Sequence
 import cv2
 import numpy as np
 
-from mmdino.datasets.transforms.views.ops import (
-    BGR_TO_GRAY,
-    adjust_hue,
-    mean_level,
-    scale_and_shift,
-)
+from mmdino.datasets.transforms.views.ops import BGR_TO_GRAY, mean_level, scale_and_shift
 
 _GRAY = tuple(BGR_TO_GRAY.tolist())
-CLIPPING = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.2}
-"""Factors above which a change clips many levels; more saturation clips vivid colours only, which
-are few up to DINO's strongest change."""
-FACTOR_STEPS = 1024
-"""OpenCV multiplies bytes by factors of whole 1024ths."""
+LEVEL_CHANGES = ("brightness", "contrast")
+"""Changes that act on all channels alike and, with a factor above 1, clip many levels."""
 
 
 def map_colors(image: np.ndarray, jitter: Iterable[tuple[str, float]], gray: bool) -> np.ndarray:
     """Applies colour jitter and greyscale conversion.
 
     Brightness, contrast, saturation and greyscale conversion are affine in the colour, so they can
-    be composed, up to rounding. The image is computed in between only after a change that clips
-    many levels, and before and after a shift of the hue, which is not affine.
+    be composed, up to rounding. Only after a factor above 1 on brightness or contrast, which clips,
+    is the image computed before the next change. The hue is rotated about the grey axis, which
+    preserves the sum of the channels; a rotation in HSV space preserves their maximum and minimum.
 
     Args:
         image: Image of shape (H, W, C).
@@ -38,95 +31,112 @@ def map_colors(image: np.ndarray, jitter: Iterable[tuple[str, float]], gray: boo
     Returns:
         Image of shape (H, W, C), or (H, W, 1) if converted to greyscale.
     """
-    *computed, last = split_into_maps(jitter)
-    if gray and last and _clips(*last[-1]):
-        computed, last = [*computed, last], []
-    for changes in computed:
+    *clipped, last = split_at_clipping(jitter)
+    for changes in clipped:
         image = _apply(image, changes, gray=False)
     return _apply(image, last, gray)
 
 
-def split_into_maps(jitter: Iterable[tuple[str, float]]) -> Iterator[list[tuple[str, float]]]:
+def split_at_clipping(jitter: Iterable[tuple[str, float]]) -> Iterator[list[tuple[str, float]]]:
     """Yields groups of consecutive changes (name, amount) to compose; the last may be empty.
 
-    A shift of the hue is alone in its group, and one that clips the last of its own.
+    A factor of at most 1 clips nothing, and more saturation clips only the few vivid colours.
     """
     group: list[tuple[str, float]] = []
-    for name, amount in jitter:
-        if name == "hue":
-            if group:
-                yield group
-            yield [(name, amount)]
-            group = []
-            continue
-        if group and _clips(*group[-1]):
+    for change in jitter:
+        if group and group[-1][0] in LEVEL_CHANGES and group[-1][1] > 1:
             yield group
             group = []
-        group.append((name, amount))
+        group.append(change)
     yield group
 
 
-def _clips(name: str, amount: float) -> bool:
-    """Returns whether a change, of anything but the hue, clips many levels."""
-    return amount > CLIPPING[name]
-
-
 def _apply(image: np.ndarray, changes: Sequence[tuple[str, float]], gray: bool) -> np.ndarray:
-    """Applies a group of :func:`split_into_maps`, rounded and clipped once."""
+    """Applies changes as one map, rounded and clipped once."""
     if not changes:
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., np.newaxis] if gray else image
-    if changes[0][0] == "hue":
-        return adjust_hue(image, changes[0][1])
     # Only the contrast depends on the mean.
     with_mean = any(name == "contrast" for name, _ in changes)
     if image.shape[2] != 3:
         level = mean_level(image) if with_mean else 0.0
         return scale_and_shift(image, *level_map(changes, level))
-    level = float(BGR_TO_GRAY @ cv2.mean(image)[:3]) if with_mean else 0.0
-    mapped = cv2.transform(image, color_map(changes, level, gray))
+    mean = cv2.mean(image)[:3] if with_mean else (0.0, 0.0, 0.0)
+    mapped = cv2.transform(image, color_map(changes, mean, gray))
     # In OpenCV a transform to one channel takes five times as long as one to three.
     return cv2.extractChannel(mapped, 0)[..., np.newaxis] if gray else mapped
 
 
-def color_map(changes: Iterable[tuple[str, float]], mean: float, gray: bool = False) -> np.ndarray:
-    """Composes changes of brightness, contrast and saturation.
+def color_map(
+    jitter: Iterable[tuple[str, float]], mean: Sequence[float], gray: bool = False
+) -> np.ndarray:
+    """Composes colour changes.
 
     Args:
-        changes: Changes as (name, amount), in order.
-        mean: Mean grey level of the image before the changes, for the contrast.
+        jitter: Changes as (name, amount), each name at most once, in order.
+        mean: Mean B, G, R of the image before the changes, for the contrast.
         gray: Whether to convert to greyscale after them.
 
     Returns:
-        Affine map (3, 4): a colour c becomes ``map[:, :3] @ c + map[:, 3]``. Its factors are whole
-        1024ths, with the same sum in each row, so that grey stays grey.
+        Affine map (3, 4): a colour c becomes ``map[:, :3] @ c + map[:, 3]``.
     """
-    changes = list(changes)
-    # The saturation leaves the grey level as it is, so it commutes with the other two.
-    gain, shift = level_map(changes, mean)
-    blend = 0.0 if gray else math.prod(amount for name, amount in changes if name == "saturation")
-    # Python's numbers take a fifth of the time of such small arrays.
-    blue, green, red = (round(FACTOR_STEPS * gain * (1.0 - blend) * weight) for weight in _GRAY)
-    own = round(FACTOR_STEPS * gain) - blue - green - red
-    steps = (
-        (blue + own, green, red, 0),
-        (blue, green + own, red, 0),
-        (blue, green, red + own, 0),
-    )
-    matrix = np.array(steps) / FACTOR_STEPS
-    matrix[:, 3] = shift
-    return matrix
+    # Let R be the hue rotation, w the (row) weights of grey and 1 the column of ones. Since R 1 = 1
+    # and w 1 = 1, the composition so far is always gain * (blend * R + (1 - blend) * 1 q) plus a
+    # shift common to all channels, where q is w R if the hue was rotated before the saturation
+    # changed, else w. Python floats take a fifth of the time of such small arrays.
+    gain, shift, blend = 1.0, 0.0, 1.0
+    rotation = (1.0, 0.0, 0.0)
+    rotated = faded = _GRAY  # w R, and q
+    for name, amount in jitter:
+        if name == "brightness":
+            gain, shift = amount * gain, amount * shift
+        elif name == "contrast":
+            weights = _blend(blend, rotated, faded)
+            level = gain * _dot(weights, mean) + shift
+            gain, shift = amount * gain, amount * shift + (1.0 - amount) * level
+        elif name == "saturation":
+            blend, faded = amount, rotated
+        else:
+            rotation = a, b, c = hue_rotation(amount)
+            rotated = _dot(_GRAY, (a, c, b)), _dot(_GRAY, (b, a, c)), _dot(_GRAY, (c, b, a))
+    if gray:
+        rows = [_blend(blend, rotated, faded)] * 3
+    else:
+        a, b, c = rotation
+        rows = [_blend(blend, row, faded) for row in ((a, b, c), (c, a, b), (b, c, a))]
+    return np.array([[gain * x, gain * y, gain * z, shift] for x, y, z in rows])
 
 
-def level_map(changes: Iterable[tuple[str, float]], mean: float) -> tuple[float, float]:
-    """Composes changes of brightness and contrast; a change of saturation is skipped.
+def level_map(jitter: Iterable[tuple[str, float]], mean: float) -> tuple[float, float]:
+    """Composes brightness and contrast changes of images whose channels are not colours.
 
     Returns scale and shift, which map a level x to ``scale * x + shift``, for an image whose mean
-    level is ``mean``: over all channels, or that of its grey if they are colours.
+    over all levels and channels is ``mean``.
     """
     gain, shift = 1.0, 0.0
-    for name, amount in changes:
-        if name == "saturation":
-            continue
+    for name, amount in jitter:
         level = gain * mean + shift if name == "contrast" else 0.0
         gain, shift = amount * gain, amount * shift + (1.0 - amount) * level
     return gain, shift
+
+
+def hue_rotation(shift: float) -> tuple[float, float, float]:
+    """Returns the first row of the (circulant) matrix that rotates B, G, R about the grey axis.
+
+    ``shift`` is the angle as a fraction of the hue circle, positive from red to yellow.
+    """
+    cos, sin = math.cos(2 * math.pi * shift), math.sin(2 * math.pi * shift)
+    third, across = (1.0 - cos) / 3, sin / math.sqrt(3)
+    return cos + third, third + across, third - across
+
+
+def _blend(weight: float, first: Sequence[float], second: Sequence[float]) -> tuple[float, ...]:
+    rest = 1.0 - weight
+    return (
+        weight * first[0] + rest * second[0],
+        weight * first[1] + rest * second[1],
+        weight * first[2] + rest * second[2],
+    )
+
+
+def _dot(first: Sequence[float], second: Sequence[float]) -> float:
+    return first[0] * second[0] + first[1] * second[1] + first[2] * second[2]
