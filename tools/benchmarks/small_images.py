@@ -23,7 +23,7 @@ import cv2
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 from torch import nn
@@ -35,7 +35,7 @@ from common.plain_step import LR, MOMENTUM, WEIGHT_DECAY, PlainStep, PlainVision
 from common.report import draw_bars, print_table, timing_rows, write_json
 from common.timing import Timing, turns
 from common.view_chains import PILLOW
-from common.view_loader import Photographs, draw_photographs, list_photographs
+from common.view_loader import Photographs, draw_photographs
 from mmdino.datasets.transforms.views.group import parse_view_groups
 from mmdino.models import DINO
 from mmdino.utils.tool_errors import run_tool
@@ -94,22 +94,25 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Runs the cases in alternating rounds and returns a row for each."""
-    images = [str(path) for path in list_photographs(args.images)]
     count = args.steps * args.batch
-    if len(images) < count:
+    dataset = DATASETS.build(
+        {"type": "mmdino.ImageFolder", "data_root": args.images, "pipeline": []}
+    )
+    if len(dataset) < count:
         raise ValueError(
-            f"{args.images!r} has {len(images)} image(s), but --steps {args.steps} of --batch "
+            f"{args.images!r} has {len(dataset)} image(s), but --steps {args.steps} of --batch "
             f"{args.batch} need {count}. Lower one, or give more images."
         )
+    images = [dataset.get_data_info(index)["img_path"] for index in range(count)]
     config = our_config(args)
     model = MODELS.build(config.model)
-    plain_loader = loader(Photographs(images[:count], f"{PILLOW}, uint8", views_of(config)), args)
+    plain_loader = loader(Photographs(images, f"{PILLOW}, uint8", views_of(config)), args)
     cases: dict[str, Callable[[], float]] = {
         OURS: lambda: our_epoch(config),
         PLAIN: plain_epoch(model, plain_loader, args),
     }
     if find_spec("lightly"):
-        cases[LIGHTLY] = lightly_epoch(model, images[:count], config, args)
+        cases[LIGHTLY] = lightly_epoch(model, images, config, args)
     our_loader = Runner.build_dataloader(config.train_dataloader, seed=0)
     cases[OUR_VIEWS] = lambda: seconds_of_epoch(our_loader, lambda batch: None, args.steps)
     cases[PLAIN_VIEWS] = lambda: seconds_of_epoch(plain_loader, lambda batch: None, args.steps)
