@@ -15,8 +15,15 @@ MAX_PIXELS = 178_956_970
 PNG = b"\x89PNG\r\n\x1a\n"
 """What a PNG starts with."""
 
+JPEG = b"\xff\xd8"
+"""What a JPEG starts with."""
+JPEG_FRAMES = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2")
+"""Markers of the size of a baseline, an extended and a progressive JPEG."""
+
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """Channels by the colour type of a PNG; a palette holds colours."""
+JPEG_CHANNELS = {1: 1, 3: 3, 4: 3}
+"""Channels of the decoded image by the components of a JPEG; four are those of a printer."""
 PILLOW_CHANNELS = {"P": 3, "PA": 4, "CMYK": 3}
 """Channels of the decoded image by Pillow's mode, where they are not its bands."""
 PILLOW_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
@@ -102,12 +109,34 @@ def image_header(path: str | os.PathLike) -> ImageHeader:
 def read_header(file: BinaryIO) -> ImageHeader:
     """Reads the header of an image, as :func:`image_header` does."""
     start = file.read(26)
-    # Pillow takes as long for the header of a small PNG as OpenCV for all of it, and reads 16-bit
-    # colours as 8.
+    # Pillow takes as long for the header of a small image as OpenCV for all of it, and reads 16-bit
+    # colours of a PNG as 8.
     if start.startswith(PNG):
         width, height = struct.unpack(">II", start[16:24])
         bits, kind = start[24:].ljust(2, b"\0")
         return ImageHeader(width, height, PNG_CHANNELS.get(kind, 3), bits)
+    if start.startswith(JPEG) and (header := _jpeg_header(file)) is not None:
+        return header
     with Image.open(file) as image:
         channels = PILLOW_CHANNELS.get(image.mode, len(image.getbands()))
         return ImageHeader(*image.size, channels, PILLOW_BITS.get(image.mode, 8))
+
+
+def _jpeg_header(file: BinaryIO) -> ImageHeader | None:
+    """Reads the header of a usual JPEG; of any other, or a damaged one, returns None."""
+    file.seek(len(JPEG))
+    while len(start := file.read(4)) == 4 and start[0] == 0xFF:
+        length = int.from_bytes(start[2:], "big")
+        if start[:2] in JPEG_FRAMES:
+            frame = file.read(6).ljust(6, b"\0")
+            bits, height, width, components = struct.unpack(">BHHB", frame)
+            usual = bits == 8 and height and width and length == 8 + 3 * components
+            if not usual or components not in JPEG_CHANNELS:
+                return None
+            return ImageHeader(width, height, JPEG_CHANNELS[components], bits)
+        # Before it come segments of tables, and of what applications left there. Other markers have
+        # no length, or begin the image.
+        if not 0xC0 <= start[1] < 0xFF or 0xD0 <= start[1] <= 0xDA or length < 2:
+            return None
+        file.seek(length - 2, os.SEEK_CUR)
+    return None

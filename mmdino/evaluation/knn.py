@@ -22,6 +22,9 @@ QUERY_CHUNK = 1024
 CPU_BANK_CHUNK, BANK_CHUNK = 16384, 65536
 CACHED_COLUMNS = 4096
 GROUP = 32
+FIRST_GROUP = 8
+FIRST_ROWS = 256
+"""On a CPU, queries that are compared with the first features at a time."""
 
 
 class Features(Protocol):
@@ -189,9 +192,12 @@ class _Neighbours:
             bank: Many features at once, so that there are enough groups for a good bound.
             buffer: Memory for similarities; its size limits the queries compared at a time.
         """
+        rows = max(1, len(buffer) // len(bank))
+        if bank.device.type == "cpu":
+            rows = min(rows, FIRST_ROWS)
         found = [
             _best(_similarities(queries, bank, buffer), self.k)
-            for queries in self.queries.split(max(1, len(buffer) // len(bank)))
+            for queries in self.queries.split(rows)
         ]
         self.similarities, self.indices = (torch.cat(parts) for parts in zip(*found, strict=True))
 
@@ -227,7 +233,7 @@ class _Neighbours:
 
     def _merge(self, values: Tensor, indices: Tensor) -> None:
         values = torch.cat([self.similarities, values], dim=1)
-        self.similarities, order = values.topk(min(self.k, values.shape[1]), dim=1)
+        self.similarities, order = _largest(values, self.k)
         self.indices = torch.cat([self.indices, indices], dim=1).gather(1, order)
 
 
@@ -237,20 +243,46 @@ def _similarities(queries: Tensor, bank: Tensor, buffer: Tensor) -> Tensor:
 
 
 def _best(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Returns the k largest entries of each row of a block (Q, N), at most N, and their columns."""
-    if block.shape[1] < 2 * k * GROUP:
-        return block.topk(min(k, block.shape[1]), dim=1)
-    # At least k entries reach the k-th largest group maximum: the maxima themselves.
-    groups, maxima = _groups(block)
-    bound = maxima.topk(k, dim=1).values[:, -1:]
-    # The similarities of a collapsed network are all equal, so that all of them reach the bound.
-    if (maxima >= bound).sum() > 2 * k * len(block):
-        return block.topk(k, dim=1)
-    below = torch.nextafter(bound, torch.full_like(bound, -torch.inf))
-    rows, places, values = _above(groups, maxima, below)
-    values, places = _as_rows(rows, places, values, len(block))
-    values, order = values.topk(k, dim=1)
+    """Returns the k largest entries of each row of a block (Q, N), at most N, and their columns.
+
+    They are among the k groups of columns with the largest maxima, and the columns left over.
+    """
+    columns = block.shape[1] // FIRST_GROUP
+    if columns < 2 * k:
+        return _largest(block, k)
+    # A group has every N / 8th column: maxima over rows of such columns take a fourth of the time.
+    grouped = columns * FIRST_GROUP
+    groups = block[:, :grouped].unflatten(1, (FIRST_GROUP, columns))
+    which = _places_of_largest(groups.amax(1), k)[:, None].expand(-1, FIRST_GROUP, -1)
+    places = which + columns * torch.arange(FIRST_GROUP, device=block.device)[:, None]
+    values, places = groups.gather(2, which).flatten(1), places.flatten(1)
+    if grouped < block.shape[1]:
+        rest = torch.arange(grouped, block.shape[1], device=block.device)
+        values = torch.cat([values, block[:, grouped:]], dim=1)
+        places = torch.cat([places, rest.expand(len(block), -1)], dim=1)
+    values, order = _largest(values, k)
     return values, places.gather(1, order)
+
+
+def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Returns the k largest of each row of values (Q, N), at most N, in order, and their places."""
+    if values.device.type != "cpu":
+        return values.topk(min(k, values.shape[1]), dim=1)
+    places = _places_of_largest(values, k)
+    # NumPy sorts short rows in a third of the time that torch takes.
+    order = torch.from_numpy(np.argsort(-values.gather(1, places).numpy(), axis=1))
+    places = places.gather(1, order)
+    return values.gather(1, places), places
+
+
+def _places_of_largest(values: Tensor, k: int) -> Tensor:
+    """Returns the places (Q, k) of the k largest of each row of values (Q, N), in any order."""
+    if k >= values.shape[1]:
+        return torch.arange(values.shape[1], device=values.device).repeat(len(values), 1)
+    if values.device.type != "cpu":
+        return values.topk(k, dim=1, sorted=False).indices
+    # NumPy partitions in less than half the time of torch's topk.
+    return torch.from_numpy(np.argpartition(values.numpy(), -k, axis=1)[:, -k:])
 
 
 def _groups(block: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ def test_blocks_do_not_change_the_neighbours(tensors, query_chunk, bank_chunk):
 
 
 def test_many_features_at_once_are_searched_by_groups():
-    """The bound of the first chunk lets all of the best through, with equal ones among them."""
+    """The best are in the groups of largest maxima, or in the one column beyond the groups."""
     generator = torch.Generator().manual_seed(0)
     bank = torch.randn(3001, 8, generator=generator)
     bank[1500:1600] = bank[:100]
@@ -51,7 +51,7 @@ def test_many_features_at_once_are_searched_by_groups():
 
 
 def test_a_collapsed_network_takes_no_more_memory_than_another(monkeypatch):
-    """All similarities are the same, so that all of them reach the bound of the first chunk."""
+    """All similarities are the same, and none of the later ones is above the first."""
     bank = torch.ones(3000, 4)
     monkeypatch.setattr(knn, "_above", None)
     similarities, indices = nearest_neighbours(bank[:20], bank, 30)

@@ -1546,6 +1546,8 @@ BENCHMARKS = [
     Row("", "benchmarks/pipeline.py --seconds nan", "--seconds nan: expected"),
     Row("", "benchmarks/pipeline.py --seconds inf", "--seconds inf: expected"),
     Row("", "benchmarks/end_to_end.py --seconds inf", "--seconds inf: expected"),
+    Row("", "benchmarks/small_images.py --images none", "The image folder 'none' does not exist"),
+    Row("", "benchmarks/small_images.py --device cuda", "the time measured is the processor's"),
     Row("", "benchmarks/end_to_end.py --batch 1 2 --workers 1 2 --figure $out/f.png", "not both"),
 ]
 SEARCH = "search.py $bank"
