@@ -13,6 +13,8 @@ from mmdino.datasets.transforms.views.ops import BGR_TO_GRAY, mean_level, scale_
 _GRAY = tuple(BGR_TO_GRAY.tolist())
 LEVEL_CHANGES = ("brightness", "contrast")
 """Changes that act on all channels alike and, with a factor above 1, clip many levels."""
+FACTOR_STEPS = 1024
+"""OpenCV multiplies bytes by factors of whole 1024ths."""
 
 
 def map_colors(image: np.ndarray, jitter: Iterable[tuple[str, float]], gray: bool) -> np.ndarray:
@@ -32,6 +34,8 @@ def map_colors(image: np.ndarray, jitter: Iterable[tuple[str, float]], gray: boo
         Image of shape (H, W, C), or (H, W, 1) if converted to greyscale.
     """
     *clipped, last = split_at_clipping(jitter)
+    if gray and last and _clips(*last[-1]):
+        clipped, last = [*clipped, last], []
     for changes in clipped:
         image = _apply(image, changes, gray=False)
     return _apply(image, last, gray)
@@ -44,11 +48,16 @@ def split_at_clipping(jitter: Iterable[tuple[str, float]]) -> Iterator[list[tupl
     """
     group: list[tuple[str, float]] = []
     for change in jitter:
-        if group and group[-1][0] in LEVEL_CHANGES and group[-1][1] > 1:
+        if group and _clips(*group[-1]):
             yield group
             group = []
         group.append(change)
     yield group
+
+
+def _clips(name: str, amount: float) -> bool:
+    """Returns whether a change clips many levels."""
+    return name in LEVEL_CHANGES and amount > 1
 
 
 def _apply(image: np.ndarray, changes: Sequence[tuple[str, float]], gray: bool) -> np.ndarray:
@@ -61,7 +70,10 @@ def _apply(image: np.ndarray, changes: Sequence[tuple[str, float]], gray: bool) 
         level = mean_level(image) if with_mean else 0.0
         return scale_and_shift(image, *level_map(changes, level))
     mean = cv2.mean(image)[:3] if with_mean else (0.0, 0.0, 0.0)
-    mapped = cv2.transform(image, color_map(changes, mean, gray))
+    matrix = color_map(changes, mean, gray)
+    if image.dtype == np.uint8:
+        matrix = gray_kept(matrix)
+    mapped = cv2.transform(image, matrix)
     # In OpenCV a transform to one channel takes five times as long as one to three.
     return cv2.extractChannel(mapped, 0)[..., np.newaxis] if gray else mapped
 
@@ -104,6 +116,20 @@ def color_map(
         a, b, c = rotation
         rows = [_blend(blend, row, faded) for row in ((a, b, c), (c, a, b), (b, c, a))]
     return np.array([[gain * x, gain * y, gain * z, shift] for x, y, z in rows])
+
+
+def gray_kept(matrix: np.ndarray) -> np.ndarray:
+    """Rounds a map of :func:`color_map` to OpenCV's steps so that grey stays grey.
+
+    Rounded one by one, the factors of the rows differ in their sum, which tints grey by a level.
+    """
+    rows = [[round(FACTOR_STEPS * factor) for factor in row] for row in matrix[:, :3].tolist()]
+    total = round(FACTOR_STEPS * float(matrix[0, :3].sum()))
+    for row in rows:
+        # Where it changes least in proportion.
+        largest = max(range(3), key=lambda place: abs(row[place]))
+        row[largest] += total - sum(row)
+    return np.column_stack([np.array(rows) / FACTOR_STEPS, matrix[:, 3]])
 
 
 def level_map(jitter: Iterable[tuple[str, float]], mean: float) -> tuple[float, float]:

@@ -114,6 +114,29 @@ def test_third_of_the_hue_circle_turns_red_into_green_and_greys_stay():
     assert difference(map_colors(gray, [("hue", 0.1)], gray=False), gray).max() == 0
 
 
+@pytest.mark.parametrize("jitter", ORDERS[::5], ids=lambda order: "-".join(n[0] for n, _ in order))
+def test_grey_in_three_channels_stays_grey(jitter):
+    rng = np.random.default_rng(0)
+    levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
+    for _ in range(50):
+        changes = [
+            (name, rng.uniform(-0.1, 0.1) if name == "hue" else rng.uniform(0.6, 1.4))
+            for name, _ in jitter
+        ]
+        found = map_colors(levels, changes, gray=False)
+        assert (found == found[..., :1]).all()
+        no_hue = [change for change in changes if change[0] != "hue"]
+        expected = view_ops.jitter_color(levels, no_hue)
+        assert difference(found, expected).max() <= 2
+
+
+def test_levels_clip_before_the_conversion_to_grey():
+    """Red of 200 made brighter than 255 is red of 255, and its grey that of it."""
+    red = np.array([[[0, 0, 200]]], np.uint8)
+    found = map_colors(red, [("brightness", 1.4)], gray=True)
+    assert abs(int(found.item()) - round(255 * GRAY[2])) <= 1
+
+
 def test_image_without_changes_is_the_same():
     image = draw_mild()
     np.testing.assert_array_equal(map_colors(image, [], gray=False), image)
