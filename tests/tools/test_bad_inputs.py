@@ -1526,6 +1526,7 @@ BENCHMARKS = [
     ),
     Row("", "benchmarks/loss.py --prototypes 1.5", "'1.5' given, but a whole number"),
     Row("", "benchmarks/ema.py --device cpu:x", "invalid --device cpu:x"),
+    Row("", "benchmarks/memory_format.py --depth 51", "invalid choice: 51"),
     Row("", "benchmarks/runner_overhead.py --history -1", "'-1' given, but a whole number of 0"),
     Row("", "benchmarks/knn.py --k 0", "'0' given, but a whole number of 1 or more expected"),
     Row("", "benchmarks/views.py --count 0", "invalid --count 0"),

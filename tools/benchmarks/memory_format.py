@@ -20,6 +20,7 @@ from common.timing import compare
 from mmdino.models import ResNet
 from mmdino.utils.tool_errors import run_tool
 
+DEPTHS = sorted(ResNet.arch_settings)
 FIRST, LAST = "channels first", "channels last"
 SMOKE = {"depth": 18, "width": 4, "size": 32, "batch": 2, "rounds": 2}
 
@@ -27,7 +28,7 @@ SMOKE = {"depth": 18, "width": 4, "size": 32, "batch": 2, "rounds": 2}
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = benchmark_parser(__doc__, rounds=8)
-    parser.add_argument("--depth", type=positive, default=50, help="of the ResNet")
+    parser.add_argument("--depth", type=int, choices=DEPTHS, default=50, help="of the ResNet")
     parser.add_argument("--width", type=positive, default=64, help="channels of the first stage")
     parser.add_argument("--size", type=positive, default=224, help="side of an image")
     parser.add_argument("--batch", type=positive, default=4, help="images")
