@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,14 +90,23 @@ class TrainingProcess:
         return self._usage
 
     def end(self) -> None:
-        """Interrupts it as Ctrl-C does, and kills it if it does not end."""
-        for kill, patience in ((signal.SIGINT, SECONDS_TO_END), (signal.SIGKILL, SECONDS_TO_END)):
-            if self.poll() is not None:
-                return
-            self._process.send_signal(kill)
-            deadline = time.monotonic() + patience
-            while self.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
+        """Interrupts it as Ctrl-C does, and kills it, with all that it started, if it does not end.
+
+        The workers of its loader may stay when it ends, and are killed too.
+        """
+        if self.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        self._wait()
+        with suppress(ProcessLookupError):
+            # The group of its session.
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + SECONDS_TO_END
+        while self.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 def session_seconds(session: int) -> float:
