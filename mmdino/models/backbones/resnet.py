@@ -6,12 +6,12 @@ from typing import Any
 
 from mmpretrain.models import ResNet as MMPretrainResNet
 
+from mmdino.models.backbones.strict_loading import StrictLoading
 from mmdino.registry import MODELS
-from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
 
 @MODELS.register_module()
-class ResNet(MMPretrainResNet):
+class ResNet(StrictLoading, MMPretrainResNet):
     """mmpretrain's ``ResNet``, initialised like torchvision's, which the authors used.
 
     It differs in two defaults: the last batch norm of a block is initialised to 1, and an
@@ -31,11 +31,3 @@ class ResNet(MMPretrainResNet):
 
     def __init__(self, depth: int = 50, zero_init_residual: bool = False, **kwargs: Any) -> None:
         super().__init__(depth=depth, zero_init_residual=zero_init_residual, **kwargs)
-
-    def init_weights(self) -> None:
-        """Initialises the weights, or loads those of ``init_cfg``."""
-        pretrained = pretrained_cfg(self.init_cfg)
-        if pretrained is None:
-            super().init_weights()
-        else:
-            load_pretrained(self, pretrained)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from mmpretrain.models import SwinTransformerV2 as MMPretrainSwinTransformerV2
 from torch import Tensor
 
+from mmdino.models.backbones.strict_loading import StrictLoading
 from mmdino.registry import MODELS
-from mmdino.weights.pretrained import load_pretrained, pretrained_cfg
 
 
 @MODELS.register_module()
-class SwinTransformerV2(MMPretrainSwinTransformerV2):
+class SwinTransformerV2(StrictLoading, MMPretrainSwinTransformerV2):
     """mmpretrain's ``SwinTransformerV2`` for fine-tuning with rates that decay by layer.
 
     An ``init_cfg`` of type ``Pretrained`` is loaded by :func:`load_pretrained`, which requires all
@@ -22,14 +22,6 @@ class SwinTransformerV2(MMPretrainSwinTransformerV2):
         ...     window_size=[14, 14, 14, 7],
         ...     init_cfg=dict(type="Pretrained", checkpoint="distilled/epoch_300.pth"))
     """
-
-    def init_weights(self) -> None:
-        """Initialises the weights, or loads those of ``init_cfg``."""
-        pretrained = pretrained_cfg(self.init_cfg)
-        if pretrained is None:
-            super().init_weights()
-        else:
-            load_pretrained(self, pretrained)
 
     def _delete_reinit_params(self, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
         # Coordinates and indices follow from the windows. mmpretrain takes them out of what is
