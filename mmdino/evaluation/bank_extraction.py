@@ -32,7 +32,6 @@ from mmdino.evaluation.features import BackboneModel, extract_features
 from mmdino.evaluation.stored_input import ImageInput, read_by, stored_input
 from mmdino.models.selfsup.base import patch_stride
 from mmdino.utils.progress import Progress
-from mmdino.weights.files import read_checkpoint
 from mmdino.weights.networks import (
     Network,
     backbone_weights,
@@ -93,7 +92,7 @@ def load_evaluated(
     # Printed since it names what was guessed, such as the number of heads.
     print(f"{checkpoint}: {weights}")
     name = Path(checkpoint).name
-    image_input = stored_input(read_checkpoint(checkpoint).get("meta"), may_fail=reader is None)
+    image_input = stored_input(weights.meta, may_fail=reader is None)
     if reader is not None:
         image_input = read_by(image_input, reader, extensions)
     elif extensions is not None:

@@ -13,7 +13,6 @@ from mmdino.evaluation.features import feature_of
 from mmdino.evaluation.image_input import TRAINED_SIZE
 from mmdino.evaluation.stored_input import stored_input
 from mmdino.models.preprocessors.multi_view_preprocessor import normalise
-from mmdino.weights.files import read_checkpoint
 from mmdino.weights.networks import (
     Network,
     backbone_weights,
@@ -99,7 +98,7 @@ def load_backbone(
     weights = backbone_weights(path, network, num_heads=num_heads)
     backbone = build_backbone(weights.config, weights.state_dict, f"{path} ({weights.layout})")
     channels = input_channels(backbone)
-    stored = stored_input(read_checkpoint(path).get("meta"), may_fail=False)
+    stored = stored_input(weights.meta, may_fail=False)
     mean, std = tuple(mean or stored.mean), tuple(std or stored.std)
     if {len(mean), len(std)} != {channels}:
         raise ValueError(

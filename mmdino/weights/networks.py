@@ -114,6 +114,8 @@ class BackboneWeights(NamedTuple):
     """Description of the source of the number of heads; empty for what is no ViT."""
     unused: tuple[str, ...]
     """Names of ignored tensors beside the backbone, such as ``fc.weight``."""
+    meta: Mapping[str, Any]
+    """``meta`` of the file, with the config of its run; empty if it has none."""
 
     def __str__(self) -> str:
         network = "" if self.network == "backbone" else f"the {self.network} in "
@@ -201,6 +203,7 @@ def backbone_weights(
             network=which,
             heads_from="",
             unused=(),
+            meta=meta,
         )
     unused = tuple(name for name in found if _is_unused(name, found))
     source = {name: tensor for name, tensor in found.items() if name not in unused}
@@ -230,6 +233,7 @@ def backbone_weights(
         network=which,
         heads_from=heads_from,
         unused=unused,
+        meta=meta,
     )
 
 
