@@ -113,12 +113,14 @@ def load_map_backbone(
             f"The network of {path} takes images of {channels} channel(s), and the tools read "
             "colour images only."
         )
-    patch_stride(backbone)  # refuses what gives no map
+    map_stride(backbone)  # refuses what gives no map
     return backbone
 
 
-def patch_stride(backbone: nn.Module) -> int:
+def map_stride(backbone: nn.Module) -> int:
     """Returns the pixels between two positions of a backbone's map.
+
+    Of a ViT that is its patch; of a ResNet or a Swin, which halve their maps, what all stages make.
 
     Raises:
         ValueError: If its output is no map.
@@ -152,7 +154,7 @@ def patch_map(backbone: nn.Module, image: np.ndarray, size: int | None = None) -
         ValueError: If the image does not fit (see :func:`network_input`), or a feature is not
             finite.
     """
-    pixels = network_input(image, patch_stride(backbone), size, next(backbone.parameters()))
+    pixels = network_input(image, map_stride(backbone), size, next(backbone.parameters()))
     with torch.no_grad():
         features = backbone(pixels)[-1][0].permute(1, 2, 0).float().cpu()
     if not features.isfinite().all():

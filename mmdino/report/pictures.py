@@ -18,7 +18,8 @@ from mmdino.evaluation.attention import attention_maps
 from mmdino.evaluation.features import feature_of
 from mmdino.evaluation.image_input import TRAINED_SIZE, network_input, viewing_size
 from mmdino.evaluation.knn import nearest_others
-from mmdino.evaluation.pca import fit_pca, load_map_backbone, patch_map, patch_stride
+from mmdino.evaluation.pca import fit_pca, load_map_backbone, patch_map
+from mmdino.models.selfsup.base import patch_stride
 from mmdino.report.work_dir import Run, SavedCheckpoint
 from mmdino.visualization import displayable
 from mmdino.visualization.attention_figure import colorize
@@ -307,9 +308,10 @@ def neighbours_of(
         ValueError: If the network does not take such images, or its features are not finite.
     """
     weight, parts = next(backbone.parameters()), []
+    patch, _ = patch_stride(backbone)
     with torch.no_grad():
         for batch in even_batches(images.pixels, BATCH):
-            inputs = [network_input(image, patch_stride(backbone), None, weight) for image in batch]
+            inputs = [network_input(image, patch, None, weight) for image in batch]
             parts.append(feature_of(backbone, torch.cat(inputs)).float())
     bank = torch.cat(parts)
     queries, k = min(queries, len(bank)), min(k, len(bank) - 1)

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from mmdino.evaluation.image_input import input_shape, viewing_size
-from mmdino.evaluation.pca import Foreground, PatchPCA, fit_pca, patch_map, patch_stride
+from mmdino.evaluation.pca import Foreground, PatchPCA, fit_pca, map_stride, patch_map
 
 
 class Painter:
@@ -40,7 +40,7 @@ class Painter:
 
     def input_text(self, image: np.ndarray) -> str:
         """Describes the size at which an image enters the network."""
-        stride = patch_stride(self.backbone)
+        stride = map_stride(self.backbone)
         height, width = input_shape(*image.shape[:2], stride, self._size(image))
         return (
             f"{image.shape[1]} x {image.shape[0]} px enter the network as {width} x {height} px, "

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from converters.conversion import convert_backbone, write_backbone
 from mmdino.evaluation.bank_extraction import load_evaluated
 from mmdino.evaluation.features import feature_of
-from mmdino.evaluation.pca import load_map_backbone, patch_stride
+from mmdino.evaluation.pca import load_map_backbone, map_stride
 from mmdino.weights.networks import backbone_weights, load_backbone, untrained_like
 from mmdino.weights.specs import vit_config
 from mmdino.weights.stored_networks import checked_config, shown_by_tensors
@@ -78,7 +78,7 @@ def test_a_run_of_any_backbone_gives_the_features_of_its_teacher(tmp_path, name)
 def test_untrained_and_as_a_map(tmp_path, capsys, name, stride):
     save_run(tmp_path / "epoch_1.pth", NETWORKS[name])
     backbone = load_map_backbone(tmp_path / "epoch_1.pth")
-    assert patch_stride(backbone) == stride
+    assert map_stride(backbone) == stride
     assert backbone(IMAGES)[-1].shape[2:] == (32 // stride, 32 // stride)
     fresh, again = (dict(untrained_like(backbone, 0).named_parameters()) for _ in range(2))
     assert all(torch.equal(fresh[name], again[name]) for name in fresh)
