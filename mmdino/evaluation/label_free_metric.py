@@ -31,6 +31,8 @@ class LabelFreeMetric(BaseMetric):
 
     Args:
         k: Number of neighbours that two views are asked for.
+        few_images: Whether fewer images than the features have numbers are meant. Effective ranks
+            are then at most the number of images; without this, a warning says so.
         **kwargs: mmengine's other arguments.
 
     Raises:
@@ -44,10 +46,11 @@ class LabelFreeMetric(BaseMetric):
 
     default_prefix = "features"
 
-    def __init__(self, k: int = 10, **kwargs: Any) -> None:
+    def __init__(self, k: int = 10, few_images: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         require_number("LabelFreeMetric", "k", k, least=1, whole=True)
         self.k = k
+        self.few_images = few_images
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Collects the features of a batch: (D,) of each image, or (V, D) of its views."""
@@ -76,10 +79,10 @@ class LabelFreeMetric(BaseMetric):
                 "diverged."
             )
         images, views, width = features.shape
-        if images < width:
+        if images < width and not self.few_images:
             print_log(
                 f"The effective rank of {images} images is at most {images}, with features of "
-                f"width {width}. Give val_dataloader more images.",
+                f"width {width}. Give val_dataloader more images, or set few_images=True.",
                 logger="current",
                 level=logging.WARNING,
             )

@@ -119,7 +119,7 @@ val_cfg = dict(
 val_evaluator = [
     dict(type="mmdino.KNNMetric", k=(10, 20), temperature=0.07),
     dict(type="mmdino.RidgeProbeMetric"),
-    dict(type="mmdino.LabelFreeMetric"),
+    dict(type="mmdino.LabelFreeMetric"{few}),{bound}
 ]
 """
 VIEWS = """
@@ -146,7 +146,7 @@ val_dataloader = dict(
     ),
 )
 val_cfg = dict(type="mmdino.ViewValLoop")
-val_evaluator = dict(type="mmdino.LabelFreeMetric")
+val_evaluator = dict(type="mmdino.LabelFreeMetric"{few}){bound}
 """
 TINY_HEAD = "\n        hidden_channels=512,\n        bottleneck_channels=128,"
 NO_COLORS = "saturation=0, hue=0, gray_prob=0"
@@ -262,10 +262,20 @@ def config_text(
             # Pillow has no 16-bit colours.
             backend="cv2" if deep else "pillow",
             interpolation="area" if deep else "bicubic",
+            **_few_images(len(split.queries), network),
         )
     elif recipe["hold_out"]:
-        text += VIEWS.format(rest=options["rest"])
+        text += VIEWS.format(rest=options["rest"], **_few_images(recipe["hold_out"], network))
     return text
+
+
+def _few_images(count: int, network: Size) -> dict[str, str]:
+    """Returns what the label-free metric is told of its images, so that it does not warn of it."""
+    few = count < network.width
+    return {
+        "few": ", few_images=True" if few else "",
+        "bound": f"  # effective ranks are at most {count}" if few else "",
+    }
 
 
 def _comment(text: str) -> str:

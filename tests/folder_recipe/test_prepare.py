@@ -121,6 +121,14 @@ def test_without_classes_images_are_held_out(tmp_path):
     assert (trained.get("held_out", False), held.held_out) == (False, True)
     assert held.pipeline[1]["views"][0]["hue"] == 0, "as grey as the views of training"
     assert cfg.train_cfg.val_at_start
+    assert cfg.val_evaluator.few_images, "100 images for features of 128 numbers, as chosen"
+    assert "effective ranks are at most 100" in path.read_text()
+
+
+def test_enough_held_out_images_are_not_called_few(tmp_path):
+    facts = FolderFacts("/images", range(2000), (ImageHeader(90, 80, 1, 8),), (), 1, "")
+    path = write_config(choose(facts, CPU), "", "/images", tmp_path / "run")
+    assert "few_images" not in read_config(str(path)).val_evaluator
 
 
 def test_neighbours_are_looked_for_among_other_images():

@@ -68,6 +68,15 @@ def test_a_method_of_mmpretrain_is_measured_too(tmp_path):
     assert set(NAMES) == set(runner.val())
 
 
+@pytest.mark.parametrize("meant", [False, True])
+def test_fewer_images_than_feature_numbers_are_warned_of_unless_they_are_meant(tmp_path, meant):
+    options = views(images=11)
+    options["val_evaluator"]["few_images"] = meant
+    tiny_run.build(tmp_path, **options).val()
+    (log,) = tmp_path.glob("*/*.log")
+    assert ("effective rank of 11 images is at most 11" in log.read_text()) is not meant
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
