@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmengine.dist import is_main_process
     from mmengine.runner import Runner
 
+    from mmdino.engine.training import short_start
     from mmdino.weights.runner_loading import restrict_loading
 
     restrict_loading()
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{args.config} has no k-NN validation. Give it val_dataloader, val_cfg and "
             "val_evaluator with a labelled data set; configs/_base_/datasets/imagenet.py has some."
         )
-    runner = Runner.from_cfg(cfg)
+    runner = short_start(Runner).from_cfg(cfg)
     metrics = runner.test() if runs_test else runner.val()
     if is_main_process():
         report(args.checkpoint, metrics, bank_size(runner))

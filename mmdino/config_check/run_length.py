@@ -63,13 +63,15 @@ def _left_out(cfg: Mapping[str, Any], loop: Mapping[str, Any]) -> list[str]:
     """Lines about validations and checkpoints that the run does not come to."""
     key = "max_epochs" if "max_epochs" in loop else "max_iters"
     run, doubts = loop.get(key), []
-    for name in ("val_interval", "val_begin"):
+    # Loops validate after the last epoch or iteration, whatever the interval.
+    told = {"val_interval": "only its end is validated", "val_begin": "training is not validated"}
+    for name, what in told.items():
         first = loop.get(name)
         is_beyond = _is_number(first) and _is_number(run) and first > run
         if is_beyond and cfg.get("val_cfg") is not None:
             doubts.append(
                 f"train_cfg.{name}={first:g} is beyond the run of {run:g} (train_cfg.{key}): "
-                "training is not validated."
+                f"{what}."
             )
     hooks = cfg.get("default_hooks") or {}
     saves = [hook for _, hook in _members(cfg.get("custom_hooks"), "custom_hooks")]

@@ -274,7 +274,7 @@ def _few_images(count: int, network: Size) -> dict[str, str]:
     few = count < network.width
     return {
         "few": ", few_images=True" if few else "",
-        "bound": f"  # effective ranks are at most {count}" if few else "",
+        "bound": f"  # ranks are at most {count}" if few else "",
     }
 
 

@@ -265,8 +265,8 @@ def test_a_queue_that_starts_after_the_run_is_told(epochs):
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("train_cfg.val_interval", 13, "val_interval=13 is beyond the run of 12"),
-        ("train_cfg.val_begin", 13, "val_begin=13 is beyond the run of 12"),
+        ("train_cfg.val_interval", 13, "beyond the run of 12 (train_cfg.max_epochs): only its end"),
+        ("train_cfg.val_begin", 13, "beyond the run of 12 (train_cfg.max_epochs): training is not"),
         ("default_hooks.checkpoint", None, "no checkpoint is written"),
     ],
 )

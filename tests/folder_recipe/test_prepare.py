@@ -122,7 +122,7 @@ def test_without_classes_images_are_held_out(tmp_path):
     assert held.pipeline[1]["views"][0]["hue"] == 0, "as grey as the views of training"
     assert cfg.train_cfg.val_at_start
     assert cfg.val_evaluator.few_images, "100 images for features of 128 numbers, as chosen"
-    assert "effective ranks are at most 100" in path.read_text()
+    assert "ranks are at most 100" in path.read_text()
 
 
 def test_enough_held_out_images_are_not_called_few(tmp_path):

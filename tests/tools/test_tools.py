@@ -126,6 +126,7 @@ def test_test_reports_the_same_accuracy_as_the_run(trained, small):
     last = [line for line in output.splitlines() if "knn/top1" in line][-1]
     top1 = float(last.split("knn/top1: ")[1].split()[0])
     assert f"knn/top1: {top1:.2f} %" in found
+    assert "System environment:" not in found, "the log file has mmengine's preamble"
 
 
 def test_raw_pixels_are_compared_on_the_same_images(small):
