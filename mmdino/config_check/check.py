@@ -16,7 +16,9 @@ from mmdino.config_check.sections import check_sections
 from mmdino.config_check.top_level import check_top_level, runner_class
 
 
-def check_config(cfg: Config | Mapping[str, Any], needs: Collection[str] = ("model",)) -> list[str]:
+def check_config(
+    cfg: Config | Mapping[str, Any], needs: Collection[str] = ("model",), log: bool = True
+) -> list[str]:
     """Checks a config before anything is built from it.
 
     Every dict with a type is compared with the signature of what it names, in the registry that
@@ -28,10 +30,11 @@ def check_config(cfg: Config | Mapping[str, Any], needs: Collection[str] = ("mod
     Args:
         cfg: The config of a run, as :class:`mmengine.runner.Runner` takes it.
         needs: Sections that it must have.
+        log: Whether to log as warnings what is returned.
 
     Returns:
         A line for everything that is allowed but may not be meant, such as a key that nothing
-        reads. Each is also logged as a warning.
+        reads.
 
     Raises:
         ValueError: If anything is wrong, with one line for each: the path of the key, what is
@@ -61,6 +64,6 @@ def check_config(cfg: Config | Mapping[str, Any], needs: Collection[str] = ("mod
     if messages:
         count = f"{len(messages)} mistake{'s' if len(messages) > 1 else ''}"
         raise ValueError("\n  ".join([f"The config has {count}:", *messages]))
-    for doubt in doubts:
+    for doubt in doubts if log else ():
         print_log(doubt, logger="current", level=logging.WARNING)
     return doubts

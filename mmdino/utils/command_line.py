@@ -74,7 +74,7 @@ def load_config(args: argparse.Namespace, needs: Collection[str] = ("model",)) -
     from mmdino.config_check import check_config
     from mmdino.config_check.config_files import read_config
     from mmdino.utils.config_options import merge_options
-    from mmdino.utils.ranks import prepare_ranks
+    from mmdino.utils.ranks import is_first_rank, prepare_ranks
 
     cfg = read_config(args.config)
     cfg.launcher = args.launcher
@@ -86,7 +86,7 @@ def load_config(args: argparse.Namespace, needs: Collection[str] = ("model",)) -
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if cfg.get("default_scope") == "mmseg":
         require_mmseg()
-    check_config(cfg, needs)
+    check_config(cfg, needs, log=is_first_rank(cfg.launcher))
     if not torch.cuda.is_available():
         use_gloo(cfg)
     require_writable(cfg.work_dir)

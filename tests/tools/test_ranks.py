@@ -39,7 +39,8 @@ def weights(work_dir, epoch):
 def two_ranks(tmp_path_factory, small):
     """A run of two ranks of a shipped config, started elsewhere: its work dir and its output."""
     folder = tmp_path_factory.mktemp("two ranks")
-    result = run(DIST_TRAIN, CONFIG.stem, 2, *options("run", small), cwd=folder)
+    changes = options("run", small, "train_cfg.val_interval=9")
+    result = run(DIST_TRAIN, CONFIG.stem, 2, *changes, cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder / "run", result.stdout
 
@@ -48,6 +49,7 @@ def test_one_run_is_logged_and_validated(two_ranks):
     work_dir, output = two_ranks
     assert "Effective batch: 4 images x 2 rank(s) x 1 micro-batch(es) = 8" in output
     assert output.count("Epoch(train) [2][2/2]") == 1
+    assert output.count("is beyond the run of 2") == 1
     assert "16 bank and 16 query images" in output
     assert sorted(path.name for path in work_dir.glob("*.pth")) == ["epoch_1.pth", "epoch_2.pth"]
 
