@@ -1549,6 +1549,7 @@ BENCHMARKS = [
     Row("", "benchmarks/end_to_end.py --seconds inf", "--seconds inf: expected"),
     Row("", "benchmarks/small_images.py --images none", "The image folder 'none' does not exist"),
     Row("", "benchmarks/small_images.py --device cuda", "the time measured is the processor's"),
+    Row("", "benchmarks/small_images_knn.py none.py", "none.py"),
     Row("", "benchmarks/end_to_end.py --batch 1 2 --workers 1 2 --figure $out/f.png", "not both"),
 ]
 SEARCH = "search.py $bank"

@@ -25,18 +25,17 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
-from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
 from common.dino_step import DTYPES
+from common.lightly_views import LightlyImages, views_of
 from common.options import SMOKE_MODEL, benchmark_parser, positive, use_machine
 from common.plain_step import LR, MOMENTUM, WEIGHT_DECAY, PlainStep, PlainVisionTransformer
 from common.report import draw_bars, print_table, timing_rows, write_json
 from common.timing import Timing, turns
 from common.view_chains import PILLOW
 from common.view_loader import Photographs, draw_photographs
-from mmdino.datasets.transforms.views.group import parse_view_groups
 from mmdino.models import DINO
 from mmdino.utils.tool_errors import run_tool
 
@@ -168,11 +167,6 @@ def our_config(args: argparse.Namespace) -> Config:
     return config
 
 
-def views_of(config: Config) -> list[dict]:
-    """Returns the view groups of a config."""
-    return [dict(group) for group in config.train_dataloader.dataset.pipeline[1].views]
-
-
 class EpochClock(Hook):
     """Measures the seconds of the processor that an epoch takes."""
 
@@ -225,32 +219,6 @@ def lightly_epoch(
     from lightly.loss import DINOLoss
     from lightly.models.modules import DINOProjectionHead
     from lightly.models.utils import deactivate_requires_grad, update_momentum
-    from lightly.transforms.dino_transform import DINOTransform
-
-    first, second, local = parse_view_groups(views_of(config))
-    transform = DINOTransform(
-        global_crop_size=first.size[0],
-        global_crop_scale=first.scale,
-        local_crop_size=local.size[0],
-        local_crop_scale=local.scale,
-        n_local_views=local.num,
-        cj_prob=first.jitter_prob,
-        cj_strength=1.0,
-        cj_bright=first.brightness,
-        cj_contrast=first.contrast,
-        cj_sat=first.saturation,
-        cj_hue=first.hue,
-        gaussian_blur=(first.blur_prob, second.blur_prob, local.blur_prob),
-        solarization_prob=second.solarize_prob,
-    )
-
-    class Images(torch.utils.data.Dataset):
-        def __len__(self) -> int:
-            return len(paths)
-
-        def __getitem__(self, index: int) -> list[torch.Tensor]:
-            with Image.open(paths[index]) as file:
-                return transform(file.convert("RGB"))
 
     head = config.model.head
     student, teacher = (
@@ -286,7 +254,7 @@ def lightly_epoch(
         optimizer.step()
         optimizer.zero_grad()
 
-    batches = loader(Images(), args)
+    batches = loader(LightlyImages(paths, views_of(config)), args)
     return lambda: seconds_of_epoch(batches, step, args.steps)
 
 
