@@ -97,8 +97,7 @@ class DINOv2(DINO):
         compile: dict | None = None,
         **kwargs: Any,
     ) -> None:
-        for name, weight in (("ibot_weight", ibot_weight), ("koleo_weight", koleo_weight)):
-            require_number("DINOv2", name, weight, least=0)
+        require_number("DINOv2", "ibot_weight", ibot_weight, least=0)
         refuse_other_methods(kwargs)
         if patch_head is not None and "type" not in patch_head:
             raise ValueError(
@@ -107,16 +106,13 @@ class DINOv2(DINO):
                 "out: patches then share the head of the class tokens (model.head)."
             )
         parts = {} if patch_head is None else {"patch_head": patch_head}
-        super().__init__(backbone, head, loss, parts=parts, **kwargs)
+        super().__init__(backbone, head, loss, koleo, koleo_weight, parts=parts, **kwargs)
         self.ibot_weight = ibot_weight
-        self.koleo_weight = koleo_weight
-        self.ibot_loss = self.koleo_loss = None
+        self.ibot_loss = None
         if ibot_weight:
             prototypes = (patch_head or head).get("out_channels", self.head.out_channels)
             cfg = {"type": "mmdino.IBOTLoss", "num_prototypes": prototypes, **(ibot or {})}
             self.ibot_loss = MODELS.build(cfg)
-        if koleo_weight:
-            self.koleo_loss = MODELS.build({"type": "mmdino.KoLeoLoss", **(koleo or {})})
         if patch_head is not None:
             self._widths["patch_head"] = input_width(self.patch_head)
         self.gram_anchor = None
@@ -233,9 +229,8 @@ class DINOv2(DINO):
             metrics["ibot_ce_over_lnk"] = found["ce_over_lnk"]
             metrics["ibot_entropy"] = found["teacher_entropy"]
         if self.koleo_loss is not None:
-            found = self.koleo_loss(tokens.unflatten(0, (num_global, batch_size)))
-            terms["koleo"] = self.koleo_weight * found["loss"]
-            metrics["nearest_distance"] = found["nearest_distance"]
+            terms["koleo"], found = self._koleo_term(tokens.unflatten(0, (num_global, batch_size)))
+            metrics |= found
         if self.gram_anchor is None:
             refuse_clean_views(clean_views)
         else:

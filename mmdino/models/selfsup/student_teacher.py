@@ -267,7 +267,13 @@ class StudentTeacher(SelfSupervisedModel):
         features = self._features(inputs, self.backbone, self.neck)
         check_feature(features, self._widths["head"])
         metrics = self._compare(features, targets, (len(inputs), batch_size))
+        global_features = features.unflatten(0, (len(inputs), batch_size))[: self.num_global_views]
+        metrics = self._add_terms(metrics, global_features)
         return {**metrics, "feature_std": feature_spread(features[:batch_size])}
+
+    def _add_terms(self, metrics: dict[str, Tensor], features: Tensor) -> dict[str, Tensor]:
+        """Adds terms of the student's features (G, B, D) to the loss, in methods that have some."""
+        return metrics
 
     def _check_micro_batches(self, batch_size: int) -> None:
         """Checks that no micro-batch leaves one image to the batch norms of the backbone."""

@@ -14,6 +14,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from mmdino.models.losses import KoLeoLoss
 from mmdino.models.selfsup.base import feature_spread
 
 
@@ -360,3 +361,25 @@ def test_a_head_of_another_kind_computes_its_own_logits():
     model.head.gives_lazy_logits = True
     model.dino_loss.chunk = None
     torch.testing.assert_close(model.loss(views)["loss"], fused, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("config", [tiny_run.vit_model, tiny_run.resnet_model])
+def test_koleo_adds_to_the_loss_what_keeps_the_global_features_apart(config):
+    views = random_views(batch_size=4)
+    plain = build(config()).loss(views)
+    model = build(config(), koleo_weight=0.3, koleo={"top_k": 2})
+    # In one call, as batch norms see them.
+    features = model.extract_feat(torch.cat(views[:2]), network="student")
+    koleo = KoLeoLoss(top_k=2)(features.unflatten(0, (2, 4)))
+    metrics = model.loss(views)
+    torch.testing.assert_close(metrics["dino"], plain["loss"].detach())
+    torch.testing.assert_close(metrics["koleo"], 0.3 * koleo["loss"].detach())
+    torch.testing.assert_close(metrics["loss"], plain["loss"] + 0.3 * koleo["loss"])
+    torch.testing.assert_close(metrics["nearest_distance"], koleo["nearest_distance"])
+    assert list(model.state_dict()) == list(build(config()).state_dict())
+
+
+def test_dino_has_no_koleo_by_default():
+    assert not {"koleo", "nearest_distance"} & set(build().loss(random_views()))
+    with pytest.raises(ValueError, match="DINO got koleo_weight=-1"):
+        build(koleo_weight=-1)
