@@ -73,6 +73,13 @@ def parser() -> argparse.ArgumentParser:
         default="sgd",
         help="that of lightly's benchmark, or that of its example with a ViT",
     )
+    parser.add_argument(
+        "--cases",
+        nargs="+",
+        choices=(REFERENCE, LIGHTLY),
+        default=[REFERENCE, LIGHTLY],
+        help="what to train; to run both at a time, start each alone",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights, views and order")
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, default={}, help="changes to the config"
@@ -84,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Trains, prints and writes.
 
     Raises:
-        ValueError: If there are fewer images than a batch, the time is not positive, or the device
-            is no CPU.
+        ValueError: If there are fewer images than a batch, the time is not positive, the device is
+            no CPU, or lightly alone is asked for and not installed.
     """
     args = parser().parse_args(argv)
     if args.smoke:
@@ -99,18 +106,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     init_default_scope("mmpretrain")
     config = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options)
-    cases = {REFERENCE: reference_parts}
+    parts = {REFERENCE: reference_parts}
     if find_spec("lightly"):
-        cases[LIGHTLY] = lightly_parts
-    rows = [
-        {"case": name, **row} for name, case in cases.items() for row in run(case, config, args)
-    ]
+        parts[LIGHTLY] = lightly_parts
+    names = [name for name in args.cases if name in parts]
+    if not names:
+        raise ValueError("lightly is not installed: pip install lightly")
+    rows = []
+    for name in names:
+        for row in run(parts[name], config, args):
+            rows.append({"case": name, **row})
+            print(f"{name}: {row['minutes']:.1f} of {args.minutes:g} minutes", flush=True)
     print_table(
         rows,
         f"{args.config}, batch {args.batch}, {args.dtype}, {torch.get_num_threads()} thread(s), "
         "processor time",
     )
-    if LIGHTLY not in cases:
+    if LIGHTLY not in parts:
         print("\nlightly is not installed and was skipped.")
     if args.json:
         write_json(args.json, "small_images_knn", vars(args), {"knn": rows}, argv)
