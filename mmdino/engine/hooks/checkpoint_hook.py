@@ -24,7 +24,6 @@ from mmdino.engine.checkpoints import (
     non_finite_weights,
     write_pointer,
 )
-from mmdino.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmdino.engine.model_access import bare_model
 from mmdino.engine.optimizer_state import optimizer_tensors
 from mmdino.engine.progress import is_within_step
@@ -257,10 +256,10 @@ class WholeCheckpoints:
             OSError: If it cannot be written.
         """
         runner, path = self._runner, Path(out_dir, filename)
+        # Before the weights, whose message would name no iteration and no files.
         for hook in runner.hooks:
-            if isinstance(hook, FiniteLossHook):
-                # Before the weights, whose message would name no iteration and no files.
-                hook.check(runner)
+            if hasattr(hook, "check_unread_loss"):
+                hook.check_unread_loss(runner)
         broken = non_finite_weights(bare_model(runner))
         broken += non_finite(optimizer_tensors(runner.optim_wrapper.state_dict()))
         if broken:

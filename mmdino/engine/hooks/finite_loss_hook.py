@@ -76,7 +76,7 @@ class FiniteLossHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Checks the loss of the iteration before, and on a CPU that of the iteration."""
-        self.check(runner)
+        self.check_unread_loss(runner)
         loss = outputs["loss"]
         reads_later = waits(loss)
         if not reads_later and math.isfinite(loss.item()):
@@ -95,25 +95,25 @@ class FiniteLossHook(Hook):
             data_batch.get("data_samples") if isinstance(data_batch, Mapping) else None,
         )
         if not reads_later:
-            self.check(runner)
+            self.check_unread_loss(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Checks the last loss of the epoch."""
-        self.check(runner)
+        self.check_unread_loss(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Checks the last loss before a validation."""
-        self.check(runner)
+        self.check_unread_loss(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Checks the last loss before a checkpoint is written."""
-        self.check(runner)
+        self.check_unread_loss(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Checks the last loss of the run."""
-        self.check(runner)
+        self.check_unread_loss(runner)
 
-    def check(self, runner: Runner) -> None:
+    def check_unread_loss(self, runner: Runner) -> None:
         """Checks the loss that has not been read yet, if there is one.
 
         Raises:
