@@ -16,8 +16,8 @@ main = runpy.run_path(str(ROOT / "tools" / "benchmarks" / "small_images_knn.py")
 CONFIG = str(ROOT / "configs" / "dino_resnet18_cifar10.py")
 
 
-@pytest.fixture
-def small_run(tmp_path):
+@pytest.fixture(params=[True, False], ids=["local views", "global views"])
+def small_run(tmp_path, request):
     """Two classes of four images of 32 pixels, and the options that train on them."""
     rng = np.random.default_rng(0)
     for number in range(8):
@@ -31,6 +31,7 @@ def small_run(tmp_path):
     options += [f"{name}.dataset.every=1" for name in sets[1:]]
     options += [f"model.backbone.{name}=8" for name in ("base_channels", "stem_channels")]
     options += ["model.head.in_channels=64", "model.head.out_channels=16", "val_evaluator.k=(1,3)"]
+    options += ["train_dataloader.dataset.pipeline.1.views.2.num=0"] * (not request.param)
     return [CONFIG, "--smoke", "--cfg-options", *options]
 
 

@@ -21,18 +21,20 @@ def lightly_transform(groups: Sequence[dict]) -> Callable[[Image.Image], list[Te
     """Returns lightly's transform for the views of a config.
 
     Args:
-        groups: The two global views and the local ones. The colours of the first are those of all,
-            and the second alone is solarised.
+        groups: The two global views and, if there are any, the local ones. The colours of the first
+            are those of all, and the second alone is solarised.
     """
     from lightly.transforms.dino_transform import DINOTransform
 
-    first, second, local = parse_view_groups(list(groups))
+    first, second, *others = parse_view_groups(list(groups))
+    # Without local views lightly still wants their options.
+    local, count = (others[0], others[0].num) if others else (first, 0)
     return DINOTransform(
         global_crop_size=first.size[0],
         global_crop_scale=first.scale,
         local_crop_size=local.size[0],
         local_crop_scale=local.scale,
-        n_local_views=local.num,
+        n_local_views=count,
         cj_prob=first.jitter_prob,
         cj_strength=1.0,
         cj_bright=first.brightness,
