@@ -36,11 +36,12 @@ TESTED_FOLDERS = {
 
 def views(global_scale, num_local, local_scale, sizes=(224, 96)):
     """Number, side and crop scale of each group of views."""
-    return (
+    groups = (
         (1, sizes[0], global_scale),
         (1, sizes[0], global_scale),
         (num_local, sizes[1], local_scale),
     )
+    return groups if num_local else groups[:2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +202,40 @@ RECIPES = {
         clip=None,
         momentum=0.99,
         views=views((0.4, 1.0), 4, (0.1, 0.4), sizes=(24, 12)),
+    ),
+    "dino_vitt4_cifar10_cpu": Recipe(
+        source="our own: docs/small_data.md",
+        arch=(128, 4, 4),
+        patch=4,
+        prototypes=1024,
+        epochs=9,
+        gpus=1,
+        batch=64,
+        peak_lr=0.001,
+        warmup=150,
+        decay=(0.04, 0.1),
+        freeze=0,
+        temp=(0.02, 0.02, 0),
+        momentum=0.99,
+        views=views((0.4, 1.0), 0, (), sizes=(24, 12)),
+    ),
+    "dino_resnet18_cifar10_cpu": Recipe(
+        source="our own: docs/small_data.md",
+        arch="resnet18",
+        patch=None,
+        prototypes=1024,
+        epochs=13,
+        gpus=1,
+        batch=64,
+        optimizer="SGD",
+        peak_lr=0.06,
+        warmup=150,
+        decay=(5e-4, 5e-4),
+        clip=None,
+        freeze=0,
+        temp=(0.02, 0.02, 0),
+        momentum=0.99,
+        views=views((0.4, 1.0), 0, (), sizes=(24, 12)),
     ),
     "dino_demo": Recipe(
         source="our own: docs/results.md",

@@ -37,7 +37,8 @@ model = dict(
         out_channels=num_prototypes,{head}
         use_bn=head_batch_norm,
     ),
-    loss=dict(teacher_temp=teacher_temp, center_momentum=center_momentum),{preprocessor}
+    loss=dict(teacher_temp=teacher_temp, center_momentum=center_momentum),
+    koleo_weight=koleo_weight,{preprocessor}
 )
 {common}_views = [
     dict(num=1, size=global_size, scale=(0.4, 1.0){global_blur}{rest}),

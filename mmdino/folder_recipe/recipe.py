@@ -18,6 +18,8 @@ MIN_IMAGES = 16
 """Fewer do not make ``MIN_STEPS_AN_EPOCH`` batches of 4."""
 MIN_STEPS_AN_EPOCH = 4
 SMALLEST_VIEW, SMALLEST_PATCH = 16, 4
+SMALLEST_LOCAL = 16
+"""Pixels of a local view; smaller ones take half of the time and taught less (docs/results.md)."""
 PATCHES = (16, 8, SMALLEST_PATCH)
 MEMORY_SHARE = 0.7
 """Of the free memory, what views may take."""
@@ -195,10 +197,7 @@ def _views(folder: FolderFacts, network: Size) -> dict[str, Choice]:
         ),
         "global_size": Choice(side, f"Pixels of the two global views: {why}."),
         "local_size": Choice(local, "Pixels of the local views, about half of that."),
-        "local_views": Choice(
-            network.local_views,
-            "The paper's number." if network.local_views == 8 else "Half the paper's: faster.",
-        ),
+        "local_views": _local_views(local, network),
         "local_scale": Choice(
             (0.05, 0.4) if local >= 96 else (0.1, 0.4),
             "Area of a local view as a fraction of the image's; smaller ones of small images are "
@@ -213,6 +212,15 @@ def _views(folder: FolderFacts, network: Size) -> dict[str, Choice]:
         "eval_size": Choice(seen, "Pixels of an image that features are made of, after training."),
         "eval_resize": Choice(resized, "Shorter side that it is cut from."),
     }
+
+
+def _local_views(side: int, network: Size) -> Choice:
+    if side < SMALLEST_LOCAL:
+        return Choice(0, f"None: views of {side} pixels have too little to learn from.")
+    return Choice(
+        network.local_views,
+        "The paper's number." if network.local_views == 8 else "Half the paper's: faster.",
+    )
 
 
 def _pixels(folder: FolderFacts) -> dict[str, Choice]:
@@ -306,6 +314,7 @@ def _schedules(
     short = steps < SHORT_RUN
     said = f"{steps:,} steps"
     tiny = network == "tiny"
+    fast = tiny and short
     rate = (0.001 if short else 0.0005) * PAPER_BATCH / batch if tiny else PAPER_LR
     pace = min(0.05, max(amount.slowest, 40 / steps))
     prototypes = max(256, amount.prototypes // 4) if short else amount.prototypes
@@ -334,7 +343,18 @@ def _schedules(
             f"Of the teacher at the start, 1 at the end: it follows within {1 / pace:.0f} of "
             f"{said}.",
         ),
-        "teacher_temp": Choice(0.04, "The paper's; lower it if the log warns of a collapse."),
+        "teacher_temp": Choice(
+            0.02 if fast else 0.04,
+            "Half the paper's: sharper targets teach more in a short run (docs/results.md)."
+            if fast
+            else "The paper's; lower it if the log warns of a collapse.",
+        ),
+        "koleo_weight": Choice(
+            0.1 if fast else 0.0,
+            "KoLeo, DINOv2's term that keeps images apart: a small ViT learns faster with it."
+            if fast
+            else "Without KoLeo, as the paper.",
+        ),
         "center_momentum": Choice(
             0.8 if short else 0.9, "The centre must settle in a short run." if short else "Paper's."
         ),

@@ -116,6 +116,27 @@ def test_the_length_decides_how_slow_the_teacher_is(epochs, expected):
     assert recipe["max_epochs"] == epochs
 
 
+def test_a_small_network_in_a_short_run_gets_sharp_targets_and_koleo():
+    names = ("teacher_temp", "koleo_weight")
+    found = {
+        (size, epochs): tuple(choose(folder(1000), CPU, size, epochs)[name] for name in names)
+        for size in ("tiny", "small")
+        for epochs in (40, 1000)
+    }
+    assert found == {
+        ("tiny", 40): (0.02, 0.1),
+        ("tiny", 1000): (0.04, 0),
+        ("small", 40): (0.04, 0),
+        ("small", 1000): (0.04, 0),
+    }
+
+
+@pytest.mark.parametrize(("pixels", "local_views"), [(32, 0), (48, 4), (64, 4)])
+def test_local_views_are_left_out_where_they_have_few_pixels(pixels, local_views):
+    recipe = choose(folder(1000, ImageHeader(pixels, pixels, 3, 8)), CPU)
+    assert (recipe["local_views"], recipe["local_size"] >= 16) == (local_views, local_views > 0)
+
+
 @pytest.mark.parametrize("low_precision", [None, "bfloat16"])
 def test_precision_is_what_the_device_computes_with(low_precision):
     recipe = choose(folder(100), Machine("cpu", "No GPU", 8.0, 1, low_precision))

@@ -6,15 +6,15 @@ batch_size = 64  # small batches give a small set more steps
 global_size, local_size = 24, 12  # smaller than the image: a third of the work, and k-NN sees 32
 
 # No blur: at this size it removes the content.
+global_views = [
+    dict(num=1, size=global_size, scale=(0.4, 1.0)),
+    dict(num=1, size=global_size, scale=(0.4, 1.0), solarize_prob=0.2),
+]
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
         type="mmdino.MultiCropTransform",
-        views=[
-            dict(num=1, size=global_size, scale=(0.4, 1.0)),
-            dict(num=1, size=global_size, scale=(0.4, 1.0), solarize_prob=0.2),
-            dict(num=4, size=local_size, scale=(0.1, 0.4)),
-        ],
+        views=[*global_views, dict(num=4, size=local_size, scale=(0.1, 0.4))],
     ),
     dict(type="mmdino.PackViews"),
 ]
