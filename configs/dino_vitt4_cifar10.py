@@ -1,6 +1,6 @@
 # A tiny ViT with patches of 4 pixels on CIFAR-10, images of 32 pixels, for one GPU or a CPU.
 # The images lie in data/cifar10/{train,test}/<class>/; any CIFAR-10 written as image files will do.
-# On a CPU add: --cfg-options train_dataloader.dataset.every=5 train_cfg.max_epochs=14
+# For a CPU: dino_vitt4_cifar10_cpu.py.
 _base_ = [
     "_base_/runs/vitt4_cifar10.py",
     "_base_/models/dino_vit.py",
