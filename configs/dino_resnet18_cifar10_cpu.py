@@ -1,4 +1,4 @@
-# DINO with a ResNet-18 of width 32 on CIFAR-10, for two cores without a GPU: 80 minutes on one of
+# DINO with a ResNet-18 of width 32 on CIFAR-10, for two cores without a GPU: 85 minutes on one of
 # them. What it reaches, and the short runs that it was chosen by: docs/small_data.md.
 _base_ = ["dino_resnet18_cifar10.py"]
 
