@@ -20,7 +20,7 @@ MODELS = {
 }
 WITH_RESULTS = {config: model for config, model in MODELS.items() if model["Results"]}
 PUBLISHED = "published by the authors, not reproduced here: "
-OWN = "our own run (docs/results.md): python tools/train.py "
+OWN = re.compile(r"our own run \((docs/(?:results|small_data)\.md)\): (python tools/train\.py .*)")
 COMMENT = re.compile(r"[Pp]ublished[^:;]*:[^;.]*?(?:k-NN ([\d.]+), )?linear ([\d.]+\d)")
 FINE_TUNED = re.compile(r"Published[^:;]*fine-tuned: ([\d.]+\d)")
 
@@ -83,7 +83,7 @@ def test_results_say_where_they_are_from():
     for model in MODELS.values():
         origin = model["Metadata"].get("Results From")
         assert (origin is None) == (not model["Results"])
-        assert origin is None or origin.startswith((PUBLISHED, OWN))
+        assert origin is None or origin.startswith(PUBLISHED) or OWN.fullmatch(origin)
 
 
 @pytest.mark.parametrize("config", MODELS)
@@ -112,12 +112,13 @@ def test_published_figures_are_those_of_the_readme():
     assert compared == 15
 
 
-def test_our_own_figures_and_commands_are_those_of_the_results():
-    text = (ROOT / "docs" / "results.md").read_text().replace(" \\\n   ", "")
+def test_our_own_figures_and_commands_are_those_of_their_page():
     for config, model in WITH_RESULTS.items():
-        origin = model["Metadata"]["Results From"]
-        if origin.startswith(OWN):
+        own = OWN.fullmatch(model["Metadata"]["Results From"])
+        if own:
+            page, command = own.groups()
+            text = (ROOT / page).read_text().replace(" \\\n   ", "")
             (value,) = figures(model).values()
             assert f"{value}" in text
-            assert config in origin
-            assert (ROOT / config).stem.split("_")[-1] == "demo" or origin.split(": ")[1] in text
+            assert config in command
+            assert (ROOT / config).stem.split("_")[-1] == "demo" or command in text

@@ -174,9 +174,9 @@ def test_tests_that_the_questions_name_exist():
 
 def test_configs_of_the_how_to_have_no_mistake(tmp_path):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    configs = [
-        text for _, text in blocks_of("docs/howto.md") if text.startswith('_base_ = ["configs/')
-    ]
+    pages = ("docs/howto.md", "docs/small_data.md")
+    blocks = [text for page in pages for _, text in blocks_of(page)]
+    configs = [text for text in blocks if text.startswith('_base_ = ["configs/')]
     assert len(configs) == 3
     for text in configs:
         (tmp_path / "mine.py").write_text(text)
