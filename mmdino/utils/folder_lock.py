@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 from pathlib import Path
@@ -66,3 +67,10 @@ def unlock_folder(folder: str | Path) -> None:
     file = _held.pop(Path(folder).resolve() / LOCK, None)
     if file is not None:
         file.close()
+
+
+@atexit.register
+def _unlock_all() -> None:
+    """Closes the lock files, of which Python would otherwise warn."""
+    for path in list(_held):
+        unlock_folder(path.parent)
