@@ -55,8 +55,9 @@ TORCH_ERRORS = {
 """What torch's RuntimeErrors mean, by words in them; it has no classes for these."""
 LONGEST = 2000
 """Characters of a message of another package, which may quote a whole config."""
-PRECEDENCE = 10.0
-"""Seconds that a rank waits for its launcher to end it because another one has failed first."""
+PRECEDENCE = 30.0
+"""Seconds that a rank waits for its launcher to end it because another one has failed first; on a
+busy machine the first rank may be as much later."""
 
 
 class ToolParser(argparse.ArgumentParser):
