@@ -13,12 +13,7 @@ model = dict(
     koleo_weight=0.1,
 )
 # No local views: with 12 pixels they take time and teach little.
-train_pipeline = [
-    dict(type="LoadImageFromFile", ignore_empty=True),
-    dict(type="mmdino.MultiCropTransform", views=_base_.global_views),
-    dict(type="mmdino.PackViews"),
-]
-train_dataloader = dict(num_workers=1, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(num_workers=1, dataset=dict(pipeline=_base_._two_crop_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=lr), precision="auto")
 param_scheduler = [
     dict(_base_.lr_schedule, warmup=warmup_steps, by_epoch=False, convert_to_iter_based=False),

@@ -19,7 +19,8 @@ MIN_IMAGES = 16
 MIN_STEPS_AN_EPOCH = 4
 SMALLEST_VIEW, SMALLEST_PATCH = 16, 4
 SMALLEST_LOCAL = 16
-"""Pixels of a local view; smaller ones take half of the time and taught less (docs/results.md)."""
+"""Pixels of a local view; smaller ones take half of the time and taught less (docs/small_data.md).
+"""
 PATCHES = (16, 8, SMALLEST_PATCH)
 MEMORY_SHARE = 0.7
 """Of the free memory, what views may take."""
@@ -345,7 +346,7 @@ def _schedules(
         ),
         "teacher_temp": Choice(
             0.02 if fast else 0.04,
-            "Half the paper's: sharper targets teach more in a short run (docs/results.md)."
+            "Half the paper's: sharper targets teach more in a short run (docs/small_data.md)."
             if fast
             else "The paper's; lower it if the log warns of a collapse.",
         ),

@@ -72,5 +72,5 @@ def unlock_folder(folder: str | Path) -> None:
 @atexit.register
 def _unlock_all() -> None:
     """Closes the lock files, of which Python would otherwise warn."""
-    for path in list(_held):
-        unlock_folder(path.parent)
+    for file in _held.values():
+        file.close()

@@ -6,7 +6,7 @@ batch_size = 64  # small batches give a small set more steps
 global_size, local_size = 24, 12  # smaller than the image: a third of the work, and k-NN sees 32
 
 # No blur: at this size it removes the content.
-global_views = [
+_global_views = [
     dict(num=1, size=global_size, scale=(0.4, 1.0)),
     dict(num=1, size=global_size, scale=(0.4, 1.0), solarize_prob=0.2),
 ]
@@ -14,8 +14,13 @@ train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
     dict(
         type="mmdino.MultiCropTransform",
-        views=[*global_views, dict(num=4, size=local_size, scale=(0.1, 0.4))],
+        views=[*_global_views, dict(num=4, size=local_size, scale=(0.1, 0.4))],
     ),
+    dict(type="mmdino.PackViews"),
+]
+_two_crop_pipeline = [
+    dict(type="LoadImageFromFile", ignore_empty=True),
+    dict(type="mmdino.MultiCropTransform", views=_global_views),
     dict(type="mmdino.PackViews"),
 ]
 train_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=train_pipeline))

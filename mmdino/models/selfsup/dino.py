@@ -23,6 +23,9 @@ class DINO(StudentTeacher):
     to be switched off: ``CenterUpdateHook`` without a centre, ``TeacherTempWarmupHook`` without a
     temperature of the teacher.
 
+    With KoLeo the log has both terms as they are optimised, ``dino`` and ``koleo``, and the
+    ``nearest_distance`` of :class:`KoLeoLoss`.
+
     Args:
         backbone: As in :class:`StudentTeacher`.
         head: Config of the projection head.
@@ -33,9 +36,6 @@ class DINO(StudentTeacher):
         koleo_weight: Weight of KoLeo in the loss; 0, as in the paper, leaves it out. DINOv2 has
             0.1.
         **kwargs: Other arguments of :class:`StudentTeacher`.
-
-    With KoLeo the log has both terms as they are optimised, ``dino`` and ``koleo``, and the
-    ``nearest_distance`` of :class:`KoLeoLoss`.
 
     Raises:
         ValueError: If the head does not fit the loss, or ``koleo_weight`` is negative.
