@@ -25,7 +25,6 @@ import cv2
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
@@ -33,11 +32,11 @@ from common.dino_step import DTYPES
 from common.lightly_views import LightlyImages, views_of
 from common.options import benchmark_parser, positive, use_machine
 from common.plain_step import PlainHead, move_one_by_one, per_pair_loss
-from common.report import print_table, write_json
+from common.report import draw_lines, print_table, write_json
 from common.view_chains import PILLOW
 from common.view_loader import Photographs
-from mmdino.evaluation.bank_metric import label_of
-from mmdino.evaluation.features import BackboneModel, extract_features, feature_of
+from mmdino.comparison.measuring import features_of
+from mmdino.evaluation.features import BackboneModel, feature_of
 from mmdino.evaluation.knn import knn_accuracy
 from mmdino.models.layers import at_least_float32
 from mmdino.utils.tool_errors import run_tool
@@ -62,7 +61,7 @@ Parts = tuple[list[nn.Module], Loss, Dataset]
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    parser = benchmark_parser(__doc__, rounds=1)
+    parser = benchmark_parser(__doc__, rounds=None)
     parser.add_argument("config", help="config of DINO on small images")
     parser.add_argument("--minutes", type=float, default=40, help="processor time of a case")
     parser.add_argument("--batch", type=positive, default=BASE_BATCH, help="images per step")
@@ -126,6 +125,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("\nlightly is not installed and was skipped.")
     if args.json:
         write_json(args.json, "small_images_knn", vars(args), {"knn": rows}, argv)
+    if args.figure:
+        draw_curves(args.figure, rows)
+
+
+def draw_curves(path: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Draws the highest k-NN accuracy of each network of each case against the time."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        for network in ("student", "teacher"):
+            highest = max(value for name, value in row.items() if name.startswith(network))
+            series.setdefault(f"{row['case']}, {network}", []).append((row["minutes"], highest))
+    draw_lines(path, series, "processor time (minutes)", "k-NN top-1 (%)")
 
 
 def run(
@@ -256,12 +267,10 @@ def knn_of(
     model.data_preprocessor = preprocessor
     training = backbone.training
     model.eval()
-    sets = []
-    for dataloader in (config.val_dataloader, config.val_cfg.bank_dataloader):
-        features, samples = zip(
-            *extract_features(model, Runner.build_dataloader(dataloader), amp), strict=True
-        )
-        sets += [torch.cat(features), torch.tensor([label_of(s) for rows in samples for s in rows])]
+    loaders = (config.val_dataloader, config.val_cfg.bank_dataloader)
+    sets = [
+        torch.from_numpy(part) for loader in loaders for part in features_of(model, loader, amp)
+    ]
     backbone.train(training)
     options = config.val_evaluator
     accuracies = knn_accuracy(*sets, tuple(options.k), options.temperature)

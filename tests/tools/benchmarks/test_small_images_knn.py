@@ -36,7 +36,9 @@ def small_run(tmp_path, request):
 
 
 def test_each_case_trains_and_reports_both_networks(small_run, tmp_path, capsys):
-    main([*small_run, "--json", str(tmp_path / "knn.json")])
+    figure = tmp_path / "knn.png"
+    main([*small_run, "--json", str(tmp_path / "knn.json"), "--figure", str(figure)])
+    assert figure.read_bytes().startswith(b"\x89PNG")
     rows = json.loads((tmp_path / "knn.json").read_text())["tables"]["knn"]
     cases = [row["case"] for row in rows]
     installed = importlib.util.find_spec("lightly") is not None

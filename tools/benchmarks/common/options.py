@@ -23,19 +23,20 @@ FIGURE_SUFFIXES = (".jpg", ".pdf", ".png", ".svg")
 
 
 def benchmark_parser(
-    description: str, rounds: int = 5, computes: bool = True
+    description: str, rounds: int | None = 5, computes: bool = True
 ) -> argparse.ArgumentParser:
     """Returns a parser with the options of all benchmarks.
 
     Args:
         description: What the benchmark measures.
-        rounds: Default number of timed rounds.
+        rounds: Default number of timed rounds; None for a benchmark that has none.
         computes: Whether to add the options of torch: threads and device.
     """
     parser = ToolParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--rounds", type=positive, default=rounds, help="timed rounds")
+    if rounds is not None:
+        parser.add_argument("--rounds", type=positive, default=rounds, help="timed rounds")
     if computes:
         parser.add_argument("--threads", type=int, help="torch threads; unchanged by default")
         parser.add_argument("--device", default="cpu", help="device, cpu or cuda")
