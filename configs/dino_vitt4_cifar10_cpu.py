@@ -21,4 +21,4 @@ param_scheduler = [
 ]
 default_hooks = dict(last_layer_freeze=dict(epochs=0))
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)
-val_cfg = dict(fp16=True)  # autocast
+val_cfg = dict(fp16="auto")  # autocast, where the processor has bf16 instructions

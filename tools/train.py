@@ -82,7 +82,7 @@ def set_precision(cfg: Config, precision: str) -> None:
     """
     from mmengine.device import get_device
 
-    from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
+    from mmdino.engine.precision import autocast_dtype
 
     wrapper = cfg.optim_wrapper
     kind = wrapper.get("type", PLAIN)

@@ -16,6 +16,7 @@ from torch import nn
 
 from mmdino.comparison.plan import Run
 from mmdino.engine.checkpoints import checkpoint_to_resume
+from mmdino.engine.precision import validates_under_autocast
 from mmdino.evaluation.bank_metric import label_of
 from mmdino.evaluation.features import extract_features
 from mmdino.weights.files import read_checkpoint
@@ -54,7 +55,7 @@ def measure(run: Run, linear: bool, strengths: Sequence[float] | None = None) ->
 
     model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
     model.to(get_device()).eval()
-    amp = cfg.val_cfg.get("fp16", False)
+    amp = validates_under_autocast(cfg.val_cfg.get("fp16", False))
     features, labels = features_of(model, cfg.val_cfg.bank_dataloader, amp)
     queries, query_labels = features_of(model, cfg.val_dataloader, amp)
     result = few_label_accuracy(features, labels, queries, query_labels, strengths or STRENGTHS)

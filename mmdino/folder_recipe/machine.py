@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from mmengine.device import get_device
 
-from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
-from mmdino_cli.processor import bfloat16_instructions, cpu_info, usable_cores
+from mmdino.engine.precision import autocast_dtype
+from mmdino_cli.processor import usable_cores
 
 ASSUMED_MEMORY = 8.0
 """GB of free memory on systems other than Linux."""
@@ -41,13 +41,14 @@ class Machine:
 def this_machine() -> Machine:
     """Looks at this machine, and at the first GPU if it has any."""
     device = get_device()
-    name, memory, low_precision = f"Device {device}", free_memory(), None
+    name, memory, dtype = f"Device {device}", free_memory(), None
+    if device in ("cuda", "cpu"):
+        dtype = autocast_dtype("auto", device)
     if device == "cuda":
         name, memory = torch.cuda.get_device_name(), torch.cuda.mem_get_info()[0] / 1e9
-        low_precision = str(autocast_dtype("auto", device)).removeprefix("torch.")
     elif device == "cpu":
         name = "No GPU"
-        low_precision = "bfloat16" if bfloat16_instructions(cpu_info()) else None
+    low_precision = None if dtype is None else str(dtype).removeprefix("torch.")
     return Machine(device, name, memory, usable_cores(), low_precision)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mmdino.engine import precision
 from mmdino.folder_recipe import machine
 from mmdino.folder_recipe.machine import this_machine
 
@@ -19,7 +20,7 @@ from mmdino.folder_recipe.machine import this_machine
 )
 def test_precision_is_that_of_the_device(monkeypatch, device, flags, expected):
     monkeypatch.setattr(machine, "get_device", lambda: device)
-    monkeypatch.setattr(machine, "cpu_info", lambda: flags)
+    monkeypatch.setattr(precision, "cpu_info", lambda: flags)
     found = this_machine()
     assert (found.name, found.low_precision) == expected
     assert found.memory > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import torch
 from mmengine.dist import all_gather, is_main_process
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmdino.datasets.class_names import describe_other_classes
+from mmdino.engine.precision import validates_under_autocast
 from mmdino.evaluation.bank_metric import label_of
 from mmdino.evaluation.features import (
     collate_equal_shapes,
@@ -35,11 +37,12 @@ class KNNValLoop(ValLoop):
         evaluator: Evaluator from ``val_evaluator`` with a metric that takes a bank (``set_bank``):
             :class:`~mmdino.evaluation.KNNMetric` or :class:`~mmdino.evaluation.RidgeProbeMetric`.
         bank_dataloader: Loader of the labelled images that vote.
-        fp16: Whether to compute features under autocast.
+        fp16: Whether to compute features under autocast; "auto" does where the device computes in
+            half precision.
 
     Raises:
-        ValueError: If no metric of the evaluator takes a bank, or bank and queries have other
-            classes.
+        ValueError: If no metric of the evaluator takes a bank, bank and queries have other
+            classes, or ``fp16`` is something else.
 
     Example:
         >>> val_cfg = dict(type="mmdino.KNNValLoop", bank_dataloader=dict(...))
@@ -52,9 +55,9 @@ class KNNValLoop(ValLoop):
         dataloader: DataLoader | dict,
         evaluator: Evaluator | dict | list,
         bank_dataloader: DataLoader | dict,
-        fp16: bool = False,
+        fp16: bool | Literal["auto"] = False,
     ) -> None:
-        super().__init__(runner, dataloader, evaluator, fp16)
+        super().__init__(runner, dataloader, evaluator, validates_under_autocast(fp16))
         self.metrics = [m for m in self.evaluator.metrics if hasattr(m, "set_bank")]
         if not self.metrics:
             raise ValueError(

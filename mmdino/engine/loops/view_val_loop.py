@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from mmengine.runner import ValLoop
+from typing import Literal
 
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner, ValLoop
+from torch.utils.data import DataLoader
+
+from mmdino.engine.precision import validates_under_autocast
 from mmdino.evaluation.features import predict_view_features
 from mmdino.registry import LOOPS
 
@@ -17,9 +22,15 @@ class ViewValLoop(ValLoop):
     pipeline, of one size; with ``EpochSampler(shuffle=False)`` each validation sees the same ones.
     Works with any self-supervised model, of this project or of mmpretrain.
 
+    Args:
+        runner: The runner.
+        dataloader: Loader of the images, from ``val_dataloader``.
+        evaluator: Evaluator from ``val_evaluator``.
+        fp16: As in :class:`KNNValLoop`.
+
     Raises:
         TypeError: From the run, if the pipeline makes no views.
-        ValueError: From the run, if it makes fewer than two.
+        ValueError: If ``fp16`` is something else; from the run, if there are fewer than two views.
 
     Example:
         >>> val_cfg = dict(type="mmdino.ViewValLoop")
@@ -31,6 +42,15 @@ class ViewValLoop(ValLoop):
         ...             dict(num=4, size=224, scale=(0.25, 1.0))]),
         ...         dict(type="mmdino.PackViews")]))
     """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool | Literal["auto"] = False,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, validates_under_autocast(fp16))
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: dict) -> None:

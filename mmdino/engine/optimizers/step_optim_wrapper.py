@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from mmdino.engine.deferred_history import log_scalar
 from mmdino.engine.host_reads import HostCopy
 from mmdino.engine.optimizers.gradients import clip_each_tensor_, clip_together_, joint_norm
+from mmdino.engine.precision import autocast_dtype
 from mmdino.registry import OPTIM_WRAPPERS
 from mmdino.utils.numbers import require_number
 
@@ -24,8 +25,6 @@ KERNEL_OPTIONS = ("fused", "foreach")
 """Options of torch's optimisers that change how they compute, not what."""
 CLIPPING = ("norm", "per_network", "per_tensor", "value")
 """Kinds of clipping: mmengine's two, "norm" and "value", and our own."""
-AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""Type that autocast computes in for each precision; None for no autocast."""
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -46,7 +45,7 @@ class StepOptimWrapper(OptimWrapper):
             ``clipped_tensors``.
         precision: "float32" computes without autocast, "bfloat16" and "float16" under autocast,
             float16 with loss scaling. "auto" is bfloat16 where the device computes with it, else
-            float16. The weights keep their own type.
+            float16 on a GPU and float32 on a processor. The weights keep their own type.
         loss_scale: For float16: "dynamic", a fixed number, or the arguments of
             ``torch.amp.GradScaler``.
 
@@ -273,24 +272,6 @@ class StepOptimWrapper(OptimWrapper):
     def _note_step(self, *_: Any) -> None:
         # Here the host may wait for the backward pass; the device has the optimiser's work to do.
         self.step_taken = self._overflow is None or not self._overflow.read()[0]
-
-
-def autocast_dtype(precision: str, device_type: str) -> torch.dtype | None:
-    """Returns the type that autocast computes in on a kind of device; None for no autocast.
-
-    Raises:
-        ValueError: If the precision is unknown.
-    """
-    if precision == "auto":
-        # GPUs before Ampere only emulate bfloat16, which is slower than float32.
-        emulated = device_type == "cuda" and not torch.cuda.is_bf16_supported(False)
-        precision = "float16" if emulated else "bfloat16"
-    if precision not in AUTOCAST_DTYPES:
-        raise ValueError(
-            f"StepOptimWrapper got precision={precision!r}; it must be one of "
-            f"{[*AUTOCAST_DTYPES, 'auto']}."
-        )
-    return AUTOCAST_DTYPES[precision]
 
 
 def _scaler_arguments(loss_scale: str | float | dict) -> dict[str, Any]:

@@ -7,8 +7,6 @@ import torch
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from mmdino.engine.optimizers.step_optim_wrapper import autocast_dtype
-
 
 @pytest.fixture
 def layer():
@@ -35,7 +33,6 @@ def train_step(wrapper, layer):
     [
         ("bfloat16", torch.bfloat16),
         ("float16", torch.float16),
-        ("auto", torch.bfloat16),
         ("float32", torch.float32),
     ],
 )
@@ -43,16 +40,6 @@ def test_forward_runs_in_the_precision_asked_for(layer, precision, expected):
     output = train_step(build(layer, precision=precision), layer)
     assert output.dtype == expected
     assert layer.weight.dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("native", "expected"), [(True, torch.bfloat16), (False, torch.float16)], ids=["has it", "not"]
-)
-def test_auto_is_bfloat16_where_the_gpu_computes_with_it(monkeypatch, native, expected):
-    """Older ones emulate it."""
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda emulated=True: emulated or native)
-    assert autocast_dtype("auto", "cuda") is expected
-    assert autocast_dtype("auto", "cpu") is torch.bfloat16
 
 
 @pytest.mark.parametrize(
