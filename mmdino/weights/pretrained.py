@@ -54,11 +54,11 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
 
     mmengine logs mismatches and continues with random weights; here the tensors of file and module
     must be the same, with these exceptions: position embeddings and tables may differ in length,
-    since the ViT resizes them; a table that the blocks of the file share is copied to blocks that
-    have their own; a module without final norm, norm of local views or mask token ignores that of
-    the file; and a mask token that the file lacks keeps its start value. Options that change what
-    is computed, such as the eps of the norms, are those of the module; a warning says where the
-    file has others.
+    since the ViT resizes them; windows and maps of a Swin may have another size; a table that the
+    blocks of the file share is copied to blocks that have their own; a module without final norm,
+    norm of local views or mask token ignores that of the file; and a mask token that the file lacks
+    keeps its start value. Options that change what is computed, such as the eps of the norms, are
+    those of the module; a warning says where the file has others.
 
     Args:
         module: The backbone, with mmpretrain's names.
@@ -131,8 +131,17 @@ def _other_names(
     """
     found, layout = dict(tensors), "as it is"
     wrapped = all(name.startswith(TIMM) for name in expected)
-    if swin.is_swin(expected) and swin.has_names(tensors):
-        found, layout = swin.to_mmpretrain(tensors, expected), "names of Swin's authors or timm"
+    if swin.is_swin(expected):
+        if swin.has_names(tensors):
+            found, layout = swin.to_mmpretrain(tensors, expected), "names of Swin's authors or timm"
+        elif windows := swin.windows_trained_for(tensors, expected):
+            print_log(
+                f"The network of the file was trained with windows of {windows} and scales "
+                f"distances by them. Set model.backbone.pretrained_window_sizes={windows}.",
+                logger="current",
+                level=logging.WARNING,
+            )
+        found = swin.with_own_windows(found, expected)
     elif wrapped and not any(name.startswith(TIMM) for name in tensors):
         found, layout = add_prefix(tensors, TIMM), "timm's names"
     kept = {

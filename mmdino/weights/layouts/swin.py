@@ -21,6 +21,8 @@ OWN_MARKER = "stages.0.blocks.0.attn.w_msa.qkv.weight"
 VERSION_2 = "stages.0.blocks.0.attn.w_msa.logit_scale"
 COMPUTED = ("relative_position_index", "relative_coords_table", "attn_mask")
 """The ends of the names of what follows from the sizes of windows and maps."""
+TABLE = r"stages\.\d+\.blocks\.0\.attn\.w_msa\.relative_coords_table"
+"""The distances within a window, in the first block of each stage of version 2."""
 UNUSED = ("head.", "head_dense.")
 CORNERS = (0, 2, 1, 3)
 """Where mmpretrain's order of four patches finds each in the others'."""
@@ -54,7 +56,7 @@ def to_mmpretrain(
 
     Args:
         state_dict: Tensors in the other names.
-        expected: State dict of mmpretrain's network, which keeps what follows from its sizes.
+        expected: State dict of mmpretrain's network.
     """
     found = {
         name: tensor
@@ -73,8 +75,52 @@ def to_mmpretrain(
             if merging[2].startswith("downsample.reduction") or VERSION_2 not in expected:
                 tensor = _in_order(tensor)
         renamed[name] = tensor
-    computed = {name: t for name, t in expected.items() if name.endswith(COMPUTED)}
-    return renamed | computed
+    return renamed
+
+
+def with_own_windows(
+    state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Returns the tensors of a file with what follows from windows and maps of the network.
+
+    Args:
+        state_dict: Tensors in mmpretrain's names.
+        expected: State dict of mmpretrain's network.
+    """
+    weights = {name: t for name, t in state_dict.items() if not name.endswith(COMPUTED)}
+    return weights | {name: t for name, t in expected.items() if name.endswith(COMPUTED)}
+
+
+def windows_trained_for(
+    state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> list[int]:
+    """Returns the windows of a file of version 2, a stage each, if distances mean other things.
+
+    Version 2 scales the distance of two places by the size of the window that it was trained with,
+    which a network with other windows has to be told.
+
+    Args:
+        state_dict: Tensors in mmpretrain's names.
+        expected: State dict of mmpretrain's network.
+
+    Returns:
+        Sides of the windows; empty if the network scales distances as that of the file.
+    """
+    windows, equal = [], True
+    for name in (name for name in expected if re.fullmatch(TABLE, name)):
+        if name not in state_dict:
+            return []
+        file, own = state_dict[name], expected[name]
+        windows.append((file.shape[1] + 1) // 2)
+        side = min(file.shape[1], own.shape[1])
+        equal &= bool(_centre(file, side).allclose(_centre(own, side)))
+    return [] if equal else windows
+
+
+def _centre(table: Tensor, side: int) -> Tensor:
+    """Returns the middle (1, side, side, 2) of a table (1, 2W - 1, 2W - 1, 2)."""
+    start = (table.shape[1] - side) // 2
+    return table[:, start : start + side, start : start + side].float()
 
 
 def _in_order(tensor: Tensor) -> Tensor:
