@@ -200,6 +200,11 @@ class Walk:
         }
         plain = {key: member for key, member in value.items() if key not in parts}
         self.arguments(plain, path, DataLoader, loader, Place(DATASETS, is_whole=False))
+        if value.get("num_workers", 0) == 0 and value.get("persistent_workers"):
+            self.problems.add(
+                join(path, "persistent_workers"),
+                f"{path} has no worker that could stay; add {path}.persistent_workers=False",
+            )
         for name in ("dataset", "sampler"):
             if name not in value and not near_misses(name, value):
                 self.problems.add(path, f"a dataloader needs {name!r}")

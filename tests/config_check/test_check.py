@@ -234,6 +234,12 @@ def test_wrong_value_is_named_with_what_is_allowed(key, value, expected):
     assert expected in line
 
 
+def test_workers_that_stay_need_to_be_there():
+    line = only_mistake(changed(PRETRAINING, train_dataloader__num_workers=0))
+    assert line.startswith("train_dataloader.persistent_workers: ")
+    assert line.endswith("add train_dataloader.persistent_workers=False")
+
+
 LENGTHS = [
     ("param_scheduler.0.warmup", 50),
     ("default_hooks.last_layer_freeze.epochs", 13),
