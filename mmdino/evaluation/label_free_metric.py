@@ -51,6 +51,7 @@ class LabelFreeMetric(BaseMetric):
         require_number("LabelFreeMetric", "k", k, least=1, whole=True)
         self.k = k
         self.few_images = few_images
+        self._has_warned = False
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Collects the features of a batch: (D,) of each image, or (V, D) of its views."""
@@ -79,7 +80,8 @@ class LabelFreeMetric(BaseMetric):
                 "diverged."
             )
         images, views, width = features.shape
-        if images < width and not self.few_images:
+        if images < width and not self.few_images and not self._has_warned:
+            self._has_warned = True
             print_log(
                 f"The effective rank of {images} images is at most {images}, with features of "
                 f"width {width}. Give val_dataloader more images, or set few_images=True.",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -45,7 +48,8 @@ def measure_rate(cfg: Config, seconds: float = 8.0) -> Rate:
     model = build_model(cfg).to(get_device()).train()
     for need in model.needs:
         model.mark_met(need)  # its hooks, which a few steps can do without
-    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper.copy())
+    with _warnings_only():
+        optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper.copy())
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     batches = _endless(loader)
     for _ in range(WARM_UP):
@@ -76,6 +80,18 @@ def _validation_seconds(model: torch.nn.Module, cfg: Config) -> float:
     batch = time.perf_counter() - start
     batches = len(loader) + (len(Runner.build_dataloader(bank, seed=0)) if bank else 0)
     return batch * batches
+
+
+@contextmanager
+def _warnings_only() -> Iterator[None]:
+    """Keeps information out of the log, where the run itself will have it."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _endless(loader: Iterable[Any]) -> Iterator[Any]:

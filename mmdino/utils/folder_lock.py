@@ -8,8 +8,6 @@ import socket
 from pathlib import Path
 from typing import IO
 
-from mmengine.logging import print_log
-
 try:
     import fcntl
 except ImportError:  # Windows
@@ -52,7 +50,10 @@ def lock_folder(folder: str | Path) -> None:
             "choose another folder with --work-dir."
         ) from error
     except OSError as error:
-        # Some network file systems have no locks.
+        # Some network file systems have no locks. mmengine takes a second to import, which a tool's
+        # --help need not wait for.
+        from mmengine.logging import print_log
+
         print_log(f"{folder} cannot be locked against a second run: {error}.", "current")
         file.close()
         return

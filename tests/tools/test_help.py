@@ -20,7 +20,8 @@ for path in sys.argv[1:]:
     sys.path.insert(0, os.path.dirname(path))  # as Python does for a script
     with contextlib.redirect_stdout(help), contextlib.suppress(SystemExit):
         runpy.run_path(path)["main"](["--help"])
-    heavy = sorted({"torch", "mmcv", "mmpretrain", "matplotlib", "sklearn"} & set(sys.modules))
+    slow = {"torch", "mmengine", "mmcv", "mmpretrain", "matplotlib", "sklearn"}
+    heavy = sorted(slow & set(sys.modules))
     found[path] = [help.getvalue().split(" ")[0], heavy]
 print(json.dumps(found))
 """
