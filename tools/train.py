@@ -25,11 +25,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = tool_parser(__doc__, needs_config=False)
     folder = parser.add_argument_group(
-        "a folder in place of a config",
+        "images in place of a config",
         "Looks at the images and the machine, writes a config with a reason for each choice into "
         "the work dir, and trains from it.",
     )
-    folder.add_argument("--data", metavar="FOLDER", help="images at any depth, without labels")
+    folder.add_argument(
+        "--data",
+        metavar="PATH",
+        help="folder of images at any depth, without labels; or a list of files (text, CSV, "
+        "Parquet), or tar shards",
+    )
     length = folder.add_mutually_exclusive_group()
     length.add_argument("--time", metavar="T", help="length of the run, such as 30m or 1h30m")
     length.add_argument("--epochs", type=int, metavar="N", help="length of the run")

@@ -50,7 +50,7 @@ train_dataloader = dict(
     num_workers=num_workers,
     pin_memory=pin_memory,
     dataset=dict(
-        data_root=data_root,
+        **_images,
         hold_out=hold_out,
         pipeline=[
             dict(type="LoadImageFromFile", color_type=color_type, ignore_empty=True),
@@ -132,8 +132,7 @@ val_dataloader = dict(
     sampler=dict(type="mmdino.EpochSampler", shuffle=False, seed=0),  # each time the same views
     collate_fn=dict(type="default_collate"),
     dataset=dict(
-        type="mmdino.ImageFolder",
-        data_root=data_root,
+        **_images,
         hold_out=hold_out,
         held_out=True,
         pipeline=[
@@ -185,7 +184,12 @@ def config_path_in(work_dir: str | Path) -> Path:
 
 
 def write_config(
-    recipe: Recipe, about: str, data_root: str, work_dir: str | Path, split: KNNSplit | None = None
+    recipe: Recipe,
+    about: str,
+    data_root: str,
+    work_dir: str | Path,
+    split: KNNSplit | None = None,
+    source: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes a recipe, and the lists of images for k-NN if there are any.
 
@@ -195,6 +199,7 @@ def write_config(
         data_root: Absolute path of the images.
         work_dir: Work dir of the run.
         split: What k-NN compares.
+        source: What the data set needs beside ``data_root``, as :class:`FolderFacts` has it.
 
     Returns:
         The path of the config.
@@ -206,7 +211,7 @@ def write_config(
             lists[name] = path.parent / f"knn_{name}.txt"
             with atomic_write(lists[name]) as partial:
                 partial.write_bytes(b"".join(os.fsencode(f"{n} {label}\n") for n, label in rows))
-    text = config_text(recipe, about, data_root, path, split, lists)
+    text = config_text(recipe, about, data_root, path, split, lists, source or {})
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
     return path
@@ -219,6 +224,7 @@ def config_text(
     path: Path,
     split: KNNSplit | None,
     lists: Mapping[str, Path],
+    source: Mapping[str, str],
 ) -> str:
     """Returns the text of the config."""
     network = SIZES[recipe["network"]]
@@ -229,7 +235,8 @@ def config_text(
         *(_comment(line) for line in about.splitlines()),
         f'_base_ = ["{BASE}"]\n',
         f"data_root = {_literal(data_root)}",
-        f"work_dir = {_literal(str(path.parent.parent))}\n",
+        f"work_dir = {_literal(str(path.parent.parent))}",
+        f"_images = dict({_data_set(source)})\n",
         _comment(recipe.choices["network"].reason + " Its layers are below."),
     ]
     for name, (value, reason) in recipe.choices.items():
@@ -268,6 +275,13 @@ def config_text(
     elif recipe["hold_out"]:
         text += VIEWS.format(rest=options["rest"], **_few_images(recipe["hold_out"], network))
     return text
+
+
+def _data_set(source: Mapping[str, str]) -> str:
+    """Returns the arguments that say which images the data set has."""
+    given = {"type": "mmdino.ImageFolder", **source}
+    named = [f"{name}={_literal(value)}" for name, value in given.items()]
+    return ", ".join([*named, "data_root=data_root"])
 
 
 def _few_images(count: int, network: Size) -> dict[str, str]:

@@ -1,20 +1,39 @@
-"""What there is to know of a folder of images before a recipe is chosen for it."""
+"""What there is to know of images before a recipe is chosen for them."""
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_low
 
 import cv2
 import numpy as np
+from mmengine.fileio import get
 
 from mmdino.datasets.folder_listing import LeftOut, list_images
-from mmdino.datasets.image_check import ImageHeader, image_fault, image_header
-from mmdino.datasets.image_folder import EXTENSIONS, LOADING_ERRORS, evenly_spaced
+from mmdino.datasets.image_check import (
+    ImageHeader,
+    content_fault,
+    image_fault,
+    image_header,
+    read_header,
+)
+from mmdino.datasets.image_folder import (
+    EXTENSIONS,
+    LOADING_ERRORS,
+    TIFF,
+    ImageFolder,
+    evenly_spaced,
+)
+from mmdino.datasets.image_table import CSV, PARQUET, is_table
+from mmdino.datasets.tar_backend import PREFIX
+from mmdino.datasets.tar_shards import TarShards
+from mmdino.evaluation.embedding import has_shards, shards_in
 from mmdino.utils.printable import printable
 from mmdino.visualization.media import VIDEO_SUFFIXES
 
@@ -23,7 +42,8 @@ MAX_HEADERS = 2000
 MAX_DECODED = 100
 """Of those, how many are decoded, which takes a tenth of a second for a large photograph."""
 MAX_NAMED = 3
-TAR = ".tar"
+LISTS = (".txt", ".lst", ".list")
+"""Suffixes of lists of one path a line."""
 
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "images"}
 """Names of folders that are parts of a data set, not classes."""
@@ -34,12 +54,13 @@ MIN_IMAGES_OF_CLASS = 10
 
 @dataclass(frozen=True)
 class FolderFacts:
-    """A folder of images, as far as it was looked at."""
+    """A folder, list or shards of images, as far as they were looked at."""
 
     root: str
-    """Absolute path."""
+    """Absolute path of the folder; of a list or of shards, that which paths are relative to."""
     names: tuple[str, ...]
-    """Names of all images, relative to ``root``, in ascending order."""
+    """Names of all images, relative to ``root``, in the order of the data set; of images in shards,
+    their addresses."""
     headers: tuple[ImageHeader, ...]
     """Headers of the images that were looked at and could be read."""
     unreadable: tuple[str, ...]
@@ -48,6 +69,13 @@ class FolderFacts:
     """How many were decoded."""
     left_out: str
     """Description of the files that are no images; empty if there are none."""
+    source: Mapping[str, str] = field(default_factory=dict)
+    """What the data set needs beside ``root``: ``list``, or ``type`` and ``shards``."""
+
+    @property
+    def where(self) -> str:
+        """Path of what was looked at."""
+        return self.source.get("list") or os.path.join(self.root, self.source.get("shards", ""))
 
     @property
     def looked_at(self) -> int:
@@ -79,7 +107,7 @@ class FolderFacts:
         sides = [min(header.width, header.height) for header in self.headers]
         whole = "all" if self.looked_at == len(self.names) else "spread over the names"
         text = (
-            f"{printable(self.root)}: {len(self.names):,} images. Looked at {self.looked_at:,} "
+            f"{printable(self.where)}: {len(self.names):,} images. Looked at {self.looked_at:,} "
             f"({whole}; {self.decoded} decoded): shorter side {min(sides)} to {max(sides)} pixels, "
             f"median {self.short_side}; {_shares(h.channels for h in self.headers)} channel(s), "
             f"{_shares(h.bits for h in self.headers)} bits; {len(self.unreadable)} unreadable."
@@ -91,21 +119,38 @@ class FolderFacts:
         return text
 
 
-def look_at_folder(path: str | Path) -> FolderFacts:
-    """Lists the images below a folder and looks at them, or at a sample of many.
+def look_at_images(path: str | Path) -> FolderFacts:
+    """Looks at the images below a folder, in a list or in tar shards, or at a sample of many.
+
+    Args:
+        path: A folder; a list of paths relative to its own folder (text, CSV, Parquet); or tar
+            shards, as their folder or as a pattern of :class:`TarShards`.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or no image in it.
-        OSError: If the folder cannot be read.
-        ValueError: If no image of those that were looked at can be read.
+        FileNotFoundError: If there is no such folder or file, or no image in it.
+        OSError: If it cannot be read.
+        ValueError: If a list or shard is invalid, or no image of those that were looked at can be
+            read.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
+    path, left_out = Path(path), LeftOut()
+    names: Sequence[str] = ()
+    source: dict[str, str] = {}
+    if path.is_dir():
+        root = str(path.resolve())
+        names = list_images(root, EXTENSIONS, left_out)
+    if not names and has_shards(path):
+        folder, shards = shards_in(path)
+        root = str(folder.resolve())
+        source = {"type": "mmdino.TarShards", "shards": shards}
+        dataset = TarShards(shards, root, pipeline=[])
+        names = [info["img_path"] for info in map(dataset.get_data_info, range(len(dataset)))]
+    elif path.is_file():
+        root, source = str(path.resolve().parent), {"list": str(path.resolve())}
+        names = _listed(path, root)
+    elif not path.is_dir():
+        what = "is no folder and no file" if path.exists() else "does not exist"
         raise FileNotFoundError(f"The image folder {printable(path)!r} {what}.")
-    root, left_out = str(folder.resolve()), LeftOut()
-    names = list_images(root, EXTENSIONS, left_out)
-    said = str(left_out) if left_out.counts else ""
+    said = str(left_out) if left_out.counts and not source else ""
     if not names:
         raise FileNotFoundError(
             f"No image in {printable(root)!r}: expected files at any depth with one of the "
@@ -115,18 +160,43 @@ def look_at_folder(path: str | Path) -> FolderFacts:
     chosen = evenly(names, MAX_HEADERS)
     to_decode = set(evenly(chosen, MAX_DECODED))
     headers, unreadable = [], []
-    for name in chosen:
-        found = _look_at(os.path.join(root, name), decode=name in to_decode)
-        if isinstance(found, ImageHeader):
-            headers.append(found)
-        else:
-            unreadable.append(f"{printable(name)} {found}")
+    with _silent_decoder():
+        for name in chosen:
+            found = _look_at(name, root, decode=name in to_decode)
+            if isinstance(found, ImageHeader):
+                headers.append(found)
+            else:
+                unreadable.append(f"{printable(name)} {found}")
     if not headers:
+        advice = ""
+        if all(name.lower().endswith(TIFF) for name in chosen):
+            advice = (
+                " TIFFs with more than four bands or with floats need a config with "
+                "mmdino.LoadImage (docs/data.md)."
+            )
         raise ValueError(
-            f"None of the {len(chosen):,} images of {printable(root)!r} that were looked at (of "
-            f"{len(names):,}) can be read: {_first(unreadable)}."
+            f"None of the {len(chosen):,} images of {printable(path)!r} that were looked at (of "
+            f"{len(names):,}) can be read: {_first(unreadable)}.{advice}"
         )
-    return FolderFacts(root, tuple(names), tuple(headers), tuple(unreadable), len(to_decode), said)
+    facts = (root, tuple(names), tuple(headers), tuple(unreadable), len(to_decode), said)
+    return FolderFacts(*facts, source)
+
+
+def _listed(path: Path, root: str) -> list[str]:
+    """Returns the names in a list.
+
+    Raises:
+        FileNotFoundError: If one is missing.
+        ValueError: If the file is no list.
+    """
+    if path.suffix.lower() not in LISTS and not is_table(path):
+        raise ValueError(
+            f"{printable(path)!r} is no folder of images, and no list of them ({', '.join(LISTS)}, "
+            f"{', '.join((*CSV, *PARQUET))}) or tar file: give one of these."
+        )
+    dataset = ImageFolder(root, list=str(path), pipeline=[])
+    paths = (info["img_path"] for info in map(dataset.get_data_info, range(len(dataset))))
+    return [os.path.relpath(image, root) for image in paths]
 
 
 def classes_of(names: Sequence[str]) -> dict[str, list[str]] | None:
@@ -156,30 +226,40 @@ def evenly(items: Sequence[str], most: int) -> list[str]:
 
 
 def _advice(root: str) -> str:
-    """Says what to do with a folder that has no images but videos or tar files, else nothing."""
-    found = {
-        Path(name).suffix.lower() for name in list_images(root, (*VIDEO_SUFFIXES, TAR), LeftOut())
-    }
-    if found & set(VIDEO_SUFFIXES):
-        return " Training takes images: save frames, as by ffmpeg -i CLIP -r 1 frames/%05d.jpg."
-    if TAR in found:
-        return " For tar shards of images, write a config with mmdino.TarShards (docs/data.md)."
-    return ""
+    """Says what to do with a folder that has no images but videos, else nothing."""
+    if not list_images(root, VIDEO_SUFFIXES, LeftOut()):
+        return ""
+    return " Training takes images: save frames, as by ffmpeg -i CLIP -r 1 frames/%05d.jpg."
 
 
-def _look_at(path: str, decode: bool) -> ImageHeader | str:
+@contextmanager
+def _silent_decoder() -> Iterator[None]:
+    """Keeps OpenCV from printing several lines for each file that it cannot decode."""
+    levels = cv2.utils.logging
+    level = levels.setLogLevel(levels.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        levels.setLogLevel(level)
+
+
+def _look_at(name: str, root: str, decode: bool) -> ImageHeader | str:
     """Returns the header of an image, or why it cannot be read, such as "is empty"."""
-    if fault := image_fault(path):
+    content = get(name) if name.startswith(f"{PREFIX}://") else None
+    path = os.path.join(root, name)
+    is_local = content is None
+    fault = image_fault(path) if is_local else content_fault(io.BytesIO(content), len(content))
+    if fault:
         return fault
+    if not decode:
+        try:
+            return image_header(path) if is_local else read_header(io.BytesIO(content))
+        except LOADING_ERRORS:
+            # Of a format that OpenCV knows and Pillow does not, or none.
+            pass
     try:
-        header = None if decode else image_header(path)
-    except LOADING_ERRORS:
-        # Of a format that OpenCV knows and Pillow does not, or none.
-        header = None
-    if header is not None:
-        return header
-    try:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        data = np.fromfile(path, np.uint8) if is_local else np.frombuffer(content, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except LOADING_ERRORS:
         image = None
     if image is None:

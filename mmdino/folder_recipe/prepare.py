@@ -12,7 +12,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmdino.folder_recipe.config_file import config_path_in, knn_split, write_config
-from mmdino.folder_recipe.images import classes_of, look_at_folder
+from mmdino.folder_recipe.images import classes_of, look_at_images
 from mmdino.folder_recipe.machine import this_machine
 from mmdino.folder_recipe.rate import Rate, measure_rate
 from mmdino.folder_recipe.recipe import Recipe, choose
@@ -79,8 +79,11 @@ def seconds_of(text: str) -> float:
 
 
 def default_work_dir(data: str | Path) -> str:
-    """Returns the work dir of a run on a folder: its name below ``work_dirs``."""
-    return f"work_dirs/dino_{Path(data).resolve().name or 'images'}"
+    """Returns the work dir of a run on images: their name below ``work_dirs``."""
+    path = Path(data).resolve()
+    # Of a list or a pattern of shards, what comes before suffix and wildcards.
+    name = path.name if path.is_dir() else re.split(r"[^\w-]", path.name)[0].strip("-")
+    return f"work_dirs/dino_{name or 'images'}"
 
 
 def prepare(
@@ -90,10 +93,10 @@ def prepare(
     cfg_options: dict | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Looks at a folder and the machine, chooses a recipe, times it, and writes it as a config.
+    """Looks at images and the machine, chooses a recipe, times it, and writes it as a config.
 
     Args:
-        data: The folder.
+        data: The folder, list or shards.
         work_dir: Output folder of the run, which gets the config.
         wish: What was asked for.
         cfg_options: Changes to the config that the run will have.
@@ -103,17 +106,18 @@ def prepare(
         The path of the config.
 
     Raises:
-        FileNotFoundError: If the folder is missing or contains no images.
+        FileNotFoundError: If ``data`` or a listed image is missing, or there is no image.
         OSError: If it cannot be read.
-        ValueError: If no image can be read, there are too few, the work dir has a config already
-            or lies in the folder, or the time does not suffice for an epoch.
+        ValueError: If no image can be read, there are too few, a list or shard is invalid, the work
+            dir has a config already or lies in the folder, or the time does not suffice for an
+            epoch.
     """
     for kind, path in {"folder of images": data, "work dir": work_dir}.items():
         if not str(path).strip():
             raise ValueError(f"The name of the {kind} is empty: {str(path)!r}.")
     require_new(data, work_dir)
     require_writable(work_dir)
-    folder, machine = look_at_folder(data), this_machine()
+    folder, machine = look_at_images(data), this_machine()
     say(folder.describe())
     say(machine.describe())
     about = f"{folder.describe()}\n{machine.describe()}"
@@ -123,7 +127,7 @@ def prepare(
     lock_folder(work_dir)
 
     def write(recipe: Recipe) -> Path:
-        return write_config(recipe, about, folder.root, work_dir, split)
+        return write_config(recipe, about, folder.root, work_dir, split, folder.source)
 
     path = write(recipe)
     try:

@@ -18,7 +18,7 @@ def next_commands(data: str | Path, work_dir: str | Path) -> str:
     """Returns the commands that look at what a run on a folder has learnt; empty if it has not.
 
     Args:
-        data: The folder of images.
+        data: What was trained on.
         work_dir: The work dir.
     """
     newest = newest_checkpoint(work_dir).found
@@ -50,7 +50,8 @@ def pretrain(
     as ``OUT/recipe/pretrain.py``, prints what it expects, and trains.
 
     Args:
-        data: Folder of images, at any depth, without labels.
+        data: Folder of images, at any depth, without labels; or a list of their paths relative to
+            its own folder (text, CSV, Parquet), or tar shards.
         out: Output folder, for config, log, checkpoints and figure. It must have no recipe yet.
         time: Length of the run, such as "30m" or "1h30m".
         epochs: Length of the run, in place of ``time``; by default what suits images and machine.
@@ -62,7 +63,7 @@ def pretrain(
         The last checkpoint, for :func:`mmdino.load_backbone` and the tools.
 
     Raises:
-        FileNotFoundError: If the folder is missing or contains no images.
+        FileNotFoundError: If ``data`` or a listed image is missing, or there is no image.
         ValueError: If no image can be read, there are too few, an argument is out of range, or
             ``out`` has a recipe already or lies in ``data``.
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import tarfile
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from mmdino.datasets.image_check import image_header
 from mmdino.folder_recipe import images
-from mmdino.folder_recipe.images import classes_of, evenly, look_at_folder
+from mmdino.folder_recipe.images import classes_of, evenly, look_at_images
 
 
 def save(path, channels=3, dtype=np.uint8, height=12, width=10):
@@ -46,7 +48,7 @@ def test_a_palette_holds_colours(tmp_path):
 
 def test_16_bit_colours_that_pillow_does_not_know_are_decoded(tmp_path):
     save(tmp_path / "a.tif", 3, np.uint16)
-    (header,) = look_at_folder(tmp_path).headers
+    (header,) = look_at_images(tmp_path).headers
     assert tuple(header) == (10, 12, 3, 16)
 
 
@@ -56,7 +58,7 @@ def test_a_folder_is_described(tmp_path):
     save(tmp_path / "gray.png", 1, height=40, width=40)
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     (tmp_path / "notes.txt").touch()
-    folder = look_at_folder(tmp_path)
+    folder = look_at_images(tmp_path)
     assert (len(folder.names), folder.looked_at, folder.count, folder.unreadable_count) == (
         *(5, 5, 4, 1),
     )
@@ -77,15 +79,48 @@ def test_of_many_images_a_sample_is_looked_at(tmp_path, monkeypatch):
     for index in (0, 2):
         whole = (tmp_path / f"{index}.png").read_bytes()
         (tmp_path / f"{index}.png").write_bytes(whole[:40])
-    folder = look_at_folder(tmp_path)
+    folder = look_at_images(tmp_path)
     assert "8 images. Looked at 4 (spread over the names; 1 decoded)" in folder.describe()
     assert folder.unreadable == ("0.png is damaged, or no image",)
     assert (folder.count, folder.unreadable_count) == (6, 2)
 
 
+@pytest.mark.parametrize("name", ["list.txt", "list.csv"])
+def test_a_list_is_looked_at_in_its_order(tmp_path, name):
+    for index in range(3):
+        save(tmp_path / "photos" / f"{index}.png")
+    header = "path\n" if name == "list.csv" else ""
+    (tmp_path / name).write_text(f"{header}photos/2.png\nphotos/0.png\n")
+    facts = look_at_images(tmp_path / name)
+    assert facts.names == ("photos/2.png", "photos/0.png")
+    assert (facts.root, facts.source) == (str(tmp_path), {"list": str(tmp_path / name)})
+    assert f"{tmp_path / name}: 2 images. Looked at 2" in facts.describe()
+
+
+@pytest.mark.parametrize("given", ["shards", "shards/*.tar"])
+def test_shards_are_looked_at(tmp_path, monkeypatch, given):
+    monkeypatch.setattr(images, "MAX_DECODED", 1)  # of the others, the headers
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "empty.png").touch()
+    with tarfile.open(tmp_path / "shards" / "a.tar", "w") as tar:
+        for index in range(2):
+            tar.add(save(tmp_path / f"{index}.png", 1, np.uint16), f"{index}.png")
+        tar.add(tmp_path / "empty.png", "empty.png")
+    facts = look_at_images(tmp_path / given)
+    assert facts.headers == ((10, 12, 1, 16),) * 2
+    assert facts.unreadable[0].endswith("/empty.png is empty")
+    assert facts.source == {"type": "mmdino.TarShards", "shards": "*.tar"}
+    assert facts.root == str(tmp_path / "shards")
+
+
 def test_names_that_are_no_utf8_are_looked_at(tmp_path):
     save(tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
-    assert look_at_folder(tmp_path).looked_at == 1
+    assert look_at_images(tmp_path).looked_at == 1
+
+
+def many_channels(folder):
+    bands = np.zeros((9, 9, 5), np.uint8)
+    tifffile.imwrite(folder / "a.tif", bands, photometric="minisblack", planarconfig="contig")
 
 
 def broken(folder):
@@ -97,11 +132,11 @@ def broken(folder):
     ("make", "error", "message"),
     [
         (lambda f: f.rmdir(), FileNotFoundError, "images' does not exist"),
-        (lambda f: (f.rmdir(), f.touch()), FileNotFoundError, "images' is no folder"),
+        (lambda f: (f.rmdir(), f.touch()), ValueError, "images' is no folder of images, and no li"),
         (lambda f: None, FileNotFoundError, r"No image in .*images': expected files at any depth"),
         (lambda f: (f / "a.txt").touch(), FileNotFoundError, r"\.webp\. 1 left out: other ext"),
         (lambda f: (f / "a.MP4").touch(), FileNotFoundError, r"\.mp4: a\.MP4\)\. .*ffmpeg -i CLIP"),
-        (lambda f: (f / "a.tar").touch(), FileNotFoundError, r"config with mmdino\.TarShards"),
+        (many_channels, ValueError, r"a\.tif is damaged, .*need a config with mmdino\.LoadImage"),
         (broken, ValueError, r"None of the 5 images of .* \(of 5\) can be read: 0\.png is empty, "),
     ],
 )
@@ -110,7 +145,7 @@ def test_a_folder_without_images_is_an_error(tmp_path, make, error, message):
     folder.mkdir()
     make(folder)
     with pytest.raises(error, match=message):
-        look_at_folder(folder)
+        look_at_images(folder)
 
 
 @pytest.mark.parametrize(

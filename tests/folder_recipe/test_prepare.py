@@ -15,7 +15,13 @@ from mmdino.folder_recipe import prepare as module
 from mmdino.folder_recipe.config_file import KNNSplit, config_path_in, knn_split, write_config
 from mmdino.folder_recipe.images import FolderFacts
 from mmdino.folder_recipe.machine import Machine
-from mmdino.folder_recipe.prepare import Wish, epochs_in, prepare, seconds_of
+from mmdino.folder_recipe.prepare import (
+    Wish,
+    default_work_dir,
+    epochs_in,
+    prepare,
+    seconds_of,
+)
 from mmdino.folder_recipe.rate import Rate
 from mmdino.folder_recipe.recipe import SIZES, choose
 
@@ -123,6 +129,29 @@ def test_without_classes_images_are_held_out(tmp_path):
     assert cfg.train_cfg.val_at_start
     assert cfg.val_evaluator.few_images, "100 images for features of 128 numbers, as chosen"
     assert "ranks are at most 100" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "source", [{"list": "/my images/a.csv"}, {"type": "mmdino.TarShards", "shards": "a-*.tar"}]
+)
+def test_lists_and_shards_are_what_training_and_validation_read(tmp_path, source):
+    facts = FolderFacts("/images", range(1000), (ImageHeader(90, 80, 3, 8),), (), 1, "", source)
+    path = write_config(choose(facts, CPU), "", "/images", tmp_path / "run", source=facts.source)
+    cfg = read_config(str(path))
+    assert check_config(cfg, NEEDS) == []
+    expected = {"type": "mmdino.ImageFolder", "data_root": "/images", **source}
+    for dataset in (cfg.train_dataloader.dataset, cfg.val_dataloader.dataset):
+        assert {name: dataset[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [("v1.5", "v1.5"), ("a.csv", "a"), ("b/train-{000..146}.tar", "train"), ("/", "images")],
+)
+def test_work_dirs_are_called_after_the_images(tmp_path, monkeypatch, data, name):
+    (tmp_path / "v1.5").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert default_work_dir(data) == f"work_dirs/dino_{name}"
 
 
 def test_enough_held_out_images_are_not_called_few(tmp_path):

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 import mmdino
 from mmdino.folder_recipe import prepare as module
@@ -70,6 +71,19 @@ def test_without_classes_held_out_images_show_whether_features_improve(tmp_path,
     pretrain(tmp_path, epochs=1, cfg_options=no_bank)
     scalars = next((tmp_path / "run").glob("*/vis_data/scalars.json")).read_text()
     assert scalars.count("features/neighbor_overlap") == 2  # untrained, and after the epoch
+
+
+def test_the_trial_of_the_steps_leaves_the_log_to_the_run(trained, capfd):
+    root, _ = trained
+    path = root / "run" / "recipe" / "pretrain.py"
+    cfg = module.read_recipe(path, SMALL | {"optim_wrapper.precision": "bfloat16"})
+    MMLogger.get_instance("trial", log_level="INFO").info("before")
+    rate.measure_rate(cfg, seconds=0)
+    MMLogger.get_current_instance().info("after")
+    shown = "".join(capfd.readouterr())
+    assert "before" in shown
+    assert "after" in shown
+    assert "Mixed precision" not in shown
 
 
 def test_the_folder_is_given_back(trained):

@@ -39,7 +39,8 @@ def root(tmp_path_factory):
         ("--data none", "No image in "),
         ("--data three", "has 3 image(s) that can be read, too few to learn from"),
         ("--data images --work-dir images/run", "lies in the folder of images"),
-        ("--data images/0.png", "is no folder"),
+        ("--data images/0.png", "is no folder of images, and no list of them"),
+        ("--data none/*.tar", "No shard"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(root, arguments, message, monkeypatch, capsys):
