@@ -8,10 +8,19 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from mmdino.weights.pretrained import pretrained_cfg
+
 
 def bare_model(runner: Runner) -> nn.Module:
     """Returns the model of a run without its distributed wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def starts_from_weights(runner: Runner) -> bool:
+    """Returns whether a run starts from a file: ``load_from``, or the backbone's ``init_cfg``."""
+    backbone = getattr(bare_model(runner), "backbone", None)
+    given = pretrained_cfg(getattr(backbone, "init_cfg", None))
+    return runner._load_from is not None or given is not None
 
 
 def modules_with(runner: Runner, attribute: str, asked_by: Any) -> list[nn.Module]:

@@ -130,7 +130,7 @@ def curves_of_log(
 
 def charts_of(curves: TrainingCurves) -> list[Chart]:
     """Returns the charts of what was measured."""
-    bound = curves.entropy_bound
+    bound, has_prototypes = curves.entropy_bound, bool(curves.used_prototypes.size)
     of_bound = [] if bound is None else [(bound, f"ln K = {bound:.2f}")]
     charts = [
         Chart(
@@ -174,10 +174,15 @@ def charts_of(curves: TrainingCurves) -> list[Chart]:
         )
     charts.append(
         Chart(
-            "Feature spread",
+            "Feature spread and used prototypes" if has_prototypes else "Feature spread",
             "",
-            "Near 1 for features spread over the sphere, 0 when all images have the same one.",
-            _trained(curves, "feature_std", "feature_std", 1),
+            "The spread is near 1 for features spread over the sphere, 0 when all images have the "
+            "same one."
+            + (" Used: the prototypes that are the teacher's first." if has_prototypes else ""),
+            [
+                *_trained(curves, "feature_std", "feature spread", 1),
+                *_trained(curves, "used_prototypes", "used prototypes", 2),
+            ],
             from_zero=True,
         )
     )

@@ -90,8 +90,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of the config, or of the folder."""
-        return self.folder.resolve().name if self.config_path is None else self.config_path.stem
+        """The name of the work dir: configs of two runs may have the same one."""
+        return self.folder.resolve().name
 
     @property
     def config(self) -> dict[str, Any]:

@@ -73,7 +73,7 @@ MIN_KNN_SPAN = 5  # percentage points
 ROUND_STEPS = [1, 2, 2.5, 5, 10]
 
 
-CURVES = ("loss", "teacher_entropy", "kl", "feature_std")
+CURVES = ("loss", "teacher_entropy", "kl", "feature_std", "used_prototypes")
 """Names of the curves, as they are logged."""
 RIDGE_TOP1 = "ridge/top1"
 RANKS = {"features/rankme": "RankMe", "features/lidar": "LiDAR"}
@@ -89,11 +89,12 @@ class TrainingCurves:
     Attributes:
         entropy_bound: Maximum entropy ln K of K prototypes, in nats, which is also the loss when
             the output ignores the image; None for methods without prototypes.
-        iteration: (I,) Completed iterations, from 1, at each value of the next four.
-        loss: (I,) Loss; empty if not logged, like the next three.
+        iteration: (I,) Completed iterations, from 1, at each value of the next five.
+        loss: (I,) Loss; empty if not logged, like the next four.
         teacher_entropy: (I,) Entropy of the teacher in nats.
         kl: (I,) KL(teacher || student) in nats.
         feature_std: (I,) Spread of the features over the batch, 0 in a collapse.
+        used_prototypes: (I,) Fraction of the prototypes that the teacher uses in a batch.
         knn: Per validation, in order: completed iterations (0 for the untrained network), top-1 and
             top-5 accuracy in percent; top-5 may be None.
         quality: Per validation, in order: completed iterations, and what it measured of
@@ -110,6 +111,7 @@ class TrainingCurves:
     teacher_entropy: ArrayLike = ()
     kl: ArrayLike = ()
     feature_std: ArrayLike = ()
+    used_prototypes: ArrayLike = ()
     knn: Sequence[tuple[int, float, float | None]] = ()
     quality: Sequence[tuple[int, Mapping[str, float]]] = ()
     iterations_per_epoch: int | None = None
@@ -171,7 +173,7 @@ def draw_training_figure(
         panels.append(draw_overlap)
     if curves.teacher_entropy.size and curves.entropy_bound is not None:
         panels.append(draw_entropy)
-    elif curves.feature_std.size:
+    if curves.feature_std.size or curves.used_prototypes.size:
         panels.append(draw_spread)
     if not panels and not views:
         raise ValueError(
@@ -231,15 +233,24 @@ def draw_accuracy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
     ridge = curves.measured(RIDGE_TOP1)
     drawn = {"k-NN": (knn, GREEN), "linear": (ridge, ORANGE)}
     drawn = {name: entry for name, entry in drawn.items() if entry[0].size}
-    _title(ax, letter, " and ".join(drawn))
+    several = len(drawn) > 1
+    _title(ax, letter, "Accuracy" if several else "".join(drawn))
     for name, (points, color) in drawn.items():
-        prefix = f"{name} " if len(drawn) > 1 else ""
-        trained = points[0].any()
-        _draw_validations(ax, curves, points, color, f"{prefix}last {{:.1f}} %" if trained else "")
-        if points[0][0] == 0:
-            label = f"{prefix}untrained {points[1][0]:.1f} %"
-            color = GRAY if len(drawn) == 1 else color
-            ax.axhline(points[1][0], color=color, linestyle="--", linewidth=1, label=label)
+        done, top1 = points
+        untrained = done[0] == 0
+        label = "last {:.1f} %" if done.any() else ""
+        if several:
+            # An entry for each dashed line too would not fit beside the title.
+            label = f"{name} {top1[0]:.1f} to {{:.1f}} %" if untrained else f"{name} {label}"
+        _draw_validations(ax, curves, points, color, label)
+        if untrained:
+            ax.axhline(
+                top1[0],
+                color=color if several else GRAY,
+                linestyle="--",
+                linewidth=1,
+                label=None if several else f"untrained {top1[0]:.1f} %",
+            )
     ax.set_ylabel("k-NN top-1 (%)" if list(drawn) == ["k-NN"] else "top-1 (%)")
     _widen(ax, MIN_KNN_SPAN)
     _legend(ax)
@@ -321,12 +332,18 @@ def draw_entropy(ax: Axes, letter: str, curves: TrainingCurves) -> None:
 
 
 def draw_spread(ax: Axes, letter: str, curves: TrainingCurves) -> None:
-    """Draws the spread of the features, which is 0 in a collapse."""
-    _title(ax, letter, "Feature spread")
-    _draw_curve(ax, curves, curves.feature_std, BLUE, "feature_std", "mean of {window:,}")
+    """Draws the spread of the features and the used prototypes, which are near 0 in a collapse."""
+    drawn = {
+        "feature spread": (curves.feature_std, BLUE),
+        "used prototypes": (curves.used_prototypes, VERMILION),
+    }
+    drawn = {name: entry for name, entry in drawn.items() if entry[0].size}
+    _title(ax, letter, " and ".join(drawn).capitalize())
+    for name, (values, color) in drawn.items():
+        _draw_curve(ax, curves, values, color, name)
     ax.axhspan(-1, COLLAPSE_MARGIN, color=VERMILION, alpha=0.1, linewidth=0, zorder=0.5)
     ax.set_ylim(0, max(1.0, ax.get_ylim()[1]))
-    ax.set_ylabel("feature_std")
+    ax.set_ylabel("fraction" if curves.used_prototypes.size else "feature_std")
     _legend(ax)
 
 
@@ -509,7 +526,8 @@ def curves_as_json(curves: TrainingCurves) -> dict[str, Any]:
 
     Returns:
         ``entropy_bound`` (nats) and ``iterations_per_epoch``; ``train``, with lists ``iteration``,
-        ``loss``, ``teacher_entropy``, ``kl`` (nats) and ``feature_std``; ``knn``, with lists
+        ``loss``, ``teacher_entropy``, ``kl`` (nats), ``feature_std`` and ``used_prototypes``;
+        ``knn``, with lists
         ``iteration``, ``top1`` and ``top5`` (percent); ``quality``, with a list ``iteration`` and
         one for each name of ``QUALITY`` that was measured.
     """

@@ -66,14 +66,14 @@ def write_checkpoint(folder, iteration, written):
 @pytest.fixture
 def folder(tmp_path):
     """A work dir of a run that was stopped after 20 of 40 iterations."""
-    (tmp_path / "mine.py").write_text(CONFIG)
+    (tmp_path / "pretrain.py").write_text(CONFIG)
     write_curves(tmp_path, knn=[(0, 20.0, None), (20, 60.0, 90.0)], quality=[(20, {})])
     write_log(tmp_path, START, ("WARNING", "Slow."), ("INFO", "Going on."))
     return tmp_path
 
 
 def test_a_stopped_run_is_described(folder):
-    run = read_run(folder)
+    run = read_run(folder.rename(folder.with_name("mine")))
     assert (run.name, run.state, run.done, run.total) == ("mine", "stopped", 20, 40)
     assert run.curves.knn == [(0, 20.0, None), (20, 60.0, 90.0)]
     assert run.environment == {

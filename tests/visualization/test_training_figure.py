@@ -153,6 +153,32 @@ def test_methods_without_prototypes_have_the_spread_of_features():
     assert curves_as_json(curves)["entropy_bound"] is None
 
 
+def test_prototypes_in_use_are_beside_the_spread_of_features():
+    used = np.linspace(0.1, 0.6, 100)
+    curves = make_curves(feature_std=np.linspace(0.9, 1.1, 100), used_prototypes=used)
+    *others, spread = draw_training_figure(curves).axes
+    assert len(others) == 3
+    assert spread.get_title("left") == "(d) Feature spread and used prototypes"
+    drawn = line(spread, "used prototypes").get_ydata()
+    np.testing.assert_allclose(drawn, running_mean(used, 3))
+    assert spread.get_ylim()[1] > 1.1
+    assert curves_as_json(curves)["train"]["used_prototypes"][0] == 0.1
+
+
+def test_the_legend_of_two_accuracies_is_beside_the_title():
+    points = [(done, {"ridge/top1": 31.8}) for done in (0, 50, 100)]
+    figure = draw_training_figure(make_curves(quality=points))
+    figure.canvas.draw()
+    ax = figure.axes[1]
+    legend = ax.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "k-NN 31.2 to 78.4 %",
+        "linear 31.8 to 31.8 %",
+    ]
+    title = next(text for text in ax.get_children() if "Accuracy" in getattr(text, "_text", ""))
+    assert title.get_window_extent().x1 < legend.get_window_extent().x0
+
+
 def test_views_alone():
     figure = draw_training_figure(TrainingCurves(), make_views(1))
     assert titles(figure) == ["Views of one image"]

@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
+from mmdino.engine.model_access import starts_from_weights
 from mmdino.registry import HOOKS
 
 KEY = "knn_at_start"
@@ -13,11 +14,12 @@ KEY = "knn_at_start"
 
 @HOOKS.register_module()
 class FeatureDropHook(Hook):
-    """Warns when k-NN accuracy falls below that of the initial weights.
+    """Warns when k-NN accuracy falls below that of the weights that a run starts from.
 
     Continuing from pretrained weights with the settings of a run from scratch degrades them, at
     least at first. The reference is the validation at iteration 0, which ``ResumableTrainLoop``
-    runs if weights were loaded. It is in the checkpoint, so a resumed run compares with it too.
+    runs if weights were loaded. It is in the checkpoint, so a resumed run compares with it too. A
+    run from scratch is not compared: its first epochs may well be below the random weights.
 
     Args:
         metric: Name of the metric, in percent; higher is better.
@@ -48,7 +50,8 @@ class FeatureDropHook(Hook):
             return
         hub: MessageHub = runner.message_hub
         if runner.iter == 0:
-            hub.update_info(KEY, float(found))
+            if starts_from_weights(runner):
+                hub.update_info(KEY, float(found))
             runner.logger.info(f"{self.metric} at iteration 0: {found:.2f} %.")
             return
         start = hub.runtime_info.get(KEY)

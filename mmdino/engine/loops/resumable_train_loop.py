@@ -8,12 +8,11 @@ import torch
 from mmengine.dist import broadcast, get_world_size
 from mmengine.runner import EpochBasedTrainLoop
 
-from mmdino.engine.model_access import bare_model
+from mmdino.engine.model_access import bare_model, starts_from_weights
 from mmdino.engine.optimizers import StepOptimWrapper
 from mmdino.engine.progress import accumulative_counts
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import LOOPS
-from mmdino.weights.pretrained import pretrained_cfg
 
 
 @LOOPS.register_module()
@@ -97,9 +96,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             return self._iter == self._epoch * len(self.dataloader) and self._validates_now()
         if self.val_at_start is not None:
             return self.val_at_start
-        backbone = getattr(bare_model(self.runner), "backbone", None)
-        loaded = self.runner._load_from is not None
-        return loaded or pretrained_cfg(getattr(backbone, "init_cfg", None)) is not None
+        return starts_from_weights(self.runner)
 
     def _skip(self, batches: int) -> None:
         sampler = self.dataloader.sampler

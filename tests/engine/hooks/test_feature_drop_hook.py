@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import tiny_run
+import torch
 from mmengine.registry import HOOKS
 
 HOOK = {"type": "mmdino.FeatureDropHook"}
@@ -24,9 +25,17 @@ def trained(work_dir, **options):
     return runner
 
 
+def weights(folder):
+    """A checkpoint that a run may start from."""
+    path = folder / "weights.pth"
+    torch.save(tiny_run.build(folder / "before").model.state_dict(), path)
+    return str(path)
+
+
 @pytest.fixture
 def runner(tmp_path):
-    return tiny_run.build(tmp_path, log_level="INFO")
+    """A run that starts from weights."""
+    return tiny_run.build(tmp_path, log_level="INFO", load_from="weights.pth")
 
 
 def in_training(**options):
@@ -64,13 +73,22 @@ def test_without_a_figure_at_the_start_there_is_nothing_to_compare(runner):
     assert "worse" not in tiny_run.log_text(runner)
 
 
+def test_a_run_from_scratch_is_not_compared_with_random_weights(tmp_path):
+    runner, hook = tiny_run.build(tmp_path, log_level="INFO"), in_training()
+    for iteration, top1 in ((0, 60.0), (5, 59.0)):
+        report(runner, hook, iteration, top1)
+    log = tiny_run.log_text(runner)
+    assert "knn/top1 at iteration 0: 60.00 %" in log
+    assert "worse" not in log
+
+
 def test_a_test_of_a_checkpoint_is_no_start(runner):
     report(runner, HOOKS.build(HOOK), 0, 60.0)
     assert "at iteration 0" not in tiny_run.log_text(runner)
 
 
 def test_a_resumed_run_compares_with_the_figure_of_the_first(tmp_path):
-    trained(tmp_path)
+    trained(tmp_path, load_from=weights(tmp_path))
     resumed = trained(
         tmp_path, resume=True, train_cfg={"type": "mmdino.ResumableTrainLoop", "max_epochs": 3}
     )
