@@ -235,6 +235,6 @@ def embed_images(
 
 
 def _require_outside(out: Path, images: BankImages) -> None:
-    """Checks that features are not written among images; shards are not searched for images."""
-    if not isinstance(images, BankShards):
+    """Checks that features are not written into a folder that is searched for images."""
+    if images.list is None and not isinstance(images, BankShards):
         require_outside(out, images.img_prefix)

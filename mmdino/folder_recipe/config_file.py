@@ -77,6 +77,7 @@ default_hooks = dict(
     teacher_temp_warmup=dict(start=teacher_temp),
     checkpoint=dict(interval=interval),
     unreadable_images=dict(limit=unreadable_limit),
+    report=dict(type="mmdino.ReportHook", interval=2),  # every second validation: report.html
 )
 train_cfg = dict(max_epochs=max_epochs, val_interval=interval, val_at_start={validates})
 """

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from mmdino.engine.checkpoints import checkpoint_to_resume, newest_checkpoint
 from mmdino.engine.training import train
 from mmdino.folder_recipe.prepare import Wish, prepare, read_recipe
+from mmdino.report import REPORT
 from mmdino.utils.folder_lock import unlock_folder
 from mmdino.utils.printable import printable
 
@@ -27,9 +28,11 @@ def next_commands(data: str | Path, work_dir: str | Path) -> str:
     checkpoint, images, out = (
         shlex.quote(printable(path)) for path in (newest.path, data, work_dir)
     )
+    report = Path(work_dir, REPORT)
+    written = f"{printable(report)} in a browser" if report.is_file() else f"mmdino report {out}"
     return (
         "Look at it:\n"
-        f"  mmdino report {out}\n"
+        f"  {written}\n"
         f"  mmdino embed {checkpoint} {images} features.npz\n"
         "  mmdino search features.npz SOME_IMAGE --figure found.jpg"
     )

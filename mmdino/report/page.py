@@ -167,6 +167,9 @@ def commands(run: Run) -> dict[str, str]:
 
 def _longer(run: Run) -> str:
     """Returns the option that doubles the length of a run, as far as that is known."""
+    train_cfg = run.config.get("train_cfg")
+    if isinstance(train_cfg, Mapping) and isinstance(train_cfg.get("max_epochs"), int):
+        return f"train_cfg.max_epochs={2 * train_cfg['max_epochs']}"
     epoch = run.curves.iterations_per_epoch
     name, done = ("max_epochs", run.done // epoch) if epoch else ("max_iters", run.done)
     return f"train_cfg.{name}={2 * done}"

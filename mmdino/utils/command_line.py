@@ -194,8 +194,8 @@ def require_outside_data(cfg: Config) -> None:
     """Checks that the output of a run does not go among its images.
 
     Raises:
-        ValueError: If the work dir is the folder of a data set, or within one of ``ImageFolder``,
-            which takes new folders for classes and figures for images.
+        ValueError: If the work dir is the folder of a data set, or within one of ``ImageFolder``
+            without a list, which takes new folders for classes and figures for images.
     """
     work_dir = Path(cfg.work_dir).resolve()
     for dataset in datasets_of(cfg.to_dict()):
@@ -203,7 +203,8 @@ def require_outside_data(cfg: Config) -> None:
         if not isinstance(root, str) or not root or not isinstance(prefix, str):
             continue
         folder = Path(root, prefix).resolve()
-        is_read_whole = str(dataset.get("type")).rpartition(".")[2] == "ImageFolder"
+        is_folder = str(dataset.get("type")).rpartition(".")[2] == "ImageFolder"
+        is_read_whole = is_folder and not (dataset.get("list") or dataset.get("ann_file"))
         if work_dir == folder or (is_read_whole and folder in work_dir.parents):
             raise ValueError(
                 f"The work dir {str(cfg.work_dir)!r} lies in the data, {str(folder)!r}. Choose "

@@ -129,6 +129,9 @@ def test_a_list_is_of_its_folder_or_of_the_one_that_is_given(folder, tmp_path):
         "images/b/1.png",
         "images/a/2.png",
     ]
+    # No image is looked for beside the list, so that the features may be there.
+    bank = embedded(folder.parent / "list.txt", folder.parent / "listed.npz")
+    assert bank.names == ["images/b/1.png", "images/a/2.png"]
     with pytest.raises(ValueError, match="A list of images has no classes"):
         images_of(folder, OPTIONS, "folders", tmp_path / "list.txt")
     with pytest.raises(ValueError, match="invalid labels='all'"):

@@ -108,6 +108,16 @@ def test_output_does_not_go_among_the_images(tmp_path, place):
     load(FOLDER, "--work-dir", str(tmp_path.parent / "beside"), "--cfg-options", images)
 
 
+def test_output_may_go_beside_a_list_of_images(tmp_path):
+    options = [
+        f"train_dataloader.dataset.{name}" for name in (f"data_root={tmp_path}", "list=a.csv")
+    ]
+    folder = tmp_path / "run"
+    assert load(FOLDER, "--work-dir", str(folder), "--cfg-options", *options).work_dir == str(
+        folder
+    )
+
+
 def test_an_empty_name_is_no_checkpoint():
     with pytest.raises(ValueError, match=r"must be a path or an http\(s\) URL, got ''"):
         load(DEMO, "--cfg-options", "load_from=")

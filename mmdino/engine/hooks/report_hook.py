@@ -27,7 +27,7 @@ VIEWED = 4
 
 @HOOKS.register_module()
 class ReportHook(Hook):
-    """Writes ``report.html`` into the work dir after each validation and after training.
+    """Writes ``report.html`` into the work dir after validations and after training.
 
     The report is that of ``tools/report.py``: curves, views, neighbours, attention and principal
     components of some images of the validation, warnings, config, versions and commands. What the
@@ -39,6 +39,8 @@ class ReportHook(Hook):
         num_images: Number of images with maps and neighbours; 0 for a report without.
         pool: Images of the validation among which neighbours are looked for.
         num_neighbours: Number of neighbours of an image.
+        interval: Validations from one report to the next. A report of a small network takes about a
+            second of a processor, of a larger one as long as ``pool`` images take.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -50,13 +52,18 @@ class ReportHook(Hook):
     # After the training figure's hook, whose curves the report shows.
     priority = "LOWEST"
 
-    def __init__(self, num_images: int = 6, pool: int = 100, num_neighbours: int = 6) -> None:
+    def __init__(
+        self, num_images: int = 6, pool: int = 100, num_neighbours: int = 6, interval: int = 1
+    ) -> None:
         require_number("ReportHook", "num_images", num_images, least=0, whole=True)
         require_number("ReportHook", "pool", pool, least=2, whole=True)
         require_number("ReportHook", "num_neighbours", num_neighbours, least=1, whole=True)
+        require_number("ReportHook", "interval", interval, least=1, whole=True)
         self.num_images = num_images
         self.pool = pool
         self.num_neighbours = num_neighbours
+        self.interval = interval
+        self._validations = 0
         self._views: list[list[np.ndarray]] = []
         self._images: Images | None = None
         self._last: tuple[int, Pictures] | None = None
@@ -76,7 +83,12 @@ class ReportHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Writes the report, except for a validation outside of training."""
-        if isinstance(runner.optim_wrapper, BaseOptimWrapper):
+        if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
+            return
+        # That of the untrained network is none of them.
+        self._validations += bool(runner.iter)
+        # After the last one the report is written with the end of the run.
+        if not self._validations % self.interval and runner.iter < runner.max_iters:
             self._write(runner, "running")
 
     def after_train(self, runner: Runner) -> None:

@@ -67,6 +67,13 @@ def test_maps_of_all_epochs_are_kept(work_dir):
     assert "<th>epoch 1</th><th>epoch 2</th>" in (work_dir / REPORT).read_text()
 
 
+def test_reports_may_skip_validations(tmp_path, train):
+    html = train(tmp_path, "train_cfg.max_epochs=4", "default_hooks.report.interval=2")
+    _, maps = read_history(tmp_path)
+    assert [each.iteration for each in maps] == [0, 4, 8], "after the second epoch and at the end"
+    assert "Finished at iteration 8 of 8" in html
+
+
 def test_a_report_that_cannot_be_written_does_not_end_the_run(tmp_path, train):
     (tmp_path / REPORT).mkdir()
     assert train(tmp_path, "train_cfg.max_epochs=1") == ""
