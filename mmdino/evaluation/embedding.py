@@ -137,6 +137,11 @@ def images_of(
         return images_of_shards(
             folder, pattern, options, image_input, with_label=with_label, **chosen
         )
+    if not path.exists():
+        raise FileNotFoundError(
+            f"The images {printable(images)!r} do not exist. Give a folder of images, a file that "
+            "lists them, or tar shards."
+        )
     if path.is_file():
         if listed is not None or path.name.lower().endswith(extensions):
             raise ValueError(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_low
@@ -160,13 +159,12 @@ def look_at_images(path: str | Path) -> FolderFacts:
     chosen = evenly(names, MAX_HEADERS)
     to_decode = set(evenly(chosen, MAX_DECODED))
     headers, unreadable = [], []
-    with _silent_decoder():
-        for name in chosen:
-            found = _look_at(name, root, decode=name in to_decode)
-            if isinstance(found, ImageHeader):
-                headers.append(found)
-            else:
-                unreadable.append(f"{printable(name)} {found}")
+    for name in chosen:
+        found = _look_at(name, root, decode=name in to_decode)
+        if isinstance(found, ImageHeader):
+            headers.append(found)
+        else:
+            unreadable.append(f"{printable(name)} {found}")
     if not headers:
         advice = ""
         if all(name.lower().endswith(TIFF) for name in chosen):
@@ -230,17 +228,6 @@ def _advice(root: str) -> str:
     if not list_images(root, VIDEO_SUFFIXES, LeftOut()):
         return ""
     return " Training takes images: save frames, as by ffmpeg -i CLIP -r 1 frames/%05d.jpg."
-
-
-@contextmanager
-def _silent_decoder() -> Iterator[None]:
-    """Keeps OpenCV from printing several lines for each file that it cannot decode."""
-    levels = cv2.utils.logging
-    level = levels.setLogLevel(levels.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        levels.setLogLevel(level)
 
 
 def _look_at(name: str, root: str, decode: bool) -> ImageHeader | str:

@@ -1,12 +1,14 @@
-"""Two messages of other packages that greet users at every start, and mean nothing to them.
+"""Messages of other packages that mean nothing to users: two at every start, one for bad images.
 
 The maintained distribution of mmpretrain prints that a package for a data set of its own company is
 not installed. mmcv warns that mmcv-lite has no compiled operators, of which mmdino needs none;
-segmentation, which needs some, says so itself.
+segmentation, which needs some, says so itself. OpenCV prints up to six lines for each image that it
+cannot decode, which training, evaluation and ``mmdino train --data`` name and count themselves.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,7 +22,9 @@ WARNED = "Fail to import ``MultiScaleDeformableAttention``"
 
 
 def silence_greetings() -> None:
-    """Keeps the two messages, and nothing else, off the terminal."""
+    """Keeps these messages, and nothing else, off the terminal."""
+    # Read when OpenCV is loaded. A user's own level stays.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     warnings.filterwarnings("ignore", message=WARNED, category=UserWarning)
     # It is printed with print(), at the import of this module.
     during_import("mmpretrain.datasets", without_printed)

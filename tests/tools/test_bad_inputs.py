@@ -1154,6 +1154,7 @@ BANKS = [
         "expected folder/class_name/image",
     ),
     Row("", f"{EXTRACT} $root/unlabelled $out/b.npz {EXTRACTION}", "no classes", code=0),
+    Row("", f"{EXTRACT} none $out/b", "The images 'none' do not exist. Give a folder of images"),
     Row("", f"{EXTRACT} $images $out/b.csv", "expected .npz, .parquet, .faiss"),
     Row("", f"{EXTRACT} $root/gray.png $out/b", "gray.png is a file. Give a folder of images"),
     Row("", f"{EXTRACT} $root/unlabelled $out/b --labels none --fraction 0.5", "leaves out the"),

@@ -109,13 +109,9 @@ def test_output_does_not_go_among_the_images(tmp_path, place):
 
 
 def test_output_may_go_beside_a_list_of_images(tmp_path):
-    options = [
-        f"train_dataloader.dataset.{name}" for name in (f"data_root={tmp_path}", "list=a.csv")
-    ]
-    folder = tmp_path / "run"
-    assert load(FOLDER, "--work-dir", str(folder), "--cfg-options", *options).work_dir == str(
-        folder
-    )
+    dataset, folder = "train_dataloader.dataset", str(tmp_path / "run")
+    options = [f"{dataset}.data_root={tmp_path}", f"{dataset}.list=a.csv"]
+    assert load(FOLDER, "--work-dir", folder, "--cfg-options", *options).work_dir == folder
 
 
 def test_an_empty_name_is_no_checkpoint():

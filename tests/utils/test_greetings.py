@@ -1,10 +1,15 @@
-"""Two messages of other packages are silenced, and no other."""
+"""Certain messages of other packages are silenced, and no other."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 
+import numpy as np
 import pytest
+import tifffile
+import tiny_run
 
 from mmdino.utils.greetings import PRINTED, WARNED, silence_greetings, without_printed
 
@@ -27,3 +32,18 @@ def test_one_warning_is_ignored():
         with pytest.warns(UserWarning, match="another"):
             warnings.warn("another", stacklevel=1)
     assert not seen
+
+
+def test_opencv_is_silent_about_images_that_it_cannot_decode(tmp_path):
+    bands = np.zeros((8, 8, 5), np.uint8)
+    tifffile.imwrite(tmp_path / "bad.tif", bands, photometric="minisblack", planarconfig="contig")
+    code = "import mmdino, cv2, sys; print(cv2.imread(sys.argv[1]))"
+    env = {k: v for k, v in tiny_run.script_env().items() if k != "OPENCV_LOG_LEVEL"}
+    command = [sys.executable, "-c", code, str(tmp_path / "bad.tif")]
+    told = {}
+    for level in (None, "ERROR"):
+        chosen = env if level is None else env | {"OPENCV_LOG_LEVEL": level}
+        result = subprocess.run(command, env=chosen, capture_output=True, text=True)
+        assert result.stdout == "None\n"
+        told[level] = "Unsupported number of channels" in result.stderr
+    assert told == {None: False, "ERROR": True}
