@@ -3,11 +3,13 @@
 The maintained distribution of mmpretrain prints that a package for a data set of its own company is
 not installed. mmcv warns that mmcv-lite has no compiled operators, of which mmdino needs none;
 segmentation, which needs some, says so itself. OpenCV prints up to six lines for each image that it
-cannot decode, which training, evaluation and ``mmdino train --data`` name and count themselves.
+cannot decode, and Pillow one for each TIFF of many bands, even where another reader takes them.
+Training, evaluation and ``mmdino train --data`` name and count unreadable images themselves.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -25,6 +27,7 @@ def silence_greetings() -> None:
     """Keeps these messages, and nothing else, off the terminal."""
     # Read when OpenCV is loaded. A user's own level stays.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message=WARNED, category=UserWarning)
     # It is printed with print(), at the import of this module.
     during_import("mmpretrain.datasets", without_printed)

@@ -34,16 +34,20 @@ def test_one_warning_is_ignored():
     assert not seen
 
 
-def test_opencv_is_silent_about_images_that_it_cannot_decode(tmp_path):
+def test_opencv_and_pillow_are_silent_about_images_that_they_cannot_decode(tmp_path):
     bands = np.zeros((8, 8, 5), np.uint8)
     tifffile.imwrite(tmp_path / "bad.tif", bands, photometric="minisblack", planarconfig="contig")
-    code = "import mmdino, cv2, sys; print(cv2.imread(sys.argv[1]))"
+    code = (
+        "import mmdino, cv2, sys; from mmdino.datasets.image_check import image_fault;"
+        "print(cv2.imread(sys.argv[1]), image_fault(sys.argv[1]))"
+    )
     env = {k: v for k, v in tiny_run.script_env().items() if k != "OPENCV_LOG_LEVEL"}
     command = [sys.executable, "-c", code, str(tmp_path / "bad.tif")]
     told = {}
     for level in (None, "ERROR"):
         chosen = env if level is None else env | {"OPENCV_LOG_LEVEL": level}
         result = subprocess.run(command, env=chosen, capture_output=True, text=True)
-        assert result.stdout == "None\n"
+        assert result.stdout == "None None\n"
+        assert "samples per pixel" not in result.stderr
         told[level] = "Unsupported number of channels" in result.stderr
     assert told == {None: False, "ERROR": True}
