@@ -84,7 +84,7 @@ def check_threshold(name: str, value: float) -> None:
         TypeError: If it is no number.
         ValueError: If it is outside of (-1, 1].
     """
-    advice = "It is a cosine similarity; tools/curate.py calibrate suggests one."
+    advice = "It is a cosine similarity; mmdino curate calibrate suggests one."
     require_number("Curation", name, value, above=-1, most=1, advice=advice)
 
 

@@ -82,8 +82,8 @@ def open_features(path: str | Path) -> FeatureBank:
         return open_bank(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no feature bank {printable(path)}. Make one with: python "
-            f"tools/extract_features.py CHECKPOINT IMAGE_FOLDER {printable(path)}"
+            f"There is no feature bank {printable(path)}. Make one with: "
+            f"mmdino embed CHECKPOINT IMAGE_FOLDER {printable(path)}"
         )
     return found.read(path)
 
@@ -223,7 +223,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     if not beside.is_file():
         raise FileNotFoundError(
             f"The index {printable(path)} has no file {beside.name} beside it, which has the names "
-            "of its images. tools/extract_features.py writes both; move them together."
+            "of its images. mmdino embed writes both; move them together."
         )
     try:
         record = json.loads(beside.read_text())
@@ -277,7 +277,7 @@ def _bank(
 
 def _damaged(path: Path, why: object) -> ValueError:
     return ValueError(
-        f"{printable(path)} is damaged, or not written by tools/extract_features.py: {why}. Embed "
+        f"{printable(path)} is damaged, or not written by mmdino embed: {why}. Embed "
         "the images again, with --overwrite."
     )
 

@@ -124,8 +124,8 @@ def open_bank(folder: str | Path) -> FeatureBank:
         if folder.is_file():
             raise ValueError(f"{folder} is a file. A feature bank is a folder with {BANK}.")
         raise FileNotFoundError(
-            f"There is no feature bank in {folder}. Make one with: python "
-            f"tools/extract_features.py CHECKPOINT IMAGE_FOLDER {folder}"
+            f"There is no feature bank in {folder}. Make one with: "
+            f"mmdino embed CHECKPOINT IMAGE_FOLDER {folder}"
         )
     record = _read_record(folder / BANK, BANK_FIELDS)
     found_format = record.get("format", FORMAT)

@@ -148,7 +148,7 @@ def checked_config(
         raise ValueError(
             f"The backbone of {path} is a {kind!r:.80}, which is not built from the config in a "
             f"file. Those of mmpretrain are, but {', '.join(FROM_ELSEWHERE)}, and those of other "
-            "packages once they are imported. Evaluate the run with tools/test.py and its config, "
+            "packages once they are imported. Evaluate the run with mmdino test and its config, "
             "or build the backbone in Python."
         )
     config = _without_training(stored)

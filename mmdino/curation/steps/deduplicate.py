@@ -66,7 +66,7 @@ def calibrated_threshold(folder: str | Path, embedded: Embedded) -> Threshold:
     path = Path(folder) / REPORT
     if not path.is_file():
         raise FileNotFoundError(
-            f"{folder} has no {REPORT} of a calibration. Make one with: python tools/curate.py "
+            f"{folder} has no {REPORT} of a calibration. Make one with: mmdino curate "
             f"calibrate CHECKPOINT IMAGE_FOLDER {folder}"
         )
     record = json.loads(path.read_text())

@@ -104,7 +104,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
             raise ValueError(
                 "mmengine's FlexibleRunner looks for a checkpoint before its hooks run, and does "
                 "not check it. Set load_from to the checkpoint, or start the run with "
-                "tools/train.py --resume, which does both."
+                "mmdino train --resume, which does both."
             )
         search = checkpoint_to_resume(runner.work_dir)
         runner.logger.info(f"Resuming from {search}.")
