@@ -62,7 +62,7 @@ def test_a_folder_is_pretrained(trained):
     assert "max_epochs = 2  # As asked for." in text
     scalars = next((root / "run").glob("*/vis_data/scalars.json")).read_text()
     assert scalars.count("knn/top1") == 3  # untrained, and after each epoch
-    assert "Finished at iteration 10 of 10" in (root / "run" / "report.html").read_text()
+    assert "Finished at iteration 10." in (root / "run" / "report.html").read_text()
 
 
 def test_without_classes_held_out_images_show_whether_features_improve(tmp_path, monkeypatch):
