@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from os import PathLike
+from os.path import abspath
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def check_top_level(cfg: Mapping[str, Any], runner: type, problems: Problems) ->
 def _is_in_work_dir(file: Path, cfg: Mapping[str, Any]) -> bool:
     work_dir = cfg.get("work_dir")
     named = isinstance(work_dir, (str, PathLike))
-    return named and file.resolve().parent == Path(work_dir).resolve()
+    return named and abspath(file.parent) == abspath(work_dir)
 
 
 def _is_misspelt(key: str, read: frozenset[str]) -> bool:

@@ -281,7 +281,7 @@ LOOPS_AND_LOADERS = [
     options(
         "",
         "train_dataloader.persistent_workers=True",
-        "persistent_workers option needs num_workers > 0",
+        "add train_dataloader.persistent_workers=False",
     ),
     options(
         "",
