@@ -183,7 +183,7 @@ def test_features_of_another_bank_are_noticed(tmp_path):
 
 
 def test_no_bank_at_all(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no feature bank in .*extract_features\.py"):
+    with pytest.raises(FileNotFoundError, match=r"no feature bank in .*mmdino embed"):
         open_bank(tmp_path / "nowhere")
 
 

@@ -167,5 +167,5 @@ def test_wrong_options_are_explained(banks, options, message):
 def test_a_missing_checkpoint_or_folder_is_named(tmp_path, checkpoint):
     with pytest.raises(FileNotFoundError, match=r"no_such\.pth"):
         run("extract_features.py", "no_such.pth", tmp_path, tmp_path / "bank")
-    with pytest.raises(FileNotFoundError, match="image folder 'nowhere' does not exist"):
+    with pytest.raises(FileNotFoundError, match="The images 'nowhere' do not exist"):
         run("extract_features.py", checkpoint, "nowhere", tmp_path / "bank", *SIZES)
