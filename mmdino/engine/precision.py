@@ -17,9 +17,8 @@ def autocast_dtype(precision: str, device_type: str) -> torch.dtype | None:
     """Returns the type that autocast computes in on a kind of device; None for no autocast.
 
     Args:
-        precision: "float32", "bfloat16", "float16", or "auto" for the fastest that needs no search:
-            bfloat16 where the device computes with it, else float16 on a GPU and float32 on a
-            processor.
+        precision: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device computes
+            with it, else float16 on a GPU and float32 on a processor.
         device_type: Such as "cuda".
 
     Raises:
@@ -49,10 +48,10 @@ def validates_under_autocast(fp16: bool | Literal["auto"]) -> bool:
     """Returns whether a validation loop computes features under autocast on this device.
 
     Args:
-        fp16: What ``val_cfg.fp16`` is; "auto" is where training with ``precision="auto"`` would.
+        fp16: The value of ``val_cfg.fp16``. "auto": if training with ``precision="auto"`` does.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If it is neither a bool nor "auto".
     """
     if fp16 == "auto":
         return autocast_dtype("auto", get_device()) is not None

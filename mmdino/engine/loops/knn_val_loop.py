@@ -37,12 +37,12 @@ class KNNValLoop(ValLoop):
         evaluator: Evaluator from ``val_evaluator`` with a metric that takes a bank (``set_bank``):
             :class:`~mmdino.evaluation.KNNMetric` or :class:`~mmdino.evaluation.RidgeProbeMetric`.
         bank_dataloader: Loader of the labelled images that vote.
-        fp16: Whether to compute features under autocast; "auto" does where the device computes in
-            half precision.
+        fp16: Whether to compute features under autocast; "auto" does if training with
+            ``precision="auto"`` does on this device.
 
     Raises:
         ValueError: If no metric of the evaluator takes a bank, bank and queries have other
-            classes, or ``fp16`` is something else.
+            classes, or ``fp16`` is neither a bool nor "auto".
 
     Example:
         >>> val_cfg = dict(type="mmdino.KNNValLoop", bank_dataloader=dict(...))

@@ -30,7 +30,8 @@ class ViewValLoop(ValLoop):
 
     Raises:
         TypeError: From the run, if the pipeline makes no views.
-        ValueError: If ``fp16`` is something else; from the run, if there are fewer than two views.
+        ValueError: If ``fp16`` is neither a bool nor "auto"; from the run, if there are fewer than
+            two views.
 
     Example:
         >>> val_cfg = dict(type="mmdino.ViewValLoop")
