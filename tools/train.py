@@ -52,7 +52,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         const="auto",
         choices=("auto", "bfloat16", "float16", "off"),
         help="mixed precision in place of the config's; auto is bfloat16 where the device computes "
-        "with it, else float16, off is float32",
+        "with it, else float16 on a GPU and float32 on a processor, off is float32",
     )
     args = parser.parse_args(argv)
     if args.config is None and args.data is None:

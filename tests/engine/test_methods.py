@@ -189,7 +189,7 @@ def test_collapse_is_told_by_the_spread_of_features(tmp_path, name, warned):
         hooks=[{**monitor, "min_spread": 0.2}],
         epochs=10,
         param_scheduler=None,
-        wrapper={"optimizer": {"type": "AdamW", "lr": 0.02}, "clip_grad": None},
+        wrapper={"optimizer": {"type": "AdamW", "lr": 0.005}, "clip_grad": None},
     )
     runner.train()
     spread = runner.message_hub.get_scalar("train/feature_std").data[0]

@@ -14,6 +14,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmdino.engine import precision
+
 ROOT = Path(__file__).parents[2]
 TRAIN, TEST = (runpy.run_path(str(ROOT / "tools" / name)) for name in ("train.py", "test.py"))
 NAME = "dino_vitt4_cifar10.py"
@@ -152,10 +154,18 @@ def train(work_dir, *options, flags=()):
     TRAIN["main"]([*arguments, *flags, "--cfg-options", *options, *here, name])
 
 
-def test_amp_trains(tmp_path, small):
+@pytest.mark.parametrize(
+    ("processor", "line"),
+    [
+        ("flags: avx2 amx_bf16", "Mixed precision: torch.bfloat16 on cpu."),
+        ("flags: avx2", "Float32, not mixed precision"),
+    ],
+)
+def test_amp_trains_in_what_the_processor_computes(tmp_path, small, monkeypatch, processor, line):
+    monkeypatch.setattr(precision, "cpu_info", lambda: processor)
     train(tmp_path, *small, "train_cfg.max_epochs=1", flags=["--amp"])
     (log,) = tmp_path.rglob("*.log")
-    assert "Mixed precision: torch.bfloat16" in log.read_text()
+    assert line in log.read_text()
 
 
 def test_a_hook_is_switched_off(tmp_path, trained, small):

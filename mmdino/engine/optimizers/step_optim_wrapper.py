@@ -120,6 +120,11 @@ class StepOptimWrapper(OptimWrapper):
         )
         if self.dtype is not None:
             print_log(f"Mixed precision: {self.dtype} on {self.device_type}.", logger="current")
+        elif precision == "auto":
+            print_log(
+                "Float32, not mixed precision: this processor has no instructions for bfloat16.",
+                logger="current",
+            )
 
     @property
     def epoch_length(self) -> int | None:
