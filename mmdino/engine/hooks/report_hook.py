@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import BaseOptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmdino.engine.hooks.training_figure_hook import first_views
 from mmdino.engine.model_access import bare_model
@@ -39,8 +39,9 @@ class ReportHook(Hook):
         num_images: Number of images with maps and neighbours; 0 for a report without.
         pool: Images of the validation among which neighbours are looked for.
         num_neighbours: Number of neighbours of an image.
-        interval: Validations from one report to the next. A report of a small network takes about a
-            second of a processor, of a larger one as long as ``pool`` images take.
+        interval: Validations from one report to the next, counted from the start of the run, also
+            where it was resumed. A report of a small network takes about a second of a
+            processor, of a larger one as long as ``pool`` images take.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -63,7 +64,6 @@ class ReportHook(Hook):
         self.pool = pool
         self.num_neighbours = num_neighbours
         self.interval = interval
-        self._validations = 0
         self._views: list[list[np.ndarray]] = []
         self._images: Images | None = None
         self._last: tuple[int, Pictures] | None = None
@@ -85,10 +85,8 @@ class ReportHook(Hook):
         """Writes the report, except for a validation outside of training."""
         if not isinstance(runner.optim_wrapper, BaseOptimWrapper):
             return
-        # That of the untrained network is none of them.
-        self._validations += bool(runner.iter)
         # After the last one the report is written with the end of the run.
-        if not self._validations % self.interval and runner.iter < runner.max_iters:
+        if not _validations(runner) % self.interval and runner.iter < runner.max_iters:
             self._write(runner, "running")
 
     def after_train(self, runner: Runner) -> None:
@@ -148,6 +146,13 @@ class ReportHook(Hook):
             )
         except ValueError as error:
             return Pictures(views=self._views, missing=[f"Maps or neighbours: {error}"])
+
+
+def _validations(runner: Runner) -> int:
+    """Returns the number of validations of the run, of which resumed ones go on counting."""
+    loop = runner.train_loop
+    done = runner.epoch if isinstance(loop, EpochBasedTrainLoop) else runner.iter
+    return done // loop.val_interval
 
 
 def _is_bgr(runner: Runner) -> bool:

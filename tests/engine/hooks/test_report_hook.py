@@ -74,6 +74,14 @@ def test_reports_may_skip_validations(tmp_path, train):
     assert "Finished at iteration 8 of 8" in html
 
 
+def test_a_resumed_run_skips_the_same_validations(tmp_path, train):
+    interval = "default_hooks.report.interval=2"
+    train(tmp_path, "train_cfg.max_epochs=1", interval)
+    train(tmp_path, "train_cfg.max_epochs=4", interval, resume=["--resume"])
+    _, maps = read_history(tmp_path)
+    assert [each.iteration for each in maps] == [0, 2, 4, 8], "the first is the end of one epoch"
+
+
 def test_a_report_that_cannot_be_written_does_not_end_the_run(tmp_path, train):
     (tmp_path / REPORT).mkdir()
     assert train(tmp_path, "train_cfg.max_epochs=1") == ""
