@@ -89,8 +89,7 @@ def pictures_of(run: Run, args: argparse.Namespace) -> Pictures:
             dataset = pictures.build_dataset(config, "val_dataloader")
             images = pictures.images_of(dataset, args.pool, bgr)
         else:
-            side = pictures.image_side(run.checkpoints[-1])
-            images = pictures.folder_images(args.images, args.pool, side)
+            images = pictures.folder_images(args.images, args.pool, run.checkpoints[-1])
         if not maps:
             mapped = images.first(SHOWN)
             maps = list(pictures.maps_of_run(run, mapped, TIMES, device))

@@ -71,12 +71,16 @@ def crop_and_resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resizes the largest centre crop that has the proportions of a shape.
 
     Args:
-        image: (h, w, 3) uint8, RGB, of any size.
+        image: (h, w, C) or (h, w) of any size, uint8 or float32.
         shape: Height H and width W.
 
     Returns:
-        (H, W, 3) uint8, RGB, interpolated as in the evaluation of this project.
+        (H, W, C) or (H, W), interpolated as in the evaluation of this project.
     """
+    if image.ndim == 3 and (image.shape[2] != 3 or image.dtype != np.uint8):
+        # What Pillow has no mode for.
+        channels = [crop_and_resize(channel, shape) for channel in np.moveaxis(image, 2, 0)]
+        return np.stack(channels, axis=2)
     height, width = image.shape[:2]
     scale = min(height / shape[0], width / shape[1])
     top, left = (height - scale * shape[0]) / 2, (width - scale * shape[1]) / 2

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmdino.evaluation.image_input import network_input
+from mmdino.evaluation.image_input import IMAGENET, Statistics, network_input
 from mmdino.evaluation.protocol import FRACTION
 
 ROUNDING = 1e-6
 
 
-def require_attention(backbone: nn.Module) -> None:
-    """Checks that a network is a ViT on colour images.
+def require_attention(backbone: nn.Module, channels: int = 3) -> None:
+    """Checks that a network is a ViT on images of some channels.
 
     Raises:
         ValueError: If it is not.
@@ -29,33 +29,40 @@ def require_attention(backbone: nn.Module) -> None:
             f"A {type(backbone).__name__} has no attention to show. Use the checkpoint of a ViT "
             "(mmdino.VisionTransformer)."
         )
-    channels = backbone.patch_embed.projection.in_channels
-    if channels != 3:
+    taken = backbone.patch_embed.projection.in_channels
+    if taken != channels:
+        given = "the tools read colour images only" if channels == 3 else f"these have {channels}"
         raise ValueError(
-            f"The network takes images of {channels} channel(s), and the tools read colour images "
-            "only. Normalise images of your own and call class_token_attention of the backbone."
+            f"The network takes images of {taken} channel(s), and {given}. Normalise images of "
+            "your own and call class_token_attention of the backbone."
         )
 
 
-def attention_maps(backbone: nn.Module, image: np.ndarray, size: int | None = None) -> Tensor:
+def attention_maps(
+    backbone: nn.Module,
+    image: np.ndarray,
+    size: int | None = None,
+    statistics: Statistics = IMAGENET,
+) -> Tensor:
     """Computes the attention of the class token in the last block.
 
     Args:
         backbone: ``mmdino.VisionTransformer`` in eval mode.
-        image: (H, W, 3) uint8, RGB.
+        image: (H, W, C) uint8 or float32, 0 to 255; colours in RGB.
         size: Shorter side, in pixels, at which the image enters the network; None for its own.
+        statistics: Of the C channels.
 
     Returns:
         Attention (heads, h, w) to each patch, float32 on the CPU. A head sums to 1 minus the
         attention of the class token to itself.
 
     Raises:
-        ValueError: If the network has no attention, the image is no colour image, smaller than a
-            patch or has too many, or the attention is not finite.
+        ValueError: If the network has no attention, the image has other channels, is smaller than
+            a patch or has too many, or the attention is not finite.
     """
-    require_attention(backbone)
+    require_attention(backbone, len(statistics.mean))
     weight = backbone.patch_embed.projection.weight
-    pixels = network_input(image, weight.shape[-1], size, weight)
+    pixels = network_input(image, weight.shape[-1], size, weight, statistics)
     with torch.no_grad():
         maps = backbone.class_token_attention(pixels)
     maps = maps[0].float().cpu()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,6 +17,17 @@ TRAINED_SIZE, SIZE_TO_LOOK_AT = 224, 480
 
 MAX_PATCHES = 2**17
 """Patches of an image, about those of a photograph of 3840 x 2160 pixels and patches of 8."""
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of each channel, 0 to 255, by which a network's images are
+    normalised."""
+
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+
+
+IMAGENET = Statistics()
 
 
 def reference_size(backbone: nn.Module) -> int:
@@ -71,25 +85,33 @@ def input_shape(
     return rows * patch_size, columns * patch_size
 
 
-def network_input(image: np.ndarray, patch_size: int, size: int | None, like: Tensor) -> Tensor:
+def network_input(
+    image: np.ndarray,
+    patch_size: int,
+    size: int | None,
+    like: Tensor,
+    statistics: Statistics = IMAGENET,
+) -> Tensor:
     """Resizes an image to :func:`input_shape` and normalises it.
 
     Args:
-        image: (H, W, 3) uint8, RGB.
+        image: (H, W, C) uint8 or float32, 0 to 255; colours in RGB.
         patch_size: Side of a patch in pixels.
         size: Shorter side, in pixels; None for the image's own.
         like: Tensor on the device and of the type of the result.
+        statistics: Of the C channels.
 
     Returns:
-        Pixels (1, 3, H', W').
+        Pixels (1, C, H', W').
 
     Raises:
-        ValueError: If the image is no colour image, smaller than a patch or has too many.
+        ValueError: If the image has other channels, is smaller than a patch or has too many.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    channels = len(statistics.mean)
+    if image.ndim != 3 or image.shape[2] != channels or image.dtype not in (np.uint8, np.float32):
         raise ValueError(
-            "A network needs an image (H, W, 3) of uint8 in RGB, got "
-            f"{image.dtype} of shape {image.shape}."
+            f"A network needs an image (H, W, {channels}) of uint8 or float32"
+            f"{' in RGB' if channels == 3 else ''}, got {image.dtype} of shape {image.shape}."
         )
     pixels = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
     pixels = pixels.to(like.device, torch.float32)
@@ -97,7 +119,5 @@ def network_input(image: np.ndarray, patch_size: int, size: int | None, like: Te
     if pixels.shape[-2:] != shape:
         pixels = functional.interpolate(pixels, size=shape, mode="bicubic", antialias=True)
         pixels.clamp_(0, 255)
-    mean, std = (
-        pixels.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD)
-    )
+    mean, std = (pixels.new_tensor(values)[:, None, None] for values in statistics)
     return ((pixels - mean) / std).to(like.dtype)

@@ -13,11 +13,17 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmdino.evaluation.image_input import network_input
+from mmdino.evaluation.image_input import IMAGENET, Statistics, network_input
 from mmdino.evaluation.protocol import FOREGROUNDS
 from mmdino.models.backbones.features import last_output
 from mmdino.utils.numbers import require_number
-from mmdino.weights.networks import backbone_weights, build_backbone, image_side, input_channels
+from mmdino.weights.networks import (
+    BackboneWeights,
+    backbone_weights,
+    build_backbone,
+    image_side,
+    input_channels,
+)
 
 Foreground = Literal["auto", "positive", "negative"]
 COLORS = 3
@@ -103,16 +109,29 @@ def load_map_backbone(
         FileNotFoundError: If there is no such file.
         ValueError: If no backbone of colour images is found in it.
     """
-    weights = backbone_weights(path, network, num_heads=num_heads)
-    known = inspect.signature(MODELS.get(weights.config["type"])).parameters
-    form = {name: value for name, value in MAP_OPTIONS.items() if name in known}
-    backbone = build_backbone({**weights.config, **form}, weights.state_dict, str(path))
+    backbone = map_backbone(backbone_weights(path, network, num_heads=num_heads), str(path))
     channels = input_channels(backbone)
     if channels != 3:
         raise ValueError(
             f"The network of {path} takes images of {channels} channel(s), and the tools read "
             "colour images only."
         )
+    return backbone
+
+
+def map_backbone(weights: BackboneWeights, source: str) -> nn.Module:
+    """Builds a backbone whose output is a map (B, D, h, w) of the last block or stage.
+
+    Args:
+        weights: Its tensors and config.
+        source: Name of the file in an error message.
+
+    Raises:
+        ValueError: If the tensors do not match, or its output is no map.
+    """
+    known = inspect.signature(MODELS.get(weights.config["type"])).parameters
+    form = {name: value for name, value in MAP_OPTIONS.items() if name in known}
+    backbone = build_backbone({**weights.config, **form}, weights.state_dict, source)
     map_stride(backbone)  # refuses what gives no map
     return backbone
 
@@ -139,13 +158,19 @@ def map_stride(backbone: nn.Module) -> int:
     return side // output.shape[-1]
 
 
-def patch_map(backbone: nn.Module, image: np.ndarray, size: int | None = None) -> Tensor:
+def patch_map(
+    backbone: nn.Module,
+    image: np.ndarray,
+    size: int | None = None,
+    statistics: Statistics = IMAGENET,
+) -> Tensor:
     """Computes the patch features of an image, after the final norm.
 
     Args:
         backbone: Result of :func:`load_map_backbone`.
-        image: (H, W, 3) uint8, RGB.
+        image: (H, W, C) uint8 or float32, 0 to 255; colours in RGB.
         size: Shorter side, in pixels, at which the image enters the network; None for its own.
+        statistics: Of the C channels.
 
     Returns:
         Features (h, w, D), float32 on the CPU.
@@ -154,7 +179,8 @@ def patch_map(backbone: nn.Module, image: np.ndarray, size: int | None = None) -
         ValueError: If the image does not fit (see :func:`network_input`), or a feature is not
             finite.
     """
-    pixels = network_input(image, map_stride(backbone), size, next(backbone.parameters()))
+    like = next(backbone.parameters())
+    pixels = network_input(image, map_stride(backbone), size, like, statistics)
     with torch.no_grad():
         features = backbone(pixels)[-1][0].permute(1, 2, 0).float().cpu()
     if not features.isfinite().all():

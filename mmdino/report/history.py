@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmdino.evaluation.pca import load_map_backbone
-from mmdino.report.pictures import Images, Maps, maps_of
+from mmdino.report.pictures import Images, Maps, map_network, maps_of
 from mmdino.report.work_dir import Run
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.printable import printable
@@ -35,6 +34,7 @@ def read_history(folder: Path) -> tuple[Images, list[Maps]] | None:
         with np.load(path, allow_pickle=False) as file:
             names = [str(name) for name in file["names"]]
             pixels = [file[f"image_{index}"] for index in range(len(names))]
+            channels = [file[name] for name in _channels(len(names)) if name in file]
             maps = [
                 Maps(int(iteration), *(_column(file, kind, iteration, len(names)) for kind in "ac"))
                 for iteration in file["iterations"]
@@ -44,7 +44,7 @@ def read_history(folder: Path) -> tuple[Images, list[Maps]] | None:
             f"{printable(path)} is damaged ({error}). Remove it: the report then shows the "
             "checkpoints that are there."
         ) from error
-    return Images(pixels, names, (), ""), maps
+    return Images(pixels, names, (), "", channels), maps
 
 
 def write_history(folder: Path, images: Images, maps: Sequence[Maps]) -> None:
@@ -60,6 +60,7 @@ def write_history(folder: Path, images: Images, maps: Sequence[Maps]) -> None:
         "iterations": np.array([each.iteration for each in maps]),
     }
     arrays |= {f"image_{index}": pixels for index, pixels in enumerate(images.pixels)}
+    arrays |= dict(zip(_channels(len(images.channels)), images.channels, strict=True))
     for each in maps:
         for kind, column in (("a", each.attention), ("c", each.components)):
             for index, picture in enumerate(column):
@@ -83,9 +84,10 @@ def continued(
         ValueError: If the network does not take such images, or its features are not finite.
     """
     newest = run.checkpoints[-1]
-    backbone = load_map_backbone(newest.path).to(device)
-    earlier = history or [maps_of(untrained_like(backbone), images.pixels, 0)]
-    return with_maps(earlier, maps_of(backbone, images.pixels, newest.iteration))
+    backbone, statistics = map_network(newest)
+    backbone.to(device)
+    earlier = history or [maps_of(untrained_like(backbone), images.inputs, 0, statistics)]
+    return with_maps(earlier, maps_of(backbone, images.inputs, newest.iteration, statistics))
 
 
 def with_maps(history: Sequence[Maps], new: Maps) -> list[Maps]:
@@ -101,6 +103,11 @@ def with_maps(history: Sequence[Maps], new: Maps) -> list[Maps]:
         ]
         del kept[1 + gaps.index(min(gaps))]
     return kept
+
+
+def _channels(count: int) -> list[str]:
+    """Names of the images' channels; colour images have none."""
+    return [f"channels_{index}" for index in range(count)]
 
 
 def _column(file: np.lib.npyio.NpzFile, kind: str, iteration: int, count: int) -> list[np.ndarray]:

@@ -15,16 +15,31 @@ from torch.utils.data import Dataset
 from mmdino.diagnostics.images import crop_and_resize, even_batches, find_images
 from mmdino.engine.hooks.training_figure_hook import first_views
 from mmdino.evaluation.attention import attention_maps
+from mmdino.evaluation.bank_images import all_images
+from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.features import feature_of
-from mmdino.evaluation.image_input import TRAINED_SIZE, network_input, viewing_size
+from mmdino.evaluation.image_input import (
+    IMAGENET,
+    TRAINED_SIZE,
+    Statistics,
+    network_input,
+    viewing_size,
+)
 from mmdino.evaluation.knn import nearest_others
-from mmdino.evaluation.pca import fit_pca, load_map_backbone, patch_map
+from mmdino.evaluation.pca import fit_pca, map_backbone, patch_map
+from mmdino.evaluation.stored_input import stored_input
+from mmdino.models.preprocessors.multi_view_preprocessor import LEVELS_16_TO_8
 from mmdino.models.selfsup.base import patch_stride
 from mmdino.report.work_dir import Run, SavedCheckpoint
 from mmdino.visualization import displayable
 from mmdino.visualization.attention_figure import colorize
 from mmdino.visualization.media import read_image
-from mmdino.weights.networks import load_backbone, untrained_like
+from mmdino.weights.networks import (
+    BackboneWeights,
+    backbone_weights,
+    build_backbone,
+    untrained_like,
+)
 
 NO_DATA = (OSError, ValueError, KeyError, TypeError, ImportError)
 """What a data set of a config raises where its images, or its classes, are not on this machine."""
@@ -35,21 +50,32 @@ class Images(NamedTuple):
     """Images to look at.
 
     Attributes:
-        pixels: Images (H, W, 3) uint8, RGB, of one shape.
+        pixels: Images (H, W, 3) uint8, RGB, of one shape, as they are shown.
         names: Their names.
         labels: Their classes; empty if they have none.
         source: Where they are from, in words.
+        channels: Where images are not of 8 bits and three colours, all their channels: (H, W, C)
+            uint8 or float32, 0 to 255.
     """
 
     pixels: Sequence[np.ndarray]
     names: Sequence[str]
     labels: Sequence[int]
     source: str
+    channels: Sequence[np.ndarray] = ()
+
+    @property
+    def inputs(self) -> Sequence[np.ndarray]:
+        """What networks look at."""
+        return self.channels or self.pixels
 
     def first(self, count: int) -> Images:
         """Returns the first images alone."""
         return self._replace(
-            pixels=self.pixels[:count], names=self.names[:count], labels=self.labels[:count]
+            pixels=self.pixels[:count],
+            names=self.names[:count],
+            labels=self.labels[:count],
+            channels=self.channels[:count],
         )
 
 
@@ -83,25 +109,36 @@ class Neighbours(NamedTuple):
     similarity: np.ndarray
 
 
-def folder_images(folder: Path, count: int, side: int) -> Images:
+def folder_images(folder: Path, count: int, checkpoint: SavedCheckpoint) -> Images:
     """Reads images of a folder and of those in it, chosen by :func:`chosen`, as squares.
 
     Args:
-        folder: The folder, or an image.
+        folder: The folder, or an image in colour.
         count: Most images.
-        side: Side of the squares in pixels.
+        checkpoint: Of the network that is to see them, which says their size, and how its run read
+            images that are not in colour.
 
     Raises:
         FileNotFoundError: If it does not exist, or there is no image.
-        ValueError: If an image cannot be read.
+        ValueError: If an image cannot be read, or the checkpoint has no such network.
     """
+    weights = backbone_weights(checkpoint.path)
+    backbone = map_backbone(weights, str(checkpoint.path))
+    side = min(getattr(backbone, "img_size", (TRAINED_SIZE,)))
+    stored = stored_input(weights.meta)
+    if not stored.is_color:
+        dataset = all_images(folder, ExtractionOptions(side, side), image_input=stored)
+        images = images_of(dataset, count, stored.bgr_to_rgb)
+        return images._replace(source=_drawn(len(images.names), len(dataset), folder))
     found = find_images(folder)
     paths = [found[index] for index in chosen(len(found), count)]
     pixels = [crop_and_resize(read_image(path), (side, side)) for path in paths]
     names = [path.name for path in paths]
-    return Images(
-        pixels, names, (), f"{len(paths):,} of the {len(found):,} images of {folder.resolve().name}"
-    )
+    return Images(pixels, names, (), _drawn(len(paths), len(found), folder))
+
+
+def _drawn(count: int, total: int, folder: Path) -> str:
+    return f"{count:,} of the {total:,} images of {folder.resolve().name}"
 
 
 def chosen(total: int, count: int) -> list[int]:
@@ -133,19 +170,31 @@ def images_of(dataset: Dataset, count: int, bgr: bool) -> Images:
         for sample in samples
     ):
         raise ValueError("the samples of the validation have no inputs (C, H, W)")
-    pixels = [displayable(sample["inputs"].numpy(), bgr) for sample in samples]
+    arrays = [_levels(sample["inputs"], bgr) for sample in samples]
+    shape = arrays[0].shape[:2]
+    arrays = [each if each.shape[:2] == shape else crop_and_resize(each, shape) for each in arrays]
+    pixels = [displayable(np.moveaxis(each, 2, 0), bgr=False) for each in arrays]
     pixels = [image if image.ndim == 3 else np.repeat(image[..., None], 3, 2) for image in pixels]
-    shape = pixels[0].shape[:2]
-    same = [
-        image if image.shape[:2] == shape else crop_and_resize(image, shape) for image in pixels
-    ]
+    in_color = all(each.shape[2] == 3 and each.dtype == np.uint8 for each in arrays)
     info = [sample.get("data_samples") or {} for sample in samples]
     names = [Path(str(sample.get("img_path", index))).name for index, sample in enumerate(info)]
     classes = [sample.get("gt_label") for sample in info]
     # An image of several classes counts as one without.
     labels = [int(label) for label in classes if label is not None and label.numel() == 1]
     source = f"{len(samples):,} of the {len(dataset):,} images of the validation"
-    return Images(same, names, labels if len(labels) == len(samples) else (), source)
+    labels = labels if len(labels) == len(samples) else ()
+    return Images(pixels, names, labels, source, () if in_color else arrays)
+
+
+def _levels(inputs: Tensor, bgr: bool) -> np.ndarray:
+    """Returns an image (C, H, W) as (H, W, C) uint8 or float32, 0 to 255, colours in RGB."""
+    if inputs.dtype == torch.uint16:
+        inputs = inputs.float() / LEVELS_16_TO_8
+    elif inputs.dtype != torch.uint8:
+        inputs = inputs.float()
+    if bgr and len(inputs) == 3:
+        inputs = inputs.flip(0)
+    return np.ascontiguousarray(inputs.permute(1, 2, 0).numpy())
 
 
 def _has_views(sample: Any) -> bool:
@@ -168,11 +217,10 @@ def _whole(dataset: Dataset, index: int, sample: dict) -> dict:
     if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
         return sample
     image = image if image.ndim == 3 else image[..., None]
-    shape = tuple(sample["inputs"][0].shape[1:])
     # In the order of its channels, as inputs are.
-    shown = crop_and_resize(displayable(np.moveaxis(image, 2, 0), bgr=False), shape)
-    shown = shown if shown.ndim == 3 else shown[..., None]
-    return {**sample, "inputs": torch.from_numpy(np.moveaxis(shown, 2, 0).copy())}
+    levels = _levels(torch.from_numpy(np.moveaxis(image, 2, 0).copy()), bgr=False)
+    whole = crop_and_resize(levels, tuple(sample["inputs"][0].shape[1:]))
+    return {**sample, "inputs": torch.from_numpy(np.moveaxis(whole, 2, 0).copy())}
 
 
 def views_of(dataset: Dataset, count: int, bgr: bool) -> list[list[np.ndarray]]:
@@ -223,17 +271,27 @@ def is_bgr(config: Mapping[str, Any]) -> bool:
     return preprocessor.get("bgr_to_rgb", True) is not False
 
 
-def image_side(checkpoint: SavedCheckpoint) -> int:
-    """Returns the side of the images that the network of a checkpoint was trained on."""
-    return min(getattr(load_map_backbone(checkpoint.path), "img_size", (TRAINED_SIZE,)))
-
-
 def evenly(checkpoints: Sequence[SavedCheckpoint], most: int) -> list[SavedCheckpoint]:
     """Chooses checkpoints over the whole run, the first and the last among them."""
     taken = min(len(checkpoints), most)
     return [
         checkpoints[round(i * (len(checkpoints) - 1) / max(taken - 1, 1))] for i in range(taken)
     ]
+
+
+def map_network(checkpoint: SavedCheckpoint) -> tuple[nn.Module, Statistics]:
+    """Loads the network of a checkpoint whose output is a map, and how its images are normalised.
+
+    Raises:
+        ValueError: If it has no such network.
+    """
+    weights = backbone_weights(checkpoint.path)
+    return map_backbone(weights, str(checkpoint.path)), _statistics(weights)
+
+
+def _statistics(weights: BackboneWeights) -> Statistics:
+    stored = stored_input(weights.meta, may_fail=False)
+    return Statistics(stored.mean, stored.std)
 
 
 def maps_of_run(run: Run, images: Images, most: int, device: torch.device) -> Iterator[Maps]:
@@ -249,19 +307,26 @@ def maps_of_run(run: Run, images: Images, most: int, device: torch.device) -> It
         ValueError: If the networks do not take such images, or their features are not finite.
     """
     for number, checkpoint in enumerate(evenly(run.checkpoints, most)):
-        backbone = load_map_backbone(checkpoint.path).to(device)
+        backbone, statistics = map_network(checkpoint)
+        backbone.to(device)
         if number == 0:
-            yield maps_of(untrained_like(backbone), images.pixels, 0)
-        yield maps_of(backbone, images.pixels, checkpoint.iteration)
+            yield maps_of(untrained_like(backbone), images.inputs, 0, statistics)
+        yield maps_of(backbone, images.inputs, checkpoint.iteration, statistics)
 
 
-def maps_of(backbone: nn.Module, images: Sequence[np.ndarray], iteration: int) -> Maps:
+def maps_of(
+    backbone: nn.Module,
+    images: Sequence[np.ndarray],
+    iteration: int,
+    statistics: Statistics = IMAGENET,
+) -> Maps:
     """Computes the maps of images.
 
     Args:
-        backbone: Result of :func:`~mmdino.evaluation.pca.load_map_backbone`.
-        images: Images (H, W, 3) uint8, RGB.
+        backbone: Result of :func:`~mmdino.evaluation.pca.map_backbone`.
+        images: Images (H, W, C) uint8 or float32, 0 to 255; colours in RGB.
         iteration: Iterations of training done.
+        statistics: Of the C channels.
 
     Raises:
         ValueError: If the network does not take such images, or its features are not finite.
@@ -270,9 +335,12 @@ def maps_of(backbone: nn.Module, images: Sequence[np.ndarray], iteration: int) -
     attention = []
     if hasattr(backbone, "class_token_attention"):
         for image, size in zip(images, sizes, strict=True):
-            heat = attention_maps(backbone, image, size).mean(0).numpy()
+            heat = attention_maps(backbone, image, size, statistics).mean(0).numpy()
             attention.append(colorize(heat / max(heat.max(), np.finfo(heat.dtype).tiny)))
-    features = [patch_map(backbone, image, size) for image, size in zip(images, sizes, strict=True)]
+    features = [
+        patch_map(backbone, image, size, statistics)
+        for image, size in zip(images, sizes, strict=True)
+    ]
     pca = fit_pca(features)
     colors = [(255 * pca.colors(each)).round().byte().numpy() for each in features]
     return Maps(iteration, attention, colors)
@@ -294,13 +362,20 @@ def neighbours_of_run(
         ValueError: If the network does not take such images, or its features are not finite.
     """
     newest = run.checkpoints[-1]
-    backbone = load_backbone(newest.path).to(device)
-    yield neighbours_of(backbone, images, queries, k, newest.iteration)
-    yield neighbours_of(untrained_like(backbone), images, queries, k, 0)
+    weights = backbone_weights(newest.path)
+    statistics = _statistics(weights)
+    backbone = build_backbone(weights.config, weights.state_dict, str(newest.path)).to(device)
+    yield neighbours_of(backbone, images, queries, k, newest.iteration, statistics)
+    yield neighbours_of(untrained_like(backbone), images, queries, k, 0, statistics)
 
 
 def neighbours_of(
-    backbone: nn.Module, images: Images, queries: int, k: int, iteration: int
+    backbone: nn.Module,
+    images: Images,
+    queries: int,
+    k: int,
+    iteration: int,
+    statistics: Statistics = IMAGENET,
 ) -> Neighbours:
     """Finds the nearest images of the first ``queries`` images among all others.
 
@@ -310,8 +385,8 @@ def neighbours_of(
     weight, parts = next(backbone.parameters()), []
     patch, _ = patch_stride(backbone)
     with torch.no_grad():
-        for batch in even_batches(images.pixels, BATCH):
-            inputs = [network_input(image, patch, None, weight) for image in batch]
+        for batch in even_batches(images.inputs, BATCH):
+            inputs = [network_input(image, patch, None, weight, statistics) for image in batch]
             parts.append(feature_of(backbone, torch.cat(inputs)).float())
     bank = torch.cat(parts)
     queries, k = min(queries, len(bank)), min(k, len(bank) - 1)
