@@ -11,13 +11,14 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmdino.utils.command_line import load_config, tool_parser
+from mmdino.utils.command_line import add_reader_options, load_config, tool_parser
 from mmdino.utils.tool_errors import run_tool
 
 # What imports torch and mmengine is imported in the functions: --help does not need it.
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+OF_DATA = ("time", "epochs", "size", "reader", "extensions")
 OURS, PLAIN, AMP = "mmdino.StepOptimWrapper", "OptimWrapper", "AmpOptimWrapper"
 
 
@@ -39,6 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     length.add_argument("--time", metavar="T", help="length of the run, such as 30m or 1h30m")
     length.add_argument("--epochs", type=int, metavar="N", help="length of the run")
     folder.add_argument("--size", choices=("tiny", "small", "base"), help="size of the network")
+    add_reader_options(folder, "that are of no usual format, ")
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -62,8 +64,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             f"got both a config, {args.config!r}, and --data {args.data}: name one of them (a time "
             "is one word, such as 30m)"
         )
-    if args.data is None and (args.time, args.epochs, args.size) != (None, None, None):
-        parser.error("--time, --epochs and --size belong to --data; a config has its own")
+    if args.data is None and any(vars(args)[name] is not None for name in OF_DATA):
+        options = ", ".join(f"--{name}" for name in OF_DATA)
+        parser.error(f"{options} belong to --data; a config has its own")
     if args.data is not None and args.launcher != "none":
         parser.error(
             "--data chooses a recipe for one process. Run it without --launcher, stop it when "
@@ -138,10 +141,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def config_for(args: argparse.Namespace) -> str:
     """Returns the path of the config that is written for a folder."""
     from mmdino.folder_recipe.prepare import Wish, default_work_dir, prepare
+    from mmdino.folder_recipe.reading import reading_from
 
     wish = Wish(args.size, args.epochs, args.time)
     work_dir = default_work_dir(args.data) if args.work_dir is None else args.work_dir
-    return str(prepare(args.data, work_dir, wish, args.cfg_options))
+    reading = reading_from(args.reader, args.extensions)
+    return str(prepare(args.data, work_dir, wish, args.cfg_options, reading=reading))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmdino.evaluation.extraction_options import DTYPES, ExtractionOptions
+from mmdino.utils.command_line import add_reader_options
 
 # What imports torch and mmengine is imported in the functions: --help does not need it.
 if TYPE_CHECKING:
@@ -25,16 +25,7 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--untrained", type=int, metavar="SEED", help="the same network, newly initialised"
     )
     group.add_argument("--num-heads", type=int, help="heads of a ViT, if the file does not say")
-    group.add_argument(
-        "--reader",
-        type=_reader,
-        metavar="FUNCTION",
-        help="reads the images in place of what the run read them by, such as mmdino.read_tiff, or "
-        "\"{'type': 'mmdino.read_dicom', 'window': (40, 400)}\"",
-    )
-    group.add_argument(
-        "--extensions", nargs="+", metavar=".EXT", help="of the files for --reader, such as .dcm"
-    )
+    add_reader_options(group, "in place of what the run read them by, ")
     group.add_argument(
         "--size", type=int, help="shorter side after resizing; by default that of the run, else 256"
     )
@@ -60,19 +51,6 @@ def network_from(args: argparse.Namespace) -> Evaluated:
     # Tools of a protocol of their own have no such options.
     reading = {name: vars(args).get(name) for name in ("reader", "extensions")}
     return load_evaluated(args.checkpoint, args.network, args.num_heads, args.untrained, **reading)
-
-
-def _reader(text: str) -> str | dict[str, Any]:
-    """Reads the name of a reader, or a dict of it and its arguments."""
-    if not text.startswith("{"):
-        return text
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no Python dict: {error}") from error
-    if not isinstance(found, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no Python dict with a 'type'")
-    return found
 
 
 def extraction_options_from(args: argparse.Namespace) -> ExtractionOptions:

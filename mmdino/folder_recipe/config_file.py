@@ -53,7 +53,7 @@ train_dataloader = dict(
         **_images,
         hold_out=hold_out,
         pipeline=[
-            dict(type="LoadImageFromFile", color_type=color_type, ignore_empty=True),
+            {load},
             dict(type="mmdino.MultiCropTransform", views=_views),
             dict(type="mmdino.PackViews"),
         ],
@@ -99,7 +99,7 @@ _labelled = dict(
     ],
     test_mode=True,
     pipeline=[
-        dict(type="LoadImageFromFile", color_type=color_type),
+        {load},
         dict(
             type="ResizeEdge",
             scale=eval_resize,
@@ -137,7 +137,7 @@ val_dataloader = dict(
         hold_out=hold_out,
         held_out=True,
         pipeline=[
-            dict(type="LoadImageFromFile", color_type=color_type, ignore_empty=True),
+            {load},
             dict(
                 type="mmdino.MultiCropTransform",
                 views=[dict(num=4, size=eval_size, scale=(0.4, 1.0){rest})],
@@ -190,7 +190,8 @@ def write_config(
     data_root: str,
     work_dir: str | Path,
     split: KNNSplit | None = None,
-    source: Mapping[str, str] | None = None,
+    source: Mapping[str, Any] | None = None,
+    reader: str | Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a recipe, and the lists of images for k-NN if there are any.
 
@@ -201,6 +202,7 @@ def write_config(
         work_dir: Work dir of the run.
         split: What k-NN compares.
         source: What the data set needs beside ``data_root``, as :class:`FolderFacts` has it.
+        reader: Function that reads the images; None for usual ones.
 
     Returns:
         The path of the config.
@@ -212,7 +214,7 @@ def write_config(
             lists[name] = path.parent / f"knn_{name}.txt"
             with atomic_write(lists[name]) as partial:
                 partial.write_bytes(b"".join(os.fsencode(f"{n} {label}\n") for n, label in rows))
-    text = config_text(recipe, about, data_root, path, split, lists, source or {})
+    text = config_text(recipe, about, data_root, path, split, lists, source or {}, reader)
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
     return path
@@ -225,11 +227,11 @@ def config_text(
     path: Path,
     split: KNNSplit | None,
     lists: Mapping[str, Path],
-    source: Mapping[str, str],
+    source: Mapping[str, Any],
+    reader: str | Mapping[str, Any] | None = None,
 ) -> str:
     """Returns the text of the config."""
     network = SIZES[recipe["network"]]
-    gray = recipe["channels"] == 1
     left_out = ("network", "blur_sigma", *(["eval_resize"] if split is None else []))
     lines = [
         HEADER.format(file=printable(path)),
@@ -237,6 +239,7 @@ def config_text(
         f'_base_ = ["{BASE}"]\n',
         f"data_root = {_literal(data_root)}",
         f"work_dir = {_literal(str(path.parent.parent))}",
+        *([] if reader is None else [f"reader = {_literal(reader)}"]),
         f"_images = dict({_data_set(source)})\n",
         _comment(recipe.choices["network"].reason + " Its layers are below."),
     ]
@@ -247,19 +250,20 @@ def config_text(
         lines.append(_comment(recipe.choices["blur_sigma"].reason))
     else:
         lines.append(_assignment("blur_sigma", *recipe.choices["blur_sigma"]))
-    options = _view_options(gray, blurred=recipe["blur_sigma"] is not None)
+    options = _view_options(recipe["channels"] == 3, blurred=recipe["blur_sigma"] is not None)
     body = BODY.format(
         arch=f'arch="{network.arch}"' if network.arch else _arch(network),
         width=network.width,
         drop_path=0.1 if network.arch else 0.0,
         head="" if network.arch else TINY_HEAD,
-        preprocessor=_gray_preprocessor() if gray else "",
+        preprocessor=_preprocessor(recipe),
+        load=_load(reader, ", ignore_empty=True"),
         **options,
         validates=split is not None or recipe["hold_out"] > 0,
     )
     text = "\n".join(lines) + "\n" + body
     if split is not None:
-        deep = recipe["color_type"] == "unchanged"
+        deep = reader is not None or recipe["color_type"] == "unchanged"
         text += KNN.format(
             queries=len(split.queries),
             bank=len(split.bank),
@@ -268,17 +272,28 @@ def config_text(
             ),
             query_file=_literal(str(lists["queries"])),
             bank_file=_literal(str(lists["bank"])),
-            # Pillow has no 16-bit colours.
+            load=_load(reader),
+            # Pillow has no 16-bit colours, and none but three channels.
             backend="cv2" if deep else "pillow",
             interpolation="area" if deep else "bicubic",
             **_few_images(len(split.queries), network),
         )
     elif recipe["hold_out"]:
-        text += VIEWS.format(rest=options["rest"], **_few_images(recipe["hold_out"], network))
+        load = _load(reader, ", ignore_empty=True")
+        text += VIEWS.format(
+            rest=options["rest"], load=load, **_few_images(recipe["hold_out"], network)
+        )
     return text
 
 
-def _data_set(source: Mapping[str, str]) -> str:
+def _load(reader: str | Mapping[str, Any] | None, more: str = "") -> str:
+    """Returns the step that loads an image."""
+    if reader is None:
+        return f'dict(type="LoadImageFromFile", color_type=color_type{more})'
+    return 'dict(type="mmdino.LoadImage", reader=reader, channels=channels)'
+
+
+def _data_set(source: Mapping[str, Any]) -> str:
     """Returns the arguments that say which images the data set has."""
     given = {"type": "mmdino.ImageFolder", **source}
     named = [f"{name}={_literal(value)}" for name, value in given.items()]
@@ -309,6 +324,8 @@ def _assignment(name: str, value: Any, reason: str) -> str:
 
 def _literal(value: Any) -> str:
     """Returns a value as Python, text in double quotes where that needs no escapes."""
+    if isinstance(value, Mapping) and all(str(name).isidentifier() for name in value):
+        return f"dict({', '.join(f'{name}={_literal(each)}' for name, each in value.items())})"
     text = repr(value)
     return f'"{text[1:-1]}"' if isinstance(value, str) and '"' not in text else text
 
@@ -324,14 +341,19 @@ def _arch(network: Size) -> str:
     )
 
 
-def _gray_preprocessor() -> str:
+def _preprocessor(recipe: Recipe) -> str:
+    """Returns the line with mean and deviation, unless they are ImageNet's."""
+    if "mean" in recipe.choices:
+        return "\n    data_preprocessor=dict(mean=mean, std=std),"
+    if recipe["channels"] == 3:
+        return ""
     mean, std = GRAY_STATISTICS
     return f"\n    data_preprocessor=dict(mean=[{mean}], std=[{std}]),"
 
 
-def _view_options(gray: bool, blurred: bool) -> dict[str, str]:
+def _view_options(colored: bool, blurred: bool) -> dict[str, str]:
     """Returns what the body says of the views, with the paper's probabilities of a blur."""
-    common = (["blur_sigma=blur_sigma"] if blurred else []) + ([NO_COLORS] if gray else [])
+    common = (["blur_sigma=blur_sigma"] if blurred else []) + ([] if colored else [NO_COLORS])
     probabilities = {"global_blur": 1.0, "other_blur": 0.1, "local_blur": 0.5}
     return {
         "common": f"_common = dict({', '.join(common)})\n" if common else "",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_low
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ from mmdino.datasets.image_table import CSV, PARQUET, is_table
 from mmdino.datasets.tar_backend import PREFIX
 from mmdino.datasets.tar_shards import TarShards
 from mmdino.evaluation.embedding import has_shards, shards_in
+from mmdino.folder_recipe.reading import Reading, read_images
 from mmdino.utils.printable import printable
 from mmdino.visualization.media import VIDEO_SUFFIXES
 
@@ -68,8 +70,15 @@ class FolderFacts:
     """How many were decoded."""
     left_out: str
     """Description of the files that are no images; empty if there are none."""
-    source: Mapping[str, str] = field(default_factory=dict)
-    """What the data set needs beside ``root``: ``list``, or ``type`` and ``shards``."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """What the data set needs beside ``root``: ``list``, or ``type`` and ``shards``, and
+    ``extensions``."""
+    reading: Reading | None = None
+    """How they are read, if a function does it."""
+    mean: tuple[float, ...] = ()
+    """Mean of each channel, 0 to 255, of those that were decoded, if a function reads them."""
+    std: tuple[float, ...] = ()
+    """Standard deviation of each, likewise."""
 
     @property
     def where(self) -> str:
@@ -118,30 +127,33 @@ class FolderFacts:
         return text
 
 
-def look_at_images(path: str | Path) -> FolderFacts:
+def look_at_images(path: str | Path, reading: Reading | None = None) -> FolderFacts:
     """Looks at the images below a folder, in a list or in tar shards, or at a sample of many.
 
     Args:
         path: A folder; a list of paths relative to its own folder (text, CSV, Parquet); or tar
             shards, as their folder or as a pattern of :class:`TarShards`.
+        reading: How its images are read; None for usual ones.
 
     Raises:
         FileNotFoundError: If there is no such folder or file, or no image in it.
         OSError: If it cannot be read.
-        ValueError: If a list or shard is invalid, or no image of those that were looked at can be
-            read.
+        TypeError: If the function that reads them has no such argument, or images do not fit them.
+        ValueError: If a list or shard is invalid, there is no such function, or no image of those
+            that were looked at can be read.
     """
     path, left_out = Path(path), LeftOut()
+    extensions = EXTENSIONS if reading is None else reading.wanted
     names: Sequence[str] = ()
-    source: dict[str, str] = {}
+    source: dict[str, Any] = {}
     if path.is_dir():
         root = str(path.resolve())
-        names = list_images(root, EXTENSIONS, left_out)
+        names = list_images(root, extensions, left_out)
     if not names and has_shards(path):
         folder, shards = shards_in(path)
         root = str(folder.resolve())
         source = {"type": "mmdino.TarShards", "shards": shards}
-        dataset = TarShards(shards, root, pipeline=[])
+        dataset = TarShards(shards, root, pipeline=[], extensions=extensions)
         names = [info["img_path"] for info in map(dataset.get_data_info, range(len(dataset)))]
     elif path.is_file():
         root, source = str(path.resolve().parent), {"list": str(path.resolve())}
@@ -153,9 +165,17 @@ def look_at_images(path: str | Path) -> FolderFacts:
     if not names:
         raise FileNotFoundError(
             f"No image in {printable(root)!r}: expected files at any depth with one of the "
-            f"extensions {', '.join(sorted(EXTENSIONS))}.{f' {said}.' if said else ''}"
+            f"extensions {', '.join(sorted(extensions))}.{f' {said}.' if said else ''}"
             f"{_advice(root)}"
         )
+    if reading is not None:
+        chosen = evenly(names, MAX_DECODED)
+        found = read_images(chosen, root, reading)
+        _require_some(found.headers, found.unreadable, chosen, names, path)
+        if reading.extensions is not None:
+            source["extensions"] = list(reading.wanted)
+        looked = (found.headers, found.unreadable, len(chosen), said)
+        return FolderFacts(root, tuple(names), *looked, source, reading, found.mean, found.std)
     chosen = evenly(names, MAX_HEADERS)
     to_decode = set(evenly(chosen, MAX_DECODED))
     headers, unreadable = [], []
@@ -165,19 +185,32 @@ def look_at_images(path: str | Path) -> FolderFacts:
             headers.append(found)
         else:
             unreadable.append(f"{printable(name)} {found}")
-    if not headers:
-        advice = ""
-        if all(name.lower().endswith(TIFF) for name in chosen):
-            advice = (
-                " TIFFs with more than four bands or with floats need a config with "
-                "mmdino.LoadImage (docs/data.md)."
-            )
-        raise ValueError(
-            f"None of the {len(chosen):,} images of {printable(path)!r} that were looked at (of "
-            f"{len(names):,}) can be read: {_first(unreadable)}.{advice}"
-        )
+    _require_some(headers, unreadable, chosen, names, path)
     facts = (root, tuple(names), tuple(headers), tuple(unreadable), len(to_decode), said)
     return FolderFacts(*facts, source)
+
+
+def _require_some(
+    headers: Sequence[ImageHeader],
+    unreadable: Sequence[str],
+    chosen: Sequence[str],
+    names: Sequence[str],
+    path: Path,
+) -> None:
+    """Checks that an image can be read.
+
+    Raises:
+        ValueError: If none can.
+    """
+    if headers:
+        return
+    advice = ""
+    if all(name.lower().endswith(TIFF) for name in chosen):
+        advice = " TIFFs with more than four bands, or floats, need --reader mmdino.read_tiff."
+    raise ValueError(
+        f"None of the {len(chosen):,} images of {printable(path)!r} that were looked at (of "
+        f"{len(names):,}) can be read: {_first(unreadable)}.{advice}"
+    )
 
 
 def _listed(path: Path, root: str) -> list[str]:

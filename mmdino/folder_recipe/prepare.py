@@ -15,6 +15,7 @@ from mmdino.folder_recipe.config_file import config_path_in, knn_split, write_co
 from mmdino.folder_recipe.images import classes_of, look_at_images
 from mmdino.folder_recipe.machine import this_machine
 from mmdino.folder_recipe.rate import Rate, measure_rate
+from mmdino.folder_recipe.reading import Reading
 from mmdino.folder_recipe.recipe import Recipe, choose
 from mmdino.utils.command_line import load_config, require_writable
 from mmdino.utils.folder_lock import lock_folder
@@ -92,6 +93,7 @@ def prepare(
     wish: Wish,
     cfg_options: dict | None = None,
     say: Callable[[str], None] = print,
+    reading: Reading | None = None,
 ) -> Path:
     """Looks at images and the machine, chooses a recipe, times it, and writes it as a config.
 
@@ -101,6 +103,7 @@ def prepare(
         wish: What was asked for.
         cfg_options: Changes to the config that the run will have.
         say: Prints a line.
+        reading: How the images are read; None for usual ones.
 
     Returns:
         The path of the config.
@@ -108,6 +111,7 @@ def prepare(
     Raises:
         FileNotFoundError: If ``data`` or a listed image is missing, or there is no image.
         OSError: If it cannot be read.
+        TypeError: If the function that reads the images has no such argument, or images do not fit.
         ValueError: If no image can be read, there are too few, a list or shard is invalid, the work
             dir has a config already or lies in the folder, or the time does not suffice for an
             epoch.
@@ -117,7 +121,7 @@ def prepare(
             raise ValueError(f"The name of the {kind} is empty: {str(path)!r}.")
     require_new(data, work_dir)
     require_writable(work_dir)
-    folder, machine = look_at_images(data), this_machine()
+    folder, machine = look_at_images(data, reading), this_machine()
     say(folder.describe())
     say(machine.describe())
     about = f"{folder.describe()}\n{machine.describe()}"
@@ -127,7 +131,8 @@ def prepare(
     lock_folder(work_dir)
 
     def write(recipe: Recipe) -> Path:
-        return write_config(recipe, about, folder.root, work_dir, split, folder.source)
+        reader = None if reading is None else reading.reader
+        return write_config(recipe, about, folder.root, work_dir, split, folder.source, reader)
 
     path = write(recipe)
     try:

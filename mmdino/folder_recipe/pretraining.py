@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from mmdino.engine.checkpoints import checkpoint_to_resume, newest_checkpoint
 from mmdino.engine.training import train
 from mmdino.folder_recipe.prepare import Wish, prepare, read_recipe
+from mmdino.folder_recipe.reading import reading_from
 from mmdino.report import REPORT
 from mmdino.utils.folder_lock import unlock_folder
 from mmdino.utils.printable import printable
@@ -45,6 +46,8 @@ def pretrain(
     time: str | None = None,
     epochs: int | None = None,
     size: Literal["tiny", "small", "base"] | None = None,
+    reader: str | Mapping[str, Any] | None = None,
+    extensions: Sequence[str] | None = None,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Pretrains a backbone with DINO on a folder of images, as ``mmdino train --data`` does.
@@ -59,6 +62,10 @@ def pretrain(
         time: Length of the run, such as "30m" or "1h30m".
         epochs: Length of the run, in place of ``time``; by default what suits images and machine.
         size: Size of the network; by default "small" on an accelerator, else "tiny".
+        reader: Function that reads the images, as :class:`~mmdino.datasets.LoadImage` takes it:
+            ``"mmdino.read_tiff"``, a dict of ``type`` and arguments, or one of your own that is
+            registered. Any number of channels.
+        extensions: Extensions of its files, such as ``[".dcm"]``.
         cfg_options: Changes to the config, by the path of the key, such as
             ``{"train_dataloader.num_workers": 2}``.
 
@@ -67,6 +74,7 @@ def pretrain(
 
     Raises:
         FileNotFoundError: If ``data`` or a listed image is missing, or there is no image.
+        TypeError: If the reader has no such argument, or images do not fit it.
         ValueError: If no image can be read, there are too few, an argument is out of range, or
             ``out`` has a recipe already or lies in ``data``.
 
@@ -74,8 +82,9 @@ def pretrain(
         >>> checkpoint = mmdino.pretrain(data="my_images", out="work_dirs/mine", time="30m")
     """
     options = dict(cfg_options) if cfg_options else None
+    reading = reading_from(reader, extensions)
     try:
-        config = prepare(data, out, Wish(size, epochs, time), options)
+        config = prepare(data, out, Wish(size, epochs, time), options, reading=reading)
         train(read_recipe(config, options))
     finally:
         unlock_folder(out)

@@ -227,6 +227,13 @@ def _local_views(side: int, network: Size) -> Choice:
 def _pixels(folder: FolderFacts) -> dict[str, Choice]:
     """Channels and depth."""
     headers = folder.headers
+    if folder.reading is not None:
+        measured = f"over the {len(headers)} images that were looked at, 0 to 255."
+        return {
+            "channels": Choice(headers[0].channels, "What the reader gives."),
+            "mean": Choice(list(folder.mean), f"Of each channel, measured {measured}"),
+            "std": Choice(list(folder.std), f"Deviation of each channel, measured {measured}"),
+        }
     gray = all(header.channels <= 2 for header in headers)
     deep = all(header.bits == 16 and header.channels in (1, 3) for header in headers)
     same = len({header.channels for header in headers}) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import io
 import sys
 import tempfile
@@ -53,6 +54,38 @@ def tool_parser(description: str, needs_config: bool = True) -> argparse.Argumen
     # Older launchers of torch pass it; LOCAL_RANK in the environment is what counts.
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     return parser
+
+
+def add_reader_options(group: argparse._ArgumentGroup, when: str = "") -> None:
+    """Adds the options that name a function which reads images.
+
+    Args:
+        group: A group of a parser.
+        when: Part of the help's sentence that says when it does, with a comma behind.
+    """
+    group.add_argument(
+        "--reader",
+        type=_reader,
+        metavar="FUNCTION",
+        help=f"reads the images {when}such as mmdino.read_tiff, or "
+        "\"{'type': 'mmdino.read_dicom', 'window': (40, 400)}\"",
+    )
+    group.add_argument(
+        "--extensions", nargs="+", metavar=".EXT", help="of the files for --reader, such as .dcm"
+    )
+
+
+def _reader(text: str) -> str | dict[str, Any]:
+    """Reads the name of a reader, or a dict of it and its arguments."""
+    if not text.startswith("{"):
+        return text
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no Python dict: {error}") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no Python dict with a 'type'")
+    return found
 
 
 def load_config(args: argparse.Namespace, needs: Collection[str] = ("model",)) -> Config:

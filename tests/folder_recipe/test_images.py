@@ -136,7 +136,7 @@ def broken(folder):
         (lambda f: None, FileNotFoundError, r"No image in .*images': expected files at any depth"),
         (lambda f: (f / "a.txt").touch(), FileNotFoundError, r"\.webp\. 1 left out: other ext"),
         (lambda f: (f / "a.MP4").touch(), FileNotFoundError, r"\.mp4: a\.MP4\)\. .*ffmpeg -i CLIP"),
-        (many_channels, ValueError, r"a\.tif is damaged, .*need a config with mmdino\.LoadImage"),
+        (many_channels, ValueError, r"a\.tif is damaged, .*need --reader mmdino\.read_tiff"),
         (broken, ValueError, r"None of the 5 images of .* \(of 5\) can be read: 0\.png is empty, "),
     ],
 )

@@ -7,26 +7,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from tiny_folder import SMALL, pretrain
 
 import mmdino
-from mmdino.folder_recipe import prepare as module
-from mmdino.folder_recipe import rate, recipe
-
-SMALL = {
-    "model.backbone.arch.embed_dims": 12,
-    "model.backbone.arch.num_layers": 1,
-    "model.backbone.arch.num_heads": 2,
-    "model.backbone.arch.feedforward_channels": 24,
-    "model.head.in_channels": 12,
-    "model.head.hidden_channels": 8,
-    "train_dataloader.num_workers": 0,
-    "train_dataloader.persistent_workers": False,
-    "val_dataloader.num_workers": 0,
-    "val_cfg.bank_dataloader.num_workers": 0,
-    "default_hooks.training_figure": None,
-    "env_cfg.cudnn_benchmark": False,
-    "log_level": "ERROR",
-}
+from mmdino.folder_recipe import recipe
+from mmdino.folder_recipe.prepare import read_recipe
+from mmdino.folder_recipe.rate import measure_rate
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +31,6 @@ def write_images(folder, number):
     for index in range(number):
         image = rng.integers(0, 2**16, (20, 24)).astype(np.uint16)
         cv2.imwrite(str(folder / f"{index}.png"), image)
-
-
-def pretrain(root, **options):
-    """Pretrains on the images of a folder, with a short trial of the steps."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "measure_rate", lambda cfg: rate.measure_rate(cfg, seconds=0))
-        return mmdino.pretrain(root / "images", root / "run", size="tiny", **options)
 
 
 def test_a_folder_is_pretrained(trained):
@@ -77,9 +56,9 @@ def test_without_classes_held_out_images_show_whether_features_improve(tmp_path,
 def test_the_trial_of_the_steps_leaves_the_log_to_the_run(trained, capfd):
     root, _ = trained
     path = root / "run" / "recipe" / "pretrain.py"
-    cfg = module.read_recipe(path, SMALL | {"optim_wrapper.precision": "bfloat16"})
+    cfg = read_recipe(path, SMALL | {"optim_wrapper.precision": "bfloat16"})
     MMLogger.get_instance("trial", log_level="INFO").info("before")
-    rate.measure_rate(cfg, seconds=0)
+    measure_rate(cfg, seconds=0)
     MMLogger.get_current_instance().info("after")
     shown = "".join(capfd.readouterr())
     assert "before" in shown

@@ -28,7 +28,10 @@ def root(tmp_path_factory):
     [
         ("", "name a config or, with --data, a folder"),
         ("--data images --time 30 min", "got both a config, 'min', and --data images"),
-        ("dino_demo --time 5m", "--time, --epochs and --size belong to --data"),
+        (
+            "dino_demo --time 5m",
+            "--size, --reader, --extensions belong to --data",
+        ),
         ("--data images --time 5m --epochs 3", "--epochs: not allowed with argument --time"),
         ("--data images --time 5", "invalid time '5': expected a number with a unit"),
         ("--data images --epochs 0", "epochs=0; it must be a whole number at least 1"),
@@ -41,6 +44,11 @@ def root(tmp_path_factory):
         ("--data images --work-dir images/run", "lies in the folder of images"),
         ("--data images/0.png", "is no folder of images, and no list of them"),
         ("--data none/*.tar", "No shard"),
+        ("dino_demo --reader mmdino.read_tiff", "--extensions belong to --data"),
+        ("--data images --extensions .dcm", "['.dcm'] were given without a reader of such files"),
+        ("--data images --reader nothing", "reader 'nothing', which is not in the registry"),
+        ("--data images --reader {5", "argument --reader: '{5' is no Python dict"),
+        ("--data images --reader mmdino.read_tiff", "None of the 16 images of 'images'"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(root, arguments, message, monkeypatch, capsys):
