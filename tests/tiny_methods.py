@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import tiny_dinov2
@@ -128,17 +126,6 @@ def options(name, folder=None, **changes):
         "epochs": 4,
         **changes,
     }
-
-
-def script_runs(script, folder, *names):
-    """Runs a script of tests/scripts for some methods."""
-    subprocess.run(
-        [sys.executable, str(tiny_run.SCRIPTS / script), str(folder), *names],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=600,
-        check=True,
-    )
 
 
 def assert_ranks_are_alone(folder, name):

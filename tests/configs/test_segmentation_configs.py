@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -15,6 +13,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import METRICS, MODELS, DefaultScope
 from mmengine.runner import Runner
+from script_process import run_script
 from torch.nn import functional
 
 if tiny_segmentation.MMCV_LITE:
@@ -25,7 +24,6 @@ ADE20K = sorted((ROOT / "ade20k").glob("*.py"))
 CAMVID = sorted((ROOT / "camvid").glob("*.py"))
 LINEAR = ROOT / "ade20k" / "vits16_linear_ade20k.py"
 UPERNET = ROOT / "ade20k" / "vits16_upernet_ade20k.py"
-SCRIPT = Path(__file__).parents[1] / "scripts" / "segment_on_two_ranks.py"
 
 
 @pytest.fixture(autouse=True)
@@ -226,13 +224,7 @@ def test_checkpoint_of_another_network_is_refused(data, checkpoint, tmp_path):
 @pytest.mark.slow
 def test_backbone_starts_from_the_checkpoint_on_every_rank(data, checkpoint, tmp_path):
     arguments = (UPERNET, data["ade20k"], checkpoint, tmp_path)
-    subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=120,
-        check=True,
-    )
+    run_script("segment_on_two_ranks.py", *arguments)
     expected = torch.load(checkpoint, weights_only=True)["state_dict"]
     for rank in (0, 1):
         start = torch.load(tmp_path / f"{rank}.pth", weights_only=True)

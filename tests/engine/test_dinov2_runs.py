@@ -7,6 +7,7 @@ import tiny_dinov2
 import tiny_methods
 import tiny_run
 import torch
+from script_process import run_script
 
 DRAWN = "dinov2_drawn"
 CENTERED = ("dinov2_centered_shared", "dinov2_centered_separate")
@@ -18,7 +19,7 @@ ON_RANKS = ("dinov2_centered_shared", "dinov2_sinkhorn_separate")
 def ranks(tmp_path_factory):
     """What a process alone and each of two ranks, replicated and sharded, saw of each run."""
     folder = tmp_path_factory.mktemp("ranks")
-    tiny_methods.script_runs("methods_on_two_ranks.py", folder, *ON_RANKS)
+    run_script("methods_on_two_ranks.py", folder, *ON_RANKS)
     return {
         name: torch.load(folder / f"{name}.pth", weights_only=False) for name in ("alone", 0, 1)
     }
@@ -55,7 +56,7 @@ def test_two_ranks_equal_one_process(ranks, name, way):
 @pytest.mark.slow
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tmp_path):
     """With block masks, stochastic depth by rows, float16, skipped steps and accumulation."""
-    tiny_methods.script_runs("methods_killed_and_resumed.py", tmp_path, DRAWN)
+    run_script("methods_killed_and_resumed.py", tmp_path, DRAWN)
     tiny_methods.assert_resumed_is_uninterrupted(tmp_path / DRAWN)
 
 

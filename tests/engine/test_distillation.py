@@ -7,6 +7,7 @@ import tiny_dinov2
 import tiny_methods
 import tiny_run
 import torch
+from script_process import run_script
 
 from mmdino.weights.networks import backbone_weights
 
@@ -122,5 +123,5 @@ def test_four_micro_batches_of_one_are_one_batch_of_four(tmp_path, teachers):
 @pytest.mark.slow
 def test_two_ranks_equal_one_process(tmp_path):
     """Replicated and sharded; each rank holds the whole frozen teacher."""
-    tiny_methods.script_runs("methods_on_two_ranks.py", tmp_path, "distillation")
+    run_script("methods_on_two_ranks.py", tmp_path, "distillation")
     tiny_methods.assert_ranks_are_alone(tmp_path, "distillation")

@@ -9,6 +9,7 @@ import tiny_distillation
 import tiny_methods
 import tiny_run
 import torch
+from script_process import run_script
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +94,12 @@ NAME = "feature_distillation"
 @pytest.mark.slow
 def test_two_ranks_equal_one_process(tmp_path):
     """Replicated, sharded, and resumed; each rank holds the whole teacher."""
-    tiny_methods.script_runs("methods_on_two_ranks.py", tmp_path, NAME)
+    run_script("methods_on_two_ranks.py", tmp_path, NAME)
     tiny_methods.assert_ranks_are_alone(tmp_path, NAME)
 
 
 @pytest.mark.slow
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tmp_path):
     """With float16, skipped steps, accumulation and stochastic depth."""
-    tiny_methods.script_runs("methods_killed_and_resumed.py", tmp_path, NAME)
+    run_script("methods_killed_and_resumed.py", tmp_path, NAME)
     tiny_methods.assert_resumed_is_uninterrupted(tmp_path / NAME)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-import tiny_run
 import torch
+from script_process import run_script
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "gram_on_two_ranks.py"
 GRAM = "gram_anchor.backbone."
 
 
@@ -20,13 +15,7 @@ GRAM = "gram_anchor.backbone."
 def seen(tmp_path_factory):
     """What each rank saw: the Gram term and the state after each of four steps, by run."""
     folder = tmp_path_factory.mktemp("gram")
-    subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder)],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=300,
-        check=True,
-    )
+    run_script("gram_on_two_ranks.py", folder)
     return [torch.load(folder / f"{rank}.pth", weights_only=False) for rank in (0, 1)]
 
 

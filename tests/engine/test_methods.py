@@ -11,6 +11,7 @@ import tiny_run
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
+from script_process import run_script
 
 METHODS = tiny_methods.METHODS
 COMPARING = {
@@ -48,7 +49,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, name, epoch):
 def killed(tmp_path_factory):
     """A folder for each method with the records of three runs."""
     folder = tmp_path_factory.mktemp("killed")
-    tiny_methods.script_runs("methods_killed_and_resumed.py", folder, *METHODS)
+    run_script("methods_killed_and_resumed.py", folder, *METHODS)
     return folder
 
 
@@ -63,7 +64,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(killed, name):
 def ranks(tmp_path_factory):
     """What a process alone and each of two ranks, replicated and sharded, saw of each method."""
     folder = tmp_path_factory.mktemp("ranks")
-    tiny_methods.script_runs("methods_on_two_ranks.py", folder, *METHODS)
+    run_script("methods_on_two_ranks.py", folder, *METHODS)
     return {
         name: torch.load(folder / f"{name}.pth", weights_only=False) for name in ("alone", 0, 1)
     }

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-import tiny_run
 import torch
+from script_process import run_script
 
 pytestmark = pytest.mark.slow
-
-SCRIPT = Path(__file__).parents[1] / "scripts" / "train_on_two_ranks.py"
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     """What a process alone (key "alone") and each rank (keys 0 and 1) saw."""
     folder = tmp_path_factory.mktemp("ranks")
-    subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder)],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=300,
-        check=True,
-    )
+    run_script("train_on_two_ranks.py", folder)
     return {
         name: torch.load(folder / f"{name}.pth", weights_only=False) for name in ("alone", 0, 1)
     }

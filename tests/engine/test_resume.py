@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-import tiny_run
 import torch
+from script_process import run_script
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "train_killed_and_resumed.py"
 
 KILL_AT = 9
 """Within the second of three epochs of five iterations."""
@@ -29,22 +25,9 @@ CHECKPOINTS = {"by_iter": ("iter_7.pth", 7), "by_epoch": ("epoch_1.pth", 5)}
 def work_dirs(tmp_path_factory):
     """Folders with the records of a killed, a resumed and an uninterrupted run."""
     folders = {style: tmp_path_factory.mktemp(style) for style in CHECKPOINTS}
-    processes = []
     for style, (checkpoint, _) in CHECKPOINTS.items():
         arguments = (style == "by_epoch", str(folders[style]), KILL_AT, checkpoint)
-        command = [sys.executable, str(SCRIPT), json.dumps(arguments)]
-        processes.append(
-            subprocess.Popen(
-                command,
-                env=tiny_run.script_env(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+        run_script("train_killed_and_resumed.py", json.dumps(arguments))
     return folders
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
-import tiny_run
 import torch
+from script_process import run_script
 
 pytestmark = pytest.mark.slow
 
@@ -20,15 +18,7 @@ def soaked(request, tmp_path_factory):
     """The folder of a run with accidents and of one without, and the number of accidents."""
     folder = tmp_path_factory.mktemp(request.param)
     seed = {"float16": 0, "bfloat16": 1}[request.param]
-    command = [sys.executable, str(tiny_run.SCRIPTS / "soak.py"), str(folder), str(seed)]
-    result = subprocess.run(
-        [*command, str(ACCIDENTS[request.param]), request.param],
-        env=tiny_run.script_env(),
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    run_script("soak.py", folder, seed, ACCIDENTS[request.param], request.param)
     return folder, ACCIDENTS[request.param]
 
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import tiny_run
 import torch
+from script_process import run_script
 
 from mmdino.weights.files import read_checkpoint
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "train_wrapped.py"
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wrappers")
-    subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder)],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=300,
-        check=True,
-    )
+    run_script("train_wrapped.py", folder)
     return folder
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -14,6 +12,7 @@ import tiny_run
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from script_process import ScriptProcess
 
 from mmdino.evaluation.bank_extraction import load_evaluated, make_bank
 from mmdino.evaluation.bank_images import evaluation_pipeline, labelled_images
@@ -21,7 +20,6 @@ from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.feature_bank import PART_SIZE, open_bank
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-KILLED = Path(__file__).parents[1] / "scripts" / "bank_killed.py"
 SIZES = {"size": 40, "crop": 32, "workers": 0}
 
 
@@ -114,13 +112,8 @@ def test_mixed_precision_is_close(tmp_path, folder, checkpoint):
 def test_killed_in_the_middle_of_a_part_it_goes_on_and_equals_an_uninterrupted_run(
     tmp_path, folder, checkpoint, capsys
 ):
-    result = subprocess.run(
-        [sys.executable, str(KILLED), str(checkpoint), str(folder), str(tmp_path / "bank")],
-        env=tiny_run.script_env(),
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == -signal.SIGKILL, result.stderr
+    code, errors = ScriptProcess("bank_killed.py", checkpoint, folder, tmp_path / "bank").wait()
+    assert code == -signal.SIGKILL, errors
     with pytest.raises(ValueError, match=r"bank is not finished\. The same command resumes it"):
         open_bank(tmp_path / "bank")
     options = {"batch_size": 3, "part_size": 4}

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import tiny_mmpretrain
 import tiny_run
 import torch
 from mmengine.hooks import Hook
+from script_process import run_script
 
 from mmdino.evaluation.knn import knn_accuracy
-
-TWO_RANKS = Path(__file__).parents[2] / "scripts" / "knn_on_two_ranks.py"
 
 
 def features(runner, dataset):
@@ -220,13 +216,7 @@ def test_a_resumed_run_of_simsiam_equals_an_uninterrupted_one(tmp_path):
 
 def test_two_ranks_divide_a_validation_of_simsiam(tmp_path):
     """13 queries and 29 bank images, which two ranks cannot divide evenly."""
-    subprocess.run(
-        [sys.executable, str(TWO_RANKS), str(tmp_path)],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=300,
-        check=True,
-    )
+    run_script("knn_on_two_ranks.py", tmp_path)
     alone, *ranks = (torch.load(tmp_path / f"{name}.pth") for name in ("alone", 0, 1))
     assert len(set(alone["metrics"].values())) > 2, "the images differ in class"
     for rank in ranks:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
-import tiny_run
 import torch
+from script_process import run_script
 
 from mmdino.models.layers import gather, gather_with_grad, own_rows, sum_over_ranks
 
@@ -16,9 +13,7 @@ from mmdino.models.layers import gather, gather_with_grad, own_rows, sum_over_ra
 def found(tmp_path_factory):
     """What each of two gloo ranks got."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = tiny_run.SCRIPTS / "collectives_on_two_ranks.py"
-    env = tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo")
-    subprocess.run([sys.executable, str(script), str(folder)], env=env, timeout=300, check=True)
+    run_script("collectives_on_two_ranks.py", folder)
     return [torch.load(folder / f"{rank}.pth") for rank in (0, 1)]
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
-import tiny_run
 import torch
 from mmengine.registry import MODELS
+from script_process import run_script
 
 STOPPING = ("BYOLLoss", "SimSiamLoss", "MoCoV3Loss")
 COMPARING = ("SimCLRLoss", "BarlowTwinsLoss", "MoCoV3Loss")
@@ -27,9 +24,7 @@ def outputs(num_views=4, batch_size=6, width=8):
 def seen(tmp_path_factory):
     """Values and gradients of a process alone (key "alone") and of two gloo ranks (0 and 1)."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = tiny_run.SCRIPTS / "losses_on_two_ranks.py"
-    env = tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo")
-    subprocess.run([sys.executable, str(script), str(folder)], env=env, timeout=300, check=True)
+    run_script("losses_on_two_ranks.py", folder)
     return {name: torch.load(folder / f"{name}.pth") for name in ("alone", 0, 1)}
 
 

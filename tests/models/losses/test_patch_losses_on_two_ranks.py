@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
-import tiny_run
 import torch
+from script_process import run_script
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """What the script has found on one process and on two, by "alone", 0 and 1."""
     folder = tmp_path_factory.mktemp("two_ranks")
-    script = tiny_run.SCRIPTS / "patch_losses_on_two_ranks.py"
-    env = tiny_run.script_env(GLOO_SOCKET_IFNAME="lo")
-    subprocess.run([sys.executable, str(script), str(folder)], env=env, check=True)
+    run_script("patch_losses_on_two_ranks.py", folder)
     return {who: torch.load(folder / f"{who}.pth") for who in ("alone", 0, 1)}
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-import subprocess
-import sys
 from contextlib import nullcontext
 
 import pytest
-import tiny_run
 import torch
 from mmengine.registry import MODELS
+from script_process import run_script
 from torch.nn import functional
 
 from mmdino.models.losses.targets import sinkhorn_knopp
@@ -225,10 +223,7 @@ def test_without_a_queue_there_are_no_buffers():
 
 def test_two_ranks_equal_one_process(tmp_path):
     """Loss, gradients and queue, while it fills and after, with a short last batch."""
-    script = tiny_run.SCRIPTS / "swav_two_ranks.py"
-    command = [sys.executable, str(script), str(tmp_path)]
-    env = tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo")
-    subprocess.run(command, env=env, check=True)
+    run_script("swav_two_ranks.py", tmp_path)
     alone, *ranks = (torch.load(tmp_path / f"{name}.pth") for name in ("alone", 0, 1))
     assert [row["count"] for row in alone] == [8, 16, 16, 16, 16]
     for row, *halves in zip(alone, *ranks, strict=True):

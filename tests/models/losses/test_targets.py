@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
-import tiny_run
 import torch
 from mmengine.registry import MODELS
+from script_process import run_script
 from torch.nn import functional
 
 from mmdino.models.layers import LazyLogits
@@ -35,9 +32,7 @@ def test_sinkhorn_knopp_equals_the_reference(golden, case, iterations):
 
 def test_sinkhorn_knopp_of_two_ranks_is_that_of_all_samples(golden, tmp_path):
     """Two processes, with equal numbers of class tokens and 9 and 4 masked patches."""
-    script = tiny_run.SCRIPTS / "sinkhorn_two_ranks.py"
-    command = [sys.executable, str(script), str(tmp_path)]
-    subprocess.run(command, env=tiny_run.script_env(GLOO_SOCKET_IFNAME="lo"), check=True)
+    run_script("sinkhorn_two_ranks.py", tmp_path)
     for rank in (0, 1):
         expected = golden("sinkhorn", f"two_ranks/{rank}/")
         found = torch.load(tmp_path / f"{rank}.pth")
