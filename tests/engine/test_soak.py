@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from script_process import run_script
 
 pytestmark = pytest.mark.slow
 
-ACCIDENTS = {"float16": 20, "bfloat16": 8}
+ACCIDENTS = {"float16": int(os.environ.get("SOAK_ACCIDENTS", "10")), "bfloat16": 4}
 
 
 @pytest.fixture(scope="module", params=ACCIDENTS)
@@ -27,7 +28,7 @@ def test_it_had_accidents_of_many_kinds_and_went_on_after_each(soaked):
     report = json.loads((folder / "report.json").read_text())
     assert len(report) == accidents
     assert len({name for name, *_ in report}) >= accidents // 3
-    assert any(damaged for *_, damaged, _ in report) or accidents < 20
+    assert any(damaged for *_, damaged, _ in report) or accidents < 10
     iterations = [iteration for *_, iteration in report]
     undamaged = [damaged is None for *_, damaged, _ in report]
     for before, after, whole in zip(iterations, iterations[1:], undamaged[1:], strict=False):
