@@ -6,35 +6,28 @@ import argparse
 import copy
 import functools
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 import tiny_tools
+from doc_pages import (
+    COMMANDS,
+    PAGES,
+    PLACEHOLDER,
+    ROOT,
+    blocks_of,
+    commands_of,
+    text_of,
+    tool_and_arguments,
+    words_of,
+)
 from mmengine.config import Config
 
 from mmdino.config_check import check_config, sections
 from mmdino.config_check.config_files import read_config
 from mmdino.utils.config_options import merge_options
-from mmdino_cli.main import tools
 
-ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / "tools"
-COMMANDS = tools(TOOLS)
-PAGES = sorted(
-    str(path.relative_to(ROOT))
-    for path in (
-        ROOT / "README.md",
-        *(ROOT / "docs").rglob("*.md"),
-        *(ROOT / "configs").rglob("README.md"),
-    )
-)
-BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)
-INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
-STARTS = ("python", "mmdino", "tools/dist_train.sh")
 PROJECT_PATH = re.compile(r"(?<![\w./-])(?:configs|docs|mmdino|tests|tools)/[\w./*-]*(?:::\w+)?")
-PLACEHOLDER = re.compile(r"[A-Z]+(?:\.\w+)?")
-"""What the reader is to put a name for."""
 A_CONFIG = re.compile(r"(?:configs/\w+/|[A-Z]+_)?CONFIG")
 SOME_CONFIG = "configs/dino_demo.py"
 INCOMPLETE = "the following arguments are required"
@@ -42,51 +35,6 @@ INCOMPLETE = "the following arguments are required"
 
 class ParsedError(Exception):
     """A tool's parser has accepted the command line."""
-
-
-def text_of(page):
-    return (ROOT / page).read_text()
-
-
-def blocks_of(page):
-    """Language and text of the blocks of code."""
-    return BLOCK.findall(text_of(page))
-
-
-def words_of(page):
-    """What is set as code in sentences and tables."""
-    return [code.replace("\n", " ") for code in INLINE.findall(BLOCK.sub("", text_of(page)))]
-
-
-def commands_of(code):
-    """Words of each command of this project in a piece of code."""
-    # run="..." in one line, $run in another.
-    values = dict(re.findall(r'^(\w+)="([^"]*)"', code, re.M))
-    code = re.sub(r"\$(\w+)", lambda name: values[name[1]], code)
-    for line in code.replace("\\\n", " ").splitlines():
-        if not any(start in line for start in STARTS):
-            continue
-        try:
-            words = shlex.split(line, comments=True)
-        except ValueError:  # a sentence, or Python
-            continue
-        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-            words = words[1:]
-        words = words[: words.index("&&")] if "&&" in words else words
-        if len(words) > 1 and words[0] in STARTS and "..." not in words:
-            yield words
-
-
-def tool_and_arguments(words):
-    """Path of the tool below tools/ and what follows it; None for other commands."""
-    if words[0] == "mmdino":
-        path = COMMANDS.get(words[1])
-        return None if path is None else (str(path.relative_to(TOOLS)), words[2:])
-    if words[0] == "tools/dist_train.sh":
-        return "train.py", [words[1], *words[3:]]
-    if words[1].startswith("tools/") and not PLACEHOLDER.fullmatch(Path(words[1]).name):
-        return words[1].removeprefix("tools/"), words[2:]
-    return None
 
 
 def options_of(tool, arguments, capsys):
