@@ -54,7 +54,7 @@ def shell_commands(code):
 def shell_lines(code):
     """Lines of a piece of code with their variables, those with a backslash put together."""
     # run="..." in one line, $run in another.
-    values = dict(VARIABLE.findall(code))
+    values = {name: " ".join(value.split()) for name, value in VARIABLE.findall(code)}
     code = re.sub(r"\$(\w+)", lambda name: values[name[1]], VARIABLE.sub("", code))
     return code.replace("\\\n", " ").splitlines()
 
