@@ -25,11 +25,7 @@ def write_images(root, split, count=4):
 
 
 def shrunk(path, images, work_dir, checkpoint=None):
-    """Reads a shipped config and makes of it a run of seconds.
-
-    What the config says of pipelines, heads, losses, schedules and hooks stays. Images become 32
-    pixels (28 for patches of 14), a ViT 12 wide and 4 deep, a Swin as deep and narrower, a
-    ResNet-50 a narrow ResNet-18, the run one epoch.
+    """Reads a shipped config and makes of it a run of seconds, as :func:`shrink` does.
 
     Args:
         path: The config.
@@ -38,21 +34,18 @@ def shrunk(path, images, work_dir, checkpoint=None):
         checkpoint: What to start from; None starts untrained.
     """
     cfg = Config.fromfile(path)
-    frozen = cfg.model.backbone.type == "mmdino.FrozenBackbone"
-    backbone = cfg.model.backbone.backbone if frozen else cfg.model.backbone
-    side = SIDE - SIDE % backbone.get("patch_size", 1)
     for split in ("train", "val"):
-        _shrink_loader(cfg[f"{split}_dataloader"], images / split, side)
-    _shrink_model(cfg.model, cfg.train_dataloader.dataset.type == "mmdino.ImageFolder", side)
+        dataset = cfg[f"{split}_dataloader"].dataset
+        if dataset.type != "mmdino.DrawnShapes":
+            dataset.data_root = str(images / split)
+    shrink(cfg)
+    backbone = backbone_of(cfg.model)
     if checkpoint is None:
         backbone.init_cfg = None
     else:
         backbone.init_cfg.checkpoint = str(checkpoint)
-    cfg.train_cfg.update(max_epochs=1, val_interval=1)
-    for scheduler in cfg.param_scheduler:
-        if "warmup" in scheduler:
-            scheduler.warmup = 0
-    cfg.default_hooks.logger.interval = 1
+    if cfg.train_dataloader.dataset.type == "mmdino.ImageFolder":
+        set_classes(cfg.model, CLASSES)
     cfg.env_cfg.dist_cfg.backend = "gloo"
     cfg.log_level = "ERROR"
     cfg.work_dir = str(work_dir)
@@ -62,12 +55,43 @@ def shrunk(path, images, work_dir, checkpoint=None):
     return cfg
 
 
-def _shrink_loader(loader, folder, side):
+def shrink(cfg):
+    """Makes a config of a classifier one of a run of seconds, on the images that it names.
+
+    What the config says of pipelines, heads, losses, schedules and hooks stays. Images become 32
+    pixels (28 for patches of 14), a ViT 12 wide and 4 deep, a Swin as deep and narrower, a
+    ResNet-50 a narrow ResNet-18, the run one epoch.
+    """
+    side = SIDE - SIDE % backbone_of(cfg.model).get("patch_size", 1)
+    for split in ("train", "val"):
+        _shrink_loader(cfg[f"{split}_dataloader"], side)
+    _shrink_model(cfg.model, side)
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    for scheduler in cfg.param_scheduler:
+        if "warmup" in scheduler:
+            scheduler.warmup = 0
+    cfg.default_hooks.logger.interval = 1
+
+
+def set_classes(model, classes):
+    """Gives a classifier another number of classes."""
+    model.head.num_classes = classes
+    if "num_classes" in model.data_preprocessor:
+        model.data_preprocessor.num_classes = classes
+
+
+def backbone_of(model):
+    """Config of the backbone of a classifier, frozen or not."""
+    frozen = model.backbone.type == "mmdino.FrozenBackbone"
+    return model.backbone.backbone if frozen else model.backbone
+
+
+def _shrink_loader(loader, side):
     loader.update(batch_size=8, num_workers=0, persistent_workers=False, pin_memory=False)
+    # mmengine collects garbage when it serialises.
+    loader.dataset.serialize_data = False
     if loader.dataset.type == "mmdino.DrawnShapes":
         loader.dataset.update(num_images=20, image_size=side)
-    else:
-        loader.dataset.data_root = str(folder)
     for step in loader.dataset.pipeline:
         if step["type"] == "RandomResizedCrop":
             step["scale"] = side
@@ -77,9 +101,9 @@ def _shrink_loader(loader, folder, side):
             step["crop_size"] = side
 
 
-def _shrink_model(model, folder, side):
+def _shrink_model(model, side):
     frozen = model.backbone.type == "mmdino.FrozenBackbone"
-    backbone = model.backbone.backbone if frozen else model.backbone
+    backbone = backbone_of(model)
     if backbone.type == "mmdino.ResNet":
         backbone.update(depth=18, stem_channels=8, base_channels=8)
         model.head.in_channels = 64
@@ -111,10 +135,6 @@ def _shrink_model(model, folder, side):
         model.head.in_channels = blocks * WIDTH
         if "in_channels" in (model.get("neck") or {}):
             model.neck.in_channels = model.head.in_channels
-    if folder:
-        model.head.num_classes = CLASSES
-        if "num_classes" in model.data_preprocessor:
-            model.data_preprocessor.num_classes = CLASSES
 
 
 _names: list[str] = []

@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.runner import Runner
+from tiny_classification import DEPTH, WIDTH
 
 CROP = 64
-WIDTH = 16
-DEPTH = 4
 MMCV_LITE = any(metadata.distributions(name="mmcv-lite"))
 """Whether mmcv is the one without compiled operators, beside which mmseg does not import."""
 
@@ -42,18 +41,10 @@ def write_folder(root, ids, size=(70, 100), count=2):
 def shrunk(path, data_root, work_dir, iters=2):
     """Reads a shipped config and makes its run one of a second or two; it starts untrained."""
     cfg = Config.fromfile(path)
-    crop = CROP - CROP % vit_of(cfg.model).get("patch_size", 1)
+    shrink(cfg, iters)
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        loader = cfg[name]
-        loader.update(num_workers=0, persistent_workers=False)
-        loader.dataset.update(data_root=str(data_root), serialize_data=False)
-        _shrink_pipeline(loader.dataset.pipeline, crop)
-    cfg.train_dataloader.batch_size = 2
-    _shrink_model(cfg.model, crop)
-    cfg.train_cfg.update(max_iters=iters, val_interval=iters)
-    cfg.default_hooks.logger.interval = 1
-    cfg.default_hooks.checkpoint.interval = iters
-    cfg.param_scheduler = [{"type": "ConstantLR", "factor": 1, "by_epoch": False}]
+        cfg[name].dataset.data_root = str(data_root)
+    vit_of(cfg.model).init_cfg = None
     cfg.env_cfg.dist_cfg.backend = "gloo"
     cfg.log_level = "ERROR"
     cfg.work_dir = str(work_dir)
@@ -61,6 +52,22 @@ def shrunk(path, data_root, work_dir, iters=2):
     cfg.experiment_name = f"segmentation-{len(_names)}"
     _names.append(cfg.experiment_name)
     return cfg
+
+
+def shrink(cfg, iters=2):
+    """Makes a config of a segmentor one of a run of a second or two, on the images it names."""
+    crop = CROP - CROP % vit_of(cfg.model).get("patch_size", 1)
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        loader = cfg[name]
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.serialize_data = False
+        _shrink_pipeline(loader.dataset.pipeline, crop)
+    cfg.train_dataloader.batch_size = 2
+    _shrink_model(cfg.model, crop)
+    cfg.train_cfg.update(max_iters=iters, val_interval=iters)
+    cfg.default_hooks.logger.interval = 1
+    cfg.default_hooks.checkpoint.interval = iters
+    cfg.param_scheduler = [{"type": "ConstantLR", "factor": 1, "by_epoch": False}]
 
 
 def run(cfg):
@@ -87,22 +94,22 @@ def _shrink_model(model, crop):
     model.data_preprocessor.size = (crop, crop)
     model.test_cfg.update(crop_size=(crop, crop), stride=(42, 42))
     backbone = vit_of(model)
-    backbone.init_cfg = None
     if backbone.type == "mmdino.ResNet":
         backbone.update(stem_channels=WIDTH, base_channels=WIDTH // 4)
         widths = [WIDTH, 2 * WIDTH, 4 * WIDTH, 8 * WIDTH]
     else:
         outputs = len(backbone.out_indices)
         backbone.out_indices = list(range(DEPTH - outputs, DEPTH))
+        encoding = backbone.get("position_encoding") or {}
+        rotary = encoding.get("type") == "mmdino.RotaryPositions"
         backbone.arch = {
             "embed_dims": WIDTH,
             "num_layers": DEPTH,
-            "num_heads": 2,
-            "feedforward_channels": 2 * WIDTH,
+            "num_heads": 3 if rotary else 2,
+            "feedforward_channels": 4 * WIDTH,
         }
-        encoding = backbone.get("position_encoding") or {}
-        if encoding.get("type") == "mmdino.RotaryPositions":
-            encoding.head_dims = WIDTH // 2
+        if rotary:
+            encoding.head_dims = WIDTH // 3
         elif encoding:
             encoding.update(num_heads=2, grid=crop // backbone.patch_size)
         widths = [WIDTH] * outputs
