@@ -21,7 +21,6 @@ from doc_pages import (
     tool_and_arguments,
     words_of,
 )
-from mmengine.config import Config
 
 from mmdino.config_check import check_config, sections
 from mmdino.config_check.config_files import read_config
@@ -118,17 +117,6 @@ def test_tests_that_the_questions_name_exist():
         for name in re.findall(r"test_\w+", names):
             assert f"def {name}(" in text, f"{path} has no {name}"
     assert len(re.findall("^### ", text_of("docs/faq.md"), re.M)) >= 25
-
-
-def test_configs_of_the_how_to_have_no_mistake(tmp_path):
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    pages = ("docs/howto.md", "docs/small_data.md")
-    blocks = [text for page in pages for _, text in blocks_of(page)]
-    configs = [text for text in blocks if text.startswith('_base_ = ["configs/')]
-    assert len(configs) == 3
-    for text in configs:
-        (tmp_path / "mine.py").write_text(text)
-        assert check_config(Config.fromfile(tmp_path / "mine.py")) == []
 
 
 def test_every_tool_is_on_the_page_of_tools():
