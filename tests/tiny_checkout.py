@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import logging
 import os
@@ -31,6 +33,7 @@ from tiny_vit import picture
 from mmdino import config_check
 from mmdino.comparison import training as comparison_training
 from mmdino.comparison.process import Usage
+from mmdino.config_check import config_files
 from mmdino.diagnostics import classifiers
 from mmdino.engine import training
 from mmdino.folder_recipe import prepare
@@ -41,6 +44,8 @@ from mmdino.visualization.media import write_animation
 CIFAR10 = ("horse", *(f"class_{label}" for label in range(1, 10)))
 NETWORK = "network.pth"
 """A checkpoint for any tool that takes one."""
+SHIPPED = functools.cache(config_files.read_config)
+"""Reads a shipped config, which takes as long as a small run."""
 
 
 def write_checkout(root):
@@ -173,8 +178,13 @@ def tiny_runs(monkeypatch, kept):
         kept: Folder for copies of finished runs, which stand for the same runs later.
     """
     made, lengths = set(), {}
-    check, train = config_check.check_config, training.train
+    read, check, train = config_files.read_config, config_check.check_config, training.train
     load_classifier, savefig = classifiers.load_classifier, Figure.savefig
+
+    def read_copy(path):
+        file = Path(path).resolve()
+        shipped = file.is_relative_to(tiny_tools.CONFIGS) and file.is_file()
+        return copy.deepcopy(SHIPPED(str(file))) if shipped else read(path)
 
     def check_and_shrink(cfg, *arguments, **options):
         found = check(cfg, *arguments, **options)
@@ -186,8 +196,8 @@ def tiny_runs(monkeypatch, kept):
     def train_once(cfg, resume=None):
         own = {"experiment_name": "", "resume": resume, "length": lengths[cfg.work_dir]}
         text = tiny_configs.plain_text({**cfg.to_dict(), **own})
-        copy = kept / hashlib.sha256(text.encode()).hexdigest()
-        if not copy.exists():
+        kept_run = kept / hashlib.sha256(text.encode()).hexdigest()
+        if not kept_run.exists():
             if resume is not None:
                 # One more than that of the run that is resumed.
                 cfg.train_cfg.max_epochs = 2
@@ -195,9 +205,9 @@ def tiny_runs(monkeypatch, kept):
             if lengths[cfg.work_dir] is not None:
                 last = Path(cfg.work_dir, f"epoch_{cfg.train_cfg.max_epochs}.pth")
                 last.rename(last.with_stem(f"epoch_{lengths[cfg.work_dir]}"))
-            shutil.copytree(cfg.work_dir, copy)
+            shutil.copytree(cfg.work_dir, kept_run)
         else:
-            shutil.copytree(copy, cfg.work_dir, dirs_exist_ok=True)
+            shutil.copytree(kept_run, cfg.work_dir, dirs_exist_ok=True)
 
     def make_and_load(cfg, checkpoint):
         if tiny_configs.may_be_made(checkpoint):
@@ -205,6 +215,7 @@ def tiny_runs(monkeypatch, kept):
             torch.save({"state_dict": MODELS.build(cfg).state_dict()}, checkpoint)
         return load_classifier(cfg, checkpoint)
 
+    monkeypatch.setattr(config_files, "read_config", read_copy)
     monkeypatch.setattr(config_check, "check_config", check_and_shrink)
     monkeypatch.setattr(training, "train", train_once)
     monkeypatch.setattr("mmdino.folder_recipe.pretraining.train", train_once)

@@ -137,7 +137,8 @@ def _shrink_loaders(cfg, side):
     loaders = [cfg.train_dataloader, cfg.get("val_dataloader")]
     loaders.append((cfg.get("val_cfg") or {}).get("bank_dataloader"))
     for loader in filter(None, loaders):
-        loader.update(num_workers=0, persistent_workers=False, pin_memory=False, batch_size=BATCH)
+        loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
+        loader.batch_size = BATCH if loader is cfg.train_dataloader else 5 * BATCH
         loader.dataset.serialize_data = False
         if loader.dataset.type == "mmdino.DrawnShapes":
             # With all ten classes for the validation.
@@ -149,9 +150,10 @@ def _shrink_loaders(cfg, side):
 
 
 def _shorten(cfg):
-    """One epoch, or one more of a run that is resumed, with no phase before what goes on."""
-    # mmdino.engine.training.train is where --resume is read.
+    """One epoch, with no phase before what goes on to the end of a run."""
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    if "val_at_start" in cfg.train_cfg:
+        cfg.train_cfg.val_at_start = False
     cfg.optim_wrapper.accumulative_counts = 1
     cfg.default_hooks.logger.interval = 1
     cfg.default_hooks.checkpoint.interval = 1
