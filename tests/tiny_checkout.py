@@ -93,7 +93,7 @@ def write_other_formats(root):
     rng = np.random.default_rng(0)
     (root / "tiles").mkdir()
     (root / "scans").mkdir()
-    for number in range(4):
+    for number in range(16):
         values = rng.integers(4096, size=(48, 48, 8), dtype=np.uint16)
         options = {"photometric": "minisblack", "planarconfig": "contig"}
         tifffile.imwrite(root / "tiles" / f"{number}.tif", values, **options)
