@@ -40,7 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     length.add_argument("--time", metavar="T", help="length of the run, such as 30m or 1h30m")
     length.add_argument("--epochs", type=int, metavar="N", help="length of the run")
     folder.add_argument("--size", choices=("tiny", "small", "base"), help="size of the network")
-    add_reader_options(folder, "that are of no usual format, ")
+    add_reader_options(folder, "where they are of no usual format")
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -140,8 +140,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def config_for(args: argparse.Namespace) -> str:
     """Returns the path of the config that is written for a folder."""
+    from mmdino.datasets.readers.reading import reading_from
     from mmdino.folder_recipe.prepare import Wish, default_work_dir, prepare
-    from mmdino.folder_recipe.reading import reading_from
 
     wish = Wish(args.size, args.epochs, args.time)
     work_dir = default_work_dir(args.data) if args.work_dir is None else args.work_dir

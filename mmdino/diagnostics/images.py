@@ -80,7 +80,8 @@ def crop_and_resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if image.ndim == 3 and (image.shape[2] != 3 or image.dtype != np.uint8):
         # What Pillow has no mode for.
         channels = [crop_and_resize(channel, shape) for channel in np.moveaxis(image, 2, 0)]
-        return np.stack(channels, axis=2)
+        # Pillow clips what overshoots at edges in 8 bits only.
+        return np.stack(channels, axis=2).clip(0, 255)
     height, width = image.shape[:2]
     scale = min(height / shape[0], width / shape[1])
     top, left = (height - scale * shape[0]) / 2, (width - scale * shape[1]) / 2

@@ -21,6 +21,10 @@ ROUNDING = 1e-6
 def require_attention(backbone: nn.Module, channels: int = 3) -> None:
     """Checks that a network is a ViT on images of some channels.
 
+    Args:
+        backbone: The network.
+        channels: Channels of the images; the tools read colours.
+
     Raises:
         ValueError: If it is not.
     """
@@ -31,10 +35,10 @@ def require_attention(backbone: nn.Module, channels: int = 3) -> None:
         )
     taken = backbone.patch_embed.projection.in_channels
     if taken != channels:
-        given = "the tools read colour images only" if channels == 3 else f"these have {channels}"
         raise ValueError(
-            f"The network takes images of {taken} channel(s), and {given}. Normalise images of "
-            "your own and call class_token_attention of the backbone."
+            f"The network takes images of {taken} channel(s), and these have {channels}. Of others "
+            "than colours, mmdino report shows maps; for one of your own, normalise images and "
+            "call class_token_attention of the backbone."
         )
 
 

@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmdino.datasets.image_list import check_listable
+from mmdino.datasets.readers.reading import reading_from
 from mmdino.evaluation.bank_images import BankImages
 from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.feature_bank import (
@@ -93,10 +94,9 @@ def load_evaluated(
     print(f"{checkpoint}: {weights}")
     name = Path(checkpoint).name
     image_input = stored_input(weights.meta, may_fail=reader is None)
-    if reader is not None:
-        image_input = read_by(image_input, reader, extensions)
-    elif extensions is not None:
-        raise ValueError(f"extensions={extensions!r} were given without a reader of such files.")
+    reading = reading_from(reader, extensions)
+    if reading is not None:
+        image_input = read_by(image_input, *reading)
     loading = {
         "checkpoint": str(checkpoint) if "://" in str(checkpoint) else os.path.abspath(checkpoint),
         "network": network,

@@ -15,7 +15,7 @@ from mmdino.datasets.tar_backend import MemberAddress
 from mmdino.datasets.tar_shards import TarShards
 from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.feature_bank import NO_CLASSES
-from mmdino.evaluation.stored_input import ImageInput, to_float
+from mmdino.evaluation.stored_input import ImageInput, resize_of, to_float
 
 COLOR = ImageInput()
 
@@ -97,16 +97,14 @@ class BankShards(BankImages, TarShards):
 
 
 def evaluation_pipeline(options: ExtractionOptions, image_input: ImageInput = COLOR) -> list:
-    """Returns the transforms of the validation in training: shorter side, centre crop.
-
-    Pillow, which resizes as in training, knows colours of 8 bits only.
-    """
+    """Returns the transforms of the validation in training: shorter side, centre crop."""
     options = options.with_sizes(image_input.size, image_input.crop)
     resize = {"type": "ResizeEdge", "scale": options.size, "edge": "short"}
     crop = {"type": "CenterCrop", "crop_size": options.crop}
     if image_input.is_color:
         resize |= {"backend": "pillow", "interpolation": "bicubic"}
         return [dict(image_input.load), resize, crop, {"type": "PackInputs"}]
+    resize |= resize_of(len(image_input.mean))
     return [dict(image_input.load), resize, crop, {"type": "PackInputs"}, to_float]
 
 

@@ -25,7 +25,7 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--untrained", type=int, metavar="SEED", help="the same network, newly initialised"
     )
     group.add_argument("--num-heads", type=int, help="heads of a ViT, if the file does not say")
-    add_reader_options(group, "in place of what the run read them by, ")
+    add_reader_options(group, "in place of what the run read them by")
     group.add_argument(
         "--size", type=int, help="shorter side after resizing; by default that of the run, else 256"
     )

@@ -167,7 +167,7 @@ def patch_map(
     """Computes the patch features of an image, after the final norm.
 
     Args:
-        backbone: Result of :func:`load_map_backbone`.
+        backbone: Result of :func:`map_backbone`.
         image: (H, W, C) uint8 or float32, 0 to 255; colours in RGB.
         size: Shorter side, in pixels, at which the image enters the network; None for its own.
         statistics: Of the C channels.

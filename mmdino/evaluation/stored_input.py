@@ -86,7 +86,9 @@ def stored_input(meta: Any, may_fail: bool = True) -> ImageInput:
     """
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
     cfg = literal_config(text) if isinstance(text, str) else {}
-    found = {**_statistics(cfg.get("model")), **_loading(cfg.get("train_dataloader"), may_fail)}
+    # mmpretrain has the preprocessor of a model in either place.
+    statistics = _statistics(cfg.get("model")) or _statistics(cfg)
+    found = {**statistics, **_loading(cfg.get("train_dataloader"), may_fail)}
     if "load" not in found:
         # Another data set may give RGB; files are BGR.
         found.pop("bgr_to_rgb", None)
@@ -106,9 +108,21 @@ def read_by(
     Raises:
         ValueError: If the function is not registered.
     """
-    _require_reader(reader)
+    name = reader.get("type") if isinstance(reader, Mapping) else reader
+    # Named by the user, not by a file: its module may be imported, which mmengine does.
+    function = root.FUNCTIONS.get(name) if isinstance(name, str) else None
+    if function not in root.FUNCTIONS.module_dict.values():
+        _require_reader(reader)
     load = {"type": BY_READER, "reader": reader, "channels": len(stored.mean)}
     return replace(stored, load=load, extensions=tuple(extensions or stored.extensions))
+
+
+def resize_of(channels: int) -> dict[str, str]:
+    """Returns how images that are not in colours of 8 bits are resized: options of ResizeEdge.
+
+    Pillow knows no others, and OpenCV averages areas of at most four channels.
+    """
+    return {"backend": "cv2", "interpolation": "area" if channels <= 4 else "bilinear"}
 
 
 def to_float(sample: dict) -> dict:
@@ -182,8 +196,12 @@ def _loading(loader: Any, may_fail: bool) -> dict[str, Any]:
 def _require_reader(reader: Any) -> None:
     name = reader.get("type") if isinstance(reader, Mapping) else reader
     if not isinstance(name, str) or registered(root.FUNCTIONS, name, SCOPES) is None:
-        raise ValueError(
-            f"The images are read by {repr(name)[:80]}, which is not registered here. mmdino has "
-            "mmdino.read_tiff and mmdino.read_dicom; one of your own is known once its module is "
-            "imported, as by mmdino.embed in Python. Or give another one with --reader."
-        )
+        raise _unknown_reader(name)
+
+
+def _unknown_reader(name: Any) -> ValueError:
+    return ValueError(
+        f"The images are read by {repr(name)[:80]}, which is not registered here. mmdino has "
+        "mmdino.read_tiff and mmdino.read_dicom; one of your own is named with its module, such as "
+        "--reader my_readers.read_npy for my_readers.py on PYTHONPATH."
+    )

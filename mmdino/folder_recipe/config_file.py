@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import keyword
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmdino.datasets.transforms.load_image import LoadImage
+from mmdino.evaluation.stored_input import resize_of
 from mmdino.folder_recipe.images import evenly
 from mmdino.folder_recipe.recipe import SIZES, Recipe, Size
 from mmdino.utils.atomic_write import atomic_write
@@ -239,7 +242,7 @@ def config_text(
         f'_base_ = ["{BASE}"]\n',
         f"data_root = {_literal(data_root)}",
         f"work_dir = {_literal(str(path.parent.parent))}",
-        *([] if reader is None else [f"reader = {_literal(reader)}"]),
+        *([] if reader is None else _reader(reader)),
         f"_images = dict({_data_set(source)})\n",
         _comment(recipe.choices["network"].reason + " Its layers are below."),
     ]
@@ -257,13 +260,14 @@ def config_text(
         drop_path=0.1 if network.arch else 0.0,
         head="" if network.arch else TINY_HEAD,
         preprocessor=_preprocessor(recipe),
-        load=_load(reader, ", ignore_empty=True"),
+        load=_load(reader, may_skip=True),
         **options,
         validates=split is not None or recipe["hold_out"] > 0,
     )
     text = "\n".join(lines) + "\n" + body
     if split is not None:
         deep = reader is not None or recipe["color_type"] == "unchanged"
+        resize = {"backend": "pillow", "interpolation": "bicubic"}
         text += KNN.format(
             queries=len(split.queries),
             bank=len(split.bank),
@@ -272,23 +276,32 @@ def config_text(
             ),
             query_file=_literal(str(lists["queries"])),
             bank_file=_literal(str(lists["bank"])),
-            load=_load(reader),
-            # Pillow has no 16-bit colours, and none but three channels.
-            backend="cv2" if deep else "pillow",
-            interpolation="area" if deep else "bicubic",
+            load=_load(reader, may_skip=False),
+            **(resize_of(recipe["channels"]) if deep else resize),
             **_few_images(len(split.queries), network),
         )
     elif recipe["hold_out"]:
-        load = _load(reader, ", ignore_empty=True")
         text += VIEWS.format(
-            rest=options["rest"], load=load, **_few_images(recipe["hold_out"], network)
+            rest=options["rest"],
+            load=_load(reader, may_skip=True),
+            **_few_images(recipe["hold_out"], network),
         )
     return text
 
 
-def _load(reader: str | Mapping[str, Any] | None, more: str = "") -> str:
+def _reader(reader: str | Mapping[str, Any]) -> list[str]:
+    """Returns the lines that say which function reads images."""
+    module = LoadImage(reader).reader.func.__module__
+    lines = [f"reader = {_literal(reader)}"]
+    if module != "__main__" and not module.startswith("mmdino."):
+        lines.append(f'custom_imports = dict(imports=["{module}"], allow_failed_imports=False)')
+    return lines
+
+
+def _load(reader: str | Mapping[str, Any] | None, may_skip: bool) -> str:
     """Returns the step that loads an image."""
     if reader is None:
+        more = ", ignore_empty=True" if may_skip else ""
         return f'dict(type="LoadImageFromFile", color_type=color_type{more})'
     return 'dict(type="mmdino.LoadImage", reader=reader, channels=channels)'
 
@@ -324,10 +337,14 @@ def _assignment(name: str, value: Any, reason: str) -> str:
 
 def _literal(value: Any) -> str:
     """Returns a value as Python, text in double quotes where that needs no escapes."""
-    if isinstance(value, Mapping) and all(str(name).isidentifier() for name in value):
+    if isinstance(value, Mapping) and all(_is_keyword(name) for name in value):
         return f"dict({', '.join(f'{name}={_literal(each)}' for name, each in value.items())})"
     text = repr(value)
     return f'"{text[1:-1]}"' if isinstance(value, str) and '"' not in text else text
+
+
+def _is_keyword(name: Any) -> bool:
+    return isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def _arch(network: Size) -> str:

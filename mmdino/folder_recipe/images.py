@@ -31,10 +31,11 @@ from mmdino.datasets.image_folder import (
     evenly_spaced,
 )
 from mmdino.datasets.image_table import CSV, PARQUET, is_table
+from mmdino.datasets.readers.reading import Reading
 from mmdino.datasets.tar_backend import PREFIX
 from mmdino.datasets.tar_shards import TarShards
 from mmdino.evaluation.embedding import has_shards, shards_in
-from mmdino.folder_recipe.reading import Reading, read_images
+from mmdino.folder_recipe.reading import read_images
 from mmdino.utils.printable import printable
 from mmdino.visualization.media import VIDEO_SUFFIXES
 
@@ -138,12 +139,12 @@ def look_at_images(path: str | Path, reading: Reading | None = None) -> FolderFa
     Raises:
         FileNotFoundError: If there is no such folder or file, or no image in it.
         OSError: If it cannot be read.
-        TypeError: If the function that reads them has no such argument, or images do not fit them.
+        TypeError: If the function that reads them has no such argument, or images do not fit it.
         ValueError: If a list or shard is invalid, there is no such function, or no image of those
             that were looked at can be read.
     """
     path, left_out = Path(path), LeftOut()
-    extensions = EXTENSIONS if reading is None else reading.wanted
+    extensions = (reading and reading.extensions) or EXTENSIONS
     names: Sequence[str] = ()
     source: dict[str, Any] = {}
     if path.is_dir():
@@ -166,16 +167,26 @@ def look_at_images(path: str | Path, reading: Reading | None = None) -> FolderFa
         raise FileNotFoundError(
             f"No image in {printable(root)!r}: expected files at any depth with one of the "
             f"extensions {', '.join(sorted(extensions))}.{f' {said}.' if said else ''}"
-            f"{_advice(root)}"
+            f"{_advice(root, reading)}"
         )
     if reading is not None:
         chosen = evenly(names, MAX_DECODED)
         found = read_images(chosen, root, reading)
-        _require_some(found.headers, found.unreadable, chosen, names, path)
+        _require_some(found.headers, found.unreadable, names, path, reading)
         if reading.extensions is not None:
-            source["extensions"] = list(reading.wanted)
-        looked = (found.headers, found.unreadable, len(chosen), said)
-        return FolderFacts(root, tuple(names), *looked, source, reading, found.mean, found.std)
+            source["extensions"] = list(reading.extensions)
+        return FolderFacts(
+            root=root,
+            names=tuple(names),
+            headers=found.headers,
+            unreadable=found.unreadable,
+            decoded=len(chosen),
+            left_out=said,
+            source=source,
+            reading=reading,
+            mean=found.mean,
+            std=found.std,
+        )
     chosen = evenly(names, MAX_HEADERS)
     to_decode = set(evenly(chosen, MAX_DECODED))
     headers, unreadable = [], []
@@ -185,19 +196,26 @@ def look_at_images(path: str | Path, reading: Reading | None = None) -> FolderFa
             headers.append(found)
         else:
             unreadable.append(f"{printable(name)} {found}")
-    _require_some(headers, unreadable, chosen, names, path)
-    facts = (root, tuple(names), tuple(headers), tuple(unreadable), len(to_decode), said)
-    return FolderFacts(*facts, source)
+    _require_some(headers, unreadable, names, path)
+    return FolderFacts(
+        root=root,
+        names=tuple(names),
+        headers=tuple(headers),
+        unreadable=tuple(unreadable),
+        decoded=len(to_decode),
+        left_out=said,
+        source=source,
+    )
 
 
 def _require_some(
     headers: Sequence[ImageHeader],
     unreadable: Sequence[str],
-    chosen: Sequence[str],
     names: Sequence[str],
     path: Path,
+    reading: Reading | None = None,
 ) -> None:
-    """Checks that an image can be read.
+    """Checks that one of the images that were looked at can be read.
 
     Raises:
         ValueError: If none can.
@@ -205,10 +223,10 @@ def _require_some(
     if headers:
         return
     advice = ""
-    if all(name.lower().endswith(TIFF) for name in chosen):
+    if reading is None and all(name.lower().endswith(TIFF) for name in names):
         advice = " TIFFs with more than four bands, or floats, need --reader mmdino.read_tiff."
     raise ValueError(
-        f"None of the {len(chosen):,} images of {printable(path)!r} that were looked at (of "
+        f"None of the {len(unreadable):,} images of {printable(path)!r} that were looked at (of "
         f"{len(names):,}) can be read: {_first(unreadable)}.{advice}"
     )
 
@@ -256,8 +274,10 @@ def evenly(items: Sequence[str], most: int) -> list[str]:
     return [items[index] for index in evenly_spaced(len(items), min(len(items), most))]
 
 
-def _advice(root: str) -> str:
-    """Says what to do with a folder that has no images but videos, else nothing."""
+def _advice(root: str, reading: Reading | None) -> str:
+    """Says what to do with a folder that has no images but other files, else nothing."""
+    if reading is not None and reading.extensions is None:
+        return " Name those of the files for the reader with --extensions."
     if not list_images(root, VIDEO_SUFFIXES, LeftOut()):
         return ""
     return " Training takes images: save frames, as by ffmpeg -i CLIP -r 1 frames/%05d.jpg."

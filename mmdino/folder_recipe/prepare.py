@@ -11,11 +11,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmdino.datasets.readers.reading import Reading
 from mmdino.folder_recipe.config_file import config_path_in, knn_split, write_config
 from mmdino.folder_recipe.images import classes_of, look_at_images
 from mmdino.folder_recipe.machine import this_machine
 from mmdino.folder_recipe.rate import Rate, measure_rate
-from mmdino.folder_recipe.reading import Reading
 from mmdino.folder_recipe.recipe import Recipe, choose
 from mmdino.utils.command_line import load_config, require_writable
 from mmdino.utils.folder_lock import lock_folder

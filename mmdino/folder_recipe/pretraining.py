@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mmdino.datasets.readers.reading import reading_from
 from mmdino.engine.checkpoints import checkpoint_to_resume, newest_checkpoint
 from mmdino.engine.training import train
 from mmdino.folder_recipe.prepare import Wish, prepare, read_recipe
-from mmdino.folder_recipe.reading import reading_from
 from mmdino.report import REPORT
 from mmdino.utils.folder_lock import unlock_folder
 from mmdino.utils.printable import printable

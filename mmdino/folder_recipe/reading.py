@@ -1,58 +1,24 @@
-"""How files that are no usual images are read, and what they hold."""
+"""What images of no usual format hold."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmdino.datasets.image_check import ImageHeader
-from mmdino.datasets.image_folder import EXTENSIONS, LOADING_ERRORS
+from mmdino.datasets.image_check import ImageHeader, image_fault
+from mmdino.datasets.image_folder import LOADING_ERRORS
 from mmdino.datasets.readers.levels import ReaderMismatchError
+from mmdino.datasets.readers.reading import Reading
 from mmdino.datasets.tar_backend import PREFIX
 from mmdino.datasets.transforms.load_image import LoadImage
 from mmdino.models.preprocessors.multi_view_preprocessor import LEVELS_16_TO_8
+from mmdino.utils.printable import printable
 
 LEAST_DEVIATION = 1.0
 """Of a channel, in levels of 255, so that one of a single value does not become infinite."""
-
-
-class Reading(NamedTuple):
-    """A function that reads images, and the extensions of its files.
-
-    Attributes:
-        reader: What :class:`~mmdino.datasets.LoadImage` takes.
-        extensions: Extensions; None for those of usual images.
-    """
-
-    reader: str | Mapping[str, Any]
-    extensions: Sequence[str] | None = None
-
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        """The extensions, in lower case."""
-        return tuple(each.lower() for each in self.extensions or EXTENSIONS)
-
-
-def reading_from(
-    reader: str | Mapping[str, Any] | None, extensions: Sequence[str] | None
-) -> Reading | None:
-    """Returns how images are read; None for usual ones.
-
-    Raises:
-        ValueError: If extensions are given without a reader.
-    """
-    if reader is not None:
-        return Reading(reader, extensions)
-    if extensions is not None:
-        raise ValueError(
-            f"extensions={list(extensions)} were given without a reader of such files. Name one, "
-            "such as mmdino.read_tiff or mmdino.read_dicom."
-        )
-    return None
 
 
 @dataclass(frozen=True)
@@ -80,41 +46,58 @@ def read_images(names: Sequence[str], root: str, reading: Reading) -> ReadImages
         root: A folder.
         reading: How they are read.
 
+    Returns:
+        What they hold; without headers if none can be read.
+
     Raises:
-        TypeError: If there is no such function, it has no such argument, an image does not fit its
-            arguments, or the images differ in their channels.
+        TypeError: If the function has no such argument, an image does not fit its arguments, or the
+            images differ in their channels or bits.
         ValueError: If the registry has no such function.
     """
     load = LoadImage(reading.reader)
-    headers, unreadable, sums = [], [], []
+    headers, unreadable, moments = [], [], []
     for name in names:
-        path = name if name.startswith(f"{PREFIX}://") else os.path.join(root, name)
+        in_shard = name.startswith(f"{PREFIX}://")
+        path = name if in_shard else os.path.join(root, name)
+        # As the data set does before it decodes a file.
+        if not in_shard and (fault := image_fault(path)):
+            unreadable.append(f"{printable(name)} {fault}")
+            continue
         try:
             image = load.transform({"img_path": path})["img"]
         except LOADING_ERRORS as error:
-            unreadable.append(f"{name} ({error})")
+            unreadable.append(f"{printable(name)} ({error})")
             continue
         height, width, channels = image.shape
         headers.append(ImageHeader(width, height, channels, 8 * image.itemsize))
-        if channels != headers[0].channels:
-            raise ReaderMismatchError(
-                f"The reader gives {name} {channels} channel(s) and others {headers[0].channels}: "
-                "choose the same of all images, as by bands=[...] of mmdino.read_tiff."
-            )
-        levels = image.astype(np.float64) / (LEVELS_16_TO_8 if image.dtype == np.uint16 else 1)
-        pixels = levels.reshape(-1, channels)
-        sums.append((len(pixels), pixels.sum(0), (pixels**2).sum(0)))
-    mean, std = _statistics(sums)
+        _require_same(headers[-1], headers[0], name)
+        moments.append([_moments(image[..., channel]) for channel in range(channels)])
+    mean, std = _statistics(moments)
     return ReadImages(tuple(headers), tuple(unreadable), mean, std)
 
 
+def _require_same(header: ImageHeader, first: ImageHeader, name: str) -> None:
+    found, others = (f"{h.channels} channel(s) of {h.bits} bits" for h in (header, first))
+    if found != others:
+        raise ReaderMismatchError(
+            f"The reader gives {printable(name)} {found} and others {others}: choose the same of "
+            "all, as by bands=[...] and value_range=(low, high) of mmdino.read_tiff."
+        )
+
+
+def _moments(channel: np.ndarray) -> tuple[int, float, float]:
+    """Returns number, sum and sum of squares of the pixels of a channel, 0 to 255."""
+    levels = channel / (LEVELS_16_TO_8 if channel.dtype == np.uint16 else 1.0)
+    return levels.size, levels.sum(), np.square(levels, out=levels).sum()
+
+
 def _statistics(
-    sums: Sequence[tuple[int, np.ndarray, np.ndarray]],
+    moments: Sequence[Sequence[tuple[int, float, float]]],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns mean and deviation of channels from counts, sums and sums of squares of images."""
-    if not sums:
+    """Returns mean and deviation of each channel from the moments of images."""
+    if not moments:
         return (), ()
-    count, total, squares = (sum(column) for column in zip(*sums, strict=True))
+    count, total, squares = np.sum(moments, axis=0).T
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0)).clip(LEAST_DEVIATION)
     # The loader has turned colours to BGR.

@@ -34,7 +34,8 @@ def read_history(folder: Path) -> tuple[Images, list[Maps]] | None:
         with np.load(path, allow_pickle=False) as file:
             names = [str(name) for name in file["names"]]
             pixels = [file[f"image_{index}"] for index in range(len(names))]
-            channels = [file[name] for name in _channels(len(names)) if name in file]
+            keys = [f"levels_{index}" for index in range(len(names))]
+            levels = [file[key] for key in keys if key in file]  # of colour images none
             maps = [
                 Maps(int(iteration), *(_column(file, kind, iteration, len(names)) for kind in "ac"))
                 for iteration in file["iterations"]
@@ -44,7 +45,7 @@ def read_history(folder: Path) -> tuple[Images, list[Maps]] | None:
             f"{printable(path)} is damaged ({error}). Remove it: the report then shows the "
             "checkpoints that are there."
         ) from error
-    return Images(pixels, names, (), "", channels), maps
+    return Images(pixels, names, (), "", levels), maps
 
 
 def write_history(folder: Path, images: Images, maps: Sequence[Maps]) -> None:
@@ -60,7 +61,7 @@ def write_history(folder: Path, images: Images, maps: Sequence[Maps]) -> None:
         "iterations": np.array([each.iteration for each in maps]),
     }
     arrays |= {f"image_{index}": pixels for index, pixels in enumerate(images.pixels)}
-    arrays |= dict(zip(_channels(len(images.channels)), images.channels, strict=True))
+    arrays |= {f"levels_{index}": levels for index, levels in enumerate(images.levels)}
     for each in maps:
         for kind, column in (("a", each.attention), ("c", each.components)):
             for index, picture in enumerate(column):
@@ -103,11 +104,6 @@ def with_maps(history: Sequence[Maps], new: Maps) -> list[Maps]:
         ]
         del kept[1 + gaps.index(min(gaps))]
     return kept
-
-
-def _channels(count: int) -> list[str]:
-    """Names of the images' channels; colour images have none."""
-    return [f"channels_{index}" for index in range(count)]
 
 
 def _column(file: np.lib.npyio.NpzFile, kind: str, iteration: int, count: int) -> list[np.ndarray]:

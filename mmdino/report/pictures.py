@@ -12,10 +12,11 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from mmdino.datasets.image_folder import ImageFolder
 from mmdino.diagnostics.images import crop_and_resize, even_batches, find_images
 from mmdino.engine.hooks.training_figure_hook import first_views
 from mmdino.evaluation.attention import attention_maps
-from mmdino.evaluation.bank_images import all_images
+from mmdino.evaluation.bank_images import evaluation_pipeline
 from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.features import feature_of
 from mmdino.evaluation.image_input import (
@@ -31,6 +32,7 @@ from mmdino.evaluation.stored_input import stored_input
 from mmdino.models.preprocessors.multi_view_preprocessor import LEVELS_16_TO_8
 from mmdino.models.selfsup.base import patch_stride
 from mmdino.report.work_dir import Run, SavedCheckpoint
+from mmdino.utils.printable import printable
 from mmdino.visualization import displayable
 from mmdino.visualization.attention_figure import colorize
 from mmdino.visualization.media import read_image
@@ -54,7 +56,7 @@ class Images(NamedTuple):
         names: Their names.
         labels: Their classes; empty if they have none.
         source: Where they are from, in words.
-        channels: Where images are not of 8 bits and three colours, all their channels: (H, W, C)
+        levels: Where images are not of 8 bits and three colours, what networks look at: (H, W, C)
             uint8 or float32, 0 to 255.
     """
 
@@ -62,12 +64,12 @@ class Images(NamedTuple):
     names: Sequence[str]
     labels: Sequence[int]
     source: str
-    channels: Sequence[np.ndarray] = ()
+    levels: Sequence[np.ndarray] = ()
 
     @property
     def inputs(self) -> Sequence[np.ndarray]:
         """What networks look at."""
-        return self.channels or self.pixels
+        return self.levels or self.pixels
 
     def first(self, count: int) -> Images:
         """Returns the first images alone."""
@@ -75,7 +77,7 @@ class Images(NamedTuple):
             pixels=self.pixels[:count],
             names=self.names[:count],
             labels=self.labels[:count],
-            channels=self.channels[:count],
+            levels=self.levels[:count],
         )
 
 
@@ -113,7 +115,7 @@ def folder_images(folder: Path, count: int, checkpoint: SavedCheckpoint) -> Imag
     """Reads images of a folder and of those in it, chosen by :func:`chosen`, as squares.
 
     Args:
-        folder: The folder, or an image in colour.
+        folder: The folder; or an image, where the run read images in colour.
         count: Most images.
         checkpoint: Of the network that is to see them, which says their size, and how its run read
             images that are not in colour.
@@ -127,7 +129,14 @@ def folder_images(folder: Path, count: int, checkpoint: SavedCheckpoint) -> Imag
     side = min(getattr(backbone, "img_size", (TRAINED_SIZE,)))
     stored = stored_input(weights.meta)
     if not stored.is_color:
-        dataset = all_images(folder, ExtractionOptions(side, side), image_input=stored)
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"{printable(folder)!r} is no folder: expected one of images as the run read them."
+            )
+        *steps, _ = evaluation_pipeline(ExtractionOptions(side, side), stored)
+        dataset = ImageFolder(
+            str(folder), pipeline=steps, extensions=stored.extensions, test_mode=True
+        )
         images = images_of(dataset, count, stored.bgr_to_rgb)
         return images._replace(source=_drawn(len(images.names), len(dataset), folder))
     found = find_images(folder)
@@ -378,6 +387,14 @@ def neighbours_of(
     statistics: Statistics = IMAGENET,
 ) -> Neighbours:
     """Finds the nearest images of the first ``queries`` images among all others.
+
+    Args:
+        backbone: The network.
+        images: The images.
+        queries: Number of images that ask.
+        k: Number of neighbours.
+        iteration: Iterations of training done.
+        statistics: Of the channels of the images.
 
     Raises:
         ValueError: If the network does not take such images, or its features are not finite.

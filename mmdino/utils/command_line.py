@@ -56,18 +56,18 @@ def tool_parser(description: str, needs_config: bool = True) -> argparse.Argumen
     return parser
 
 
-def add_reader_options(group: argparse._ArgumentGroup, when: str = "") -> None:
+def add_reader_options(group: argparse._ArgumentGroup, use: str) -> None:
     """Adds the options that name a function which reads images.
 
     Args:
         group: A group of a parser.
-        when: Part of the help's sentence that says when it does, with a comma behind.
+        use: What it is for, in words that follow "reads the images".
     """
     group.add_argument(
         "--reader",
         type=_reader,
         metavar="FUNCTION",
-        help=f"reads the images {when}such as mmdino.read_tiff, or "
+        help=f"function that reads the images {use}: mmdino.read_tiff, or with arguments "
         "\"{'type': 'mmdino.read_dicom', 'window': (40, 400)}\"",
     )
     group.add_argument(
@@ -83,7 +83,7 @@ def _reader(text: str) -> str | dict[str, Any]:
         found = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no Python dict: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not isinstance(found.get("type"), str):
         raise argparse.ArgumentTypeError(f"{text!r} is no Python dict with a 'type'")
     return found
 

@@ -53,3 +53,17 @@ def test_the_centre_is_kept():
     assert (crop_and_resize(image, (12, 24))[4:8] == 200).all()
     assert (crop_and_resize(image, (12, 24)) > 100).all()
     assert (crop_and_resize(image, (12, 12)) == image).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_channels_are_resized_as_colours_are(channels, dtype):
+    """An edge overshoots, and stays within 0 and 255."""
+    image = np.zeros((12, 12, 3), np.uint8)
+    image[3:9] = 255
+    expected = crop_and_resize(image, (20, 30))[..., :1].repeat(channels, 2)
+    found = crop_and_resize(image[..., :1].repeat(channels, 2).astype(dtype), (20, 30))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected, atol=1)
+    assert found.min() >= 0
+    assert found.max() <= 255

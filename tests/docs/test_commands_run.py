@@ -199,7 +199,7 @@ def test_tests_that_run_what_is_not_run_here_exist():
                 assert re.search(r"(\w+)\.py", pattern)[1] in text, why
 
 
-def test_no_command_is_in_a_block_of_another_language():
+def test_blocks_are_of_known_languages():
     found = {language for page in PAGES for language, _ in blocks_of(page)}
     assert {language for language in found if not language.startswith("{")} == {
         *("", "bash", "python", "text")

@@ -416,7 +416,7 @@ def backbone():
         ((8, 8, 3), 8000, "1000 x 1000 patches of 8 pixels, more than 131072"),
         ((40, 64, 3), 0, "shorter side of 0, less than a patch"),
         ((0, 0, 3), 32, "0 x 0 pixels is empty"),
-        ((40, 64), None, r"needs an image \(H, W, 3\) of uint8 in RGB, got uint8 of shape"),
+        ((40, 64), None, r"an image \(H, W, 3\) of uint8 or float32 in RGB, got uint8 of shape"),
         ((40, 64, 4), None, r"got uint8 of shape \(40, 64, 4\)"),
     ],
 )

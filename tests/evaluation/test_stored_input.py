@@ -7,11 +7,11 @@ import tarfile
 
 import numpy as np
 import pytest
+import tiny_readers  # noqa: F401  (its reader is registered)
 import tiny_tools
 import tiny_weights
 import torch
 from mmengine.config import Config
-from mmengine.registry import FUNCTIONS
 from PIL import Image
 
 from mmdino.evaluation.embedding import embed
@@ -22,11 +22,6 @@ from mmdino.weights.networks import load_backbone
 
 SIZES = dict(size=32, crop=32, batch_size=2, workers=0)
 STATISTICS = dict(mean=[100.0, 110, 120, 130], std=[50.0, 60, 70, 80])
-
-
-@FUNCTIONS.register_module()
-def read_npy(content, channels=4):
-    return np.load(io.BytesIO(content))[..., :channels]
 
 
 def save_run(path, pipeline=(), channels=3, **preprocessor):
@@ -60,7 +55,7 @@ def test_images_of_four_channels_are_read_and_normalised_as_in_the_run(tmp_path)
     np.save(folder / "a.npy", deep)
     np.save(folder / "b.npy", flat)
     (folder / "c.npy").write_bytes(b"broken")
-    reader = dict(type="read_npy", channels=4)
+    reader = dict(type="read_array", channels=4)
     load = dict(type="mmdino.LoadImage", reader=reader, channels=4)
     checkpoint = save_run(tmp_path / "epoch_1.pth", [load], channels=4, **STATISTICS)
     bank = embed(checkpoint, folder, tmp_path / "bank", **SIZES)
@@ -82,7 +77,7 @@ def test_search_reads_queries_and_draws_frames_of_what_is_no_picture(tmp_path, m
     for number in range(3):
         values = np.random.default_rng(number).integers(256, size=(32, 32, 2)).astype(np.uint8)
         np.save(folder / f"{number}.npy", values)
-    load = dict(type="mmdino.LoadImage", reader=dict(type="read_npy", channels=2))
+    load = dict(type="mmdino.LoadImage", reader=dict(type="read_array", channels=2))
     statistics = dict(mean=[120.0, 120], std=[60.0, 60])
     checkpoint = save_run(tmp_path / "epoch_1.pth", [load], channels=2, **statistics)
     embed(checkpoint, folder, tmp_path / "bank", **SIZES)

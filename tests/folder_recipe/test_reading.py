@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import io
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import FUNCTIONS
+from mmengine.registry import DATASETS
 from tiny_folder import SMALL, pretrain
 
+from mmdino.datasets.readers.reading import reading_from
 from mmdino.evaluation.embedding import embed
+from mmdino.folder_recipe.config_file import write_config
 from mmdino.folder_recipe.images import look_at_images
-from mmdino.folder_recipe.reading import Reading, reading_from
+from mmdino.folder_recipe.machine import this_machine
+from mmdino.folder_recipe.recipe import choose
 
 SIZES = dict(batch_size=4, workers=0)
 
 
-@FUNCTIONS.register_module()
-def read_array_of_test(content, channels=None):
-    return np.load(io.BytesIO(content))[..., :channels]
+READING = reading_from("tiny_readers.read_array", [".NPY"])
 
 
-READING = Reading("read_array_of_test", [".NPY"])
-
-
-def save(folder, number, channels=5, dtype=np.uint16):
+def save(folder, number, channels=5, dtype=np.uint16, shape=(20, 24)):
     """Writes noise, of whose channels the first is the darkest."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     top = np.iinfo(dtype).max * np.arange(1, channels + 1) / channels
     for index in range(number):
-        np.save(folder / f"{index}.npy", rng.uniform(0, top, (20, 24, channels)).astype(dtype))
+        np.save(folder / f"{index}.npy", rng.uniform(0, top, (*shape, channels)).astype(dtype))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -73,43 +72,105 @@ def test_images_in_shards_are_read(tmp_path):
     assert facts.source == {"type": "mmdino.TarShards", "shards": "a.tar", "extensions": [".npy"]}
 
 
-def test_images_that_differ_in_their_channels_are_refused(tmp_path):
-    save(tmp_path / "a", 1, channels=4)
-    save(tmp_path / "b", 1, channels=5)
-    with pytest.raises(TypeError, match=r"b.0\.npy 5 channel\(s\) and others 4: .*bands="):
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (dict(channels=4), r"b.0\.npy 4 channel\(s\) of 16 bits and others 5 channel\(s\) of 16"),
+        (dict(dtype=np.uint8), r"b.0\.npy 5 channel\(s\) of 8 bits and others .* value_range="),
+    ],
+)
+def test_images_that_differ_in_channels_or_bits_are_refused(tmp_path, other, message):
+    save(tmp_path / "a", 1)
+    save(tmp_path / "b", 1, **other)
+    with pytest.raises(TypeError, match=message):
         look_at_images(tmp_path, READING)
 
 
 @pytest.mark.parametrize(
     ("reading", "error", "message"),
     [
-        (Reading("nothing", [".npy"]), ValueError, "'nothing', which is not in the registry"),
-        (Reading({"type": "read_array_of_test", "x": 1}, [".npy"]), TypeError, "argument 'x'"),
-        (Reading("mmdino.read_dicom", [".npy"]), ValueError, r"None of the 1 images .*no DICOM"),
-        (Reading("mmdino.read_tiff"), FileNotFoundError, r"No image in .*other extensions: 1"),
+        (("nothing", [".npy"]), ValueError, "'nothing', which is not in the registry"),
+        (({"type": "tiny_readers.read_array", "x": 1}, [".npy"]), TypeError, "argument 'x'"),
+        (("mmdino.read_dicom", [".npy"]), ValueError, r"None of the 1 images .*no DICOM"),
+        (("mmdino.read_tiff", None), FileNotFoundError, r"extensions: 1 .*Name .* --extensions"),
     ],
 )
 def test_a_reader_that_does_not_fit_is_refused(tmp_path, reading, error, message):
     save(tmp_path, 1)
     with pytest.raises(error, match=message):
-        look_at_images(tmp_path, reading)
+        look_at_images(tmp_path, reading_from(*reading))
 
 
-def test_extensions_need_a_reader():
+def test_names_that_are_no_utf8_are_described(tmp_path):
+    save(tmp_path, 1)
+    Path(tmp_path, "a\udcff.npy").touch()
+    look_at_images(tmp_path, READING).describe().encode()
+
+
+@pytest.mark.parametrize(
+    ("reader", "extensions", "error", "message"),
+    [
+        (None, [".dcm"], ValueError, r"extensions=\['\.dcm'\] were given without a reader"),
+        (
+            "mmdino.read_dicom",
+            ".dcm",
+            TypeError,
+            r"extensions='\.dcm': expected a list, \['\.dcm'\]",
+        ),
+        ("mmdino.read_dicom", [], ValueError, r"extensions=\[\] is no file: name one"),
+        ({"type": "f", "path": Path("a")}, None, TypeError, "arguments must be numbers, texts, li"),
+        ({"type": "f", "top": np.float64(1)}, None, TypeError, "arguments must be numbers, texts"),
+    ],
+)
+def test_what_cannot_be_kept_in_a_config_is_refused(reader, extensions, error, message):
     assert reading_from(None, None) is None
-    with pytest.raises(ValueError, match=r"extensions=\['\.dcm'\] were given without a reader"):
-        reading_from(None, [".dcm"])
+    with pytest.raises(error, match=message):
+        reading_from(reader, extensions)
 
 
-@pytest.fixture(scope="module", params=[5, 3, 1])
+@pytest.mark.parametrize("number", [20, 320], ids=["all", "a tenth held out"])
+@pytest.mark.parametrize(
+    "reader",
+    [
+        {"type": "tiny_readers.read_array", "channels": 2},
+        {"type": "mmdino.read_tiff", "bands": [0, 1], "value_range": (0, 1.5)},
+    ],
+    ids=["own", "mmdino's"],
+)
+def test_the_config_reads_the_images_of_shards(tmp_path, number, reader):
+    save(tmp_path / "arrays", 1)
+    content = (tmp_path / "arrays" / "0.npy").read_bytes()
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for index in range(number):
+            info = tarfile.TarInfo(f"{index}.npy")
+            info.size = len(content)
+            shard.addfile(info, io.BytesIO(content))
+    facts = look_at_images(tmp_path / "a.tar", READING)
+    recipe = choose(facts, this_machine())
+    args = ("", facts.root, tmp_path / "run", None, facts.source, reader)
+    cfg = Config.fromfile(write_config(recipe, *args))
+    loaders = [cfg.train_dataloader] + ([cfg.val_dataloader] if number > 100 else [])
+    for loader in loaders:
+        load = loader.dataset.pipeline[0]
+        assert load == dict(type="mmdino.LoadImage", reader=reader, channels=5)
+        assert loader.dataset.extensions == [".npy"]
+    own = {"imports": ["tiny_readers"], "allow_failed_imports": False}
+    assert cfg.get("custom_imports") == (own if "array" in reader["type"] else None)
+    if own == cfg.get("custom_imports"):
+        dataset = {**cfg.train_dataloader.dataset, "pipeline": []}
+        assert len(DATASETS.build(dataset)) == number - recipe["hold_out"]
+
+
+@pytest.fixture(scope="module", params=[(5, (90, 100)), (3, (20, 24)), (1, (20, 24))], ids=str)
 def trained(request, tmp_path_factory):
     """A folder of arrays in two classes, and the checkpoint of an epoch on them."""
     root = tmp_path_factory.mktemp("folder")
+    channels, shape = request.param
     for label in ("cat", "dog"):
-        save(root / "images" / label, 10, channels=request.param)
-    reader = {"type": "read_array_of_test", "channels": request.param}
+        save(root / "images" / label, 10, channels, shape=shape)
+    reader = {"type": "tiny_readers.read_array", "channels": channels}
     options = dict(epochs=1, cfg_options=SMALL, extensions=[".npy"])
-    return root, pretrain(root, reader=reader, **options), request.param
+    return root, pretrain(root, reader=reader, **options), channels
 
 
 def test_a_run_normalises_and_validates_what_the_reader_gives(trained):
@@ -128,6 +189,8 @@ def test_a_run_normalises_and_validates_what_the_reader_gives(trained):
 
 def test_its_network_embeds_the_same_files(trained, tmp_path):
     root, checkpoint, _ = trained
-    bank = embed(checkpoint, root / "images", tmp_path / "bank", **SIZES)
+    reader = {"type": "tiny_readers.read_array"}
+    given = dict(reader=reader, extensions=[".npy"], **SIZES)
+    bank = embed(checkpoint, root / "images", tmp_path / "bank", **given)
     assert len(bank.names) == 20
     assert torch.tensor(bank[:]).isfinite().all()

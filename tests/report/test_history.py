@@ -29,15 +29,17 @@ def test_a_resumed_run_replaces_what_it_does_again():
     assert [each.iteration for each in kept] == [0, 10]
 
 
+@pytest.mark.parametrize("levels", [(), [np.full((4, 6, 5), 0.5, np.float32)] * 2], ids=len)
 @pytest.mark.parametrize("attention", [True, False])
-def test_what_is_written_is_read(tmp_path, attention):
+def test_what_is_written_is_read(tmp_path, attention, levels):
     pixels = [np.full((4, 6, 3), value, np.uint8) for value in (1, 2)]
-    images = Images(pixels, ["ä.jpg", "b.jpg"], (), "")
+    images = Images(pixels, ["ä.jpg", "b.jpg"], (), "", levels)
     written = [maps(0, attention), maps(7, attention)]
     write_history(tmp_path, images, written)
     read_images, read = read_history(tmp_path)
     assert read_images.names == images.names
     np.testing.assert_array_equal(read_images.pixels, pixels)
+    np.testing.assert_array_equal(read_images.inputs, levels or pixels)
     assert [each.iteration for each in read] == [0, 7]
     for one, other in zip(read, written, strict=True):
         np.testing.assert_array_equal(one.attention, other.attention)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
+import tiny_readers  # noqa: F401  (its reader is registered)
 import tiny_run
 import tiny_tools
 import tiny_weights
 import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS, FUNCTIONS, MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from mmdino.evaluation.features import feature_of
 from mmdino.evaluation.image_input import Statistics, network_input
@@ -30,11 +29,6 @@ RESIZED = [dict(type="ResizeEdge", scale=16), dict(type="CenterCrop", crop_size=
 VIEWS = dict(
     type="mmdino.MultiCropTransform", views=[dict(num=2, size=16, scale=(0.1, 0.2), gray_prob=1)]
 )
-
-
-@FUNCTIONS.register_module()
-def read_npy_image(content):
-    return np.load(io.BytesIO(content))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +82,7 @@ def deep(tmp_path_factory):
     return root
 
 
-LOAD = dict(type="mmdino.LoadImage", reader="read_npy_image", channels=2)
+LOAD = dict(type="mmdino.LoadImage", reader="read_array", channels=2)
 STATISTICS = Statistics(mean=[100.0, 110], std=[50.0, 60])
 
 

@@ -27,7 +27,7 @@ from mmdino.engine.checkpoints import newest_checkpoint
 
 DISK_FULL = 28
 """Exit code of a process that a full disk ended."""
-EPOCHS, MICRO_BATCHES, KEPT = 12, 13, 2
+MICRO_BATCHES, KEPT = 13, 2
 ACCIDENTS = {
     "before an iteration": 9,
     "after an iteration": 9,
@@ -108,7 +108,7 @@ class Accident(Hook):
             self.strike()
 
 
-def train(work_dir, precision, accident=None):
+def train(work_dir, precision, epochs, accident=None):
     """Trains as far as the accident, and leaves ``end.pth`` where there is none."""
     model = tiny_run.vit_model()
     model["backbone"]["drop_path_rate"] = 0.5
@@ -129,7 +129,7 @@ def train(work_dir, precision, accident=None):
         work_dir,
         model=model,
         batch_size=2,
-        epochs=EPOCHS,
+        epochs=epochs,
         dataset=tiny_run.RandomViews(2 * MICRO_BATCHES),
         accumulative_counts=2,
         wrapper={
@@ -183,22 +183,24 @@ def damage_newest(work_dir, draw):
 
 def soak(folder, seed, accidents, precision):
     draw = random.Random(seed)
+    # Long enough not to end before the last accident.
+    run = (precision, max(5, 3 * accidents // 5))
     work_dir = folder / "soaked"
     (work_dir / "end").mkdir(parents=True)
     report = []
     while len(report) < accidents:
         name = draw.choice(list(ACCIDENTS))
         occurrence = draw.randint(1, ACCIDENTS[name])
-        code = in_a_process(work_dir, precision, Accident(name, occurrence))
+        code = in_a_process(work_dir, *run, Accident(name, occurrence))
         assert code in (-signal.SIGKILL, DISK_FULL), (name, occurrence, code)
         damaged = damage_newest(work_dir, draw) if draw.random() < 0.3 else None
         found = newest_checkpoint(work_dir).found if any(work_dir.glob("*.pth")) else None
         report.append([name, occurrence, code, damaged, found.iteration if found else 0])
-    assert in_a_process(work_dir, precision) == 0
+    assert in_a_process(work_dir, *run) == 0
     (folder / "report.json").write_text(json.dumps(report))
     undisturbed = folder / "undisturbed"
     (undisturbed / "end").mkdir(parents=True)
-    assert in_a_process(undisturbed, precision) == 0
+    assert in_a_process(undisturbed, *run) == 0
 
 
 if __name__ == "__main__":

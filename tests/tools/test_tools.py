@@ -59,18 +59,10 @@ def test_log_shows_speed_and_signs_of_collapse(trained):
     assert "knn/top1" in output
 
 
-def test_resume_goes_on_from_the_last_checkpoint(trained, small):
+def test_resume_goes_on_from_the_last_checkpoint(trained, small, capsys):
     work_dir, _ = trained
-    options = [option for option in small if "max_epochs" not in option]
-    output = run(
-        "train.py",
-        f"configs/{NAME}",
-        "--work-dir",
-        work_dir,
-        "--resume",
-        options=[*options, "train_cfg.max_epochs=3"],
-    )
-    assert "resumed epoch: 2, iter: 8" in output
+    train(work_dir, *small, "train_cfg.max_epochs=3", flags=["--resume"])
+    assert "resumed epoch: 2, iter: 8" in capsys.readouterr().out
     assert (work_dir / "epoch_3.pth").is_file()
 
 
@@ -131,8 +123,10 @@ def test_test_reports_the_same_accuracy_as_the_run(trained, small):
     assert "System environment:" not in found, "the log file has mmengine's preamble"
 
 
-def test_raw_pixels_are_compared_on_the_same_images(small):
-    output = run("knn_pixels.py", f"configs/{NAME}", options=small)
+def test_raw_pixels_are_compared_on_the_same_images(small, capsys):
+    main = runpy.run_path(str(ROOT / "tools" / "knn_pixels.py"))["main"]
+    main([str(ROOT / "configs" / NAME), "--cfg-options", *small])
+    output = capsys.readouterr().out
     assert "16 bank and 16 query images, temperature 0.07" in output
     assert "raw pixels, k 10: top-1" in output
     assert "less the image's mean, k 10: top-1" in output

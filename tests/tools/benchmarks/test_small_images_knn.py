@@ -16,8 +16,8 @@ main = runpy.run_path(str(ROOT / "tools" / "benchmarks" / "small_images_knn.py")
 CONFIG = str(ROOT / "configs" / "dino_resnet18_cifar10.py")
 
 
-@pytest.fixture(params=[True, False], ids=["local views", "global views"])
-def small_run(tmp_path, request):
+@pytest.fixture
+def small_run(tmp_path):
     """Two classes of four images of 32 pixels, and the options that train on them."""
     rng = np.random.default_rng(0)
     for number in range(8):
@@ -31,7 +31,6 @@ def small_run(tmp_path, request):
     options += [f"{name}.dataset.every=1" for name in sets[1:]]
     options += [f"model.backbone.{name}=8" for name in ("base_channels", "stem_channels")]
     options += ["model.head.in_channels=64", "model.head.out_channels=16", "val_evaluator.k=(1,3)"]
-    options += ["train_dataloader.dataset.pipeline.1.views.2.num=0"] * (not request.param)
     return [CONFIG, "--smoke", "--cfg-options", *options]
 
 
@@ -49,6 +48,13 @@ def test_each_case_trains_and_reports_both_networks(small_run, tmp_path, capsys)
     assert images[0] >= 2
     for network in ("student", "teacher"):
         assert all(0 <= row[f"{network}, {k}-NN"] <= 100 for row in rows for k in (1, 3))
+
+
+def test_views_are_global_alone_where_the_config_has_no_local_ones(small_run, tmp_path):
+    without = [*small_run, "train_dataloader.dataset.pipeline.1.views.2.num=0"]
+    main([*without, "--cases", "reference", "--json", str(tmp_path / "knn.json")])
+    rows = json.loads((tmp_path / "knn.json").read_text())["tables"]["knn"]
+    assert [row["case"] for row in rows] == ["reference"] * 4
 
 
 def test_mistakes_are_told(small_run):
