@@ -55,6 +55,23 @@ def shrunk(path, images, work_dir, checkpoint=None):
     return cfg
 
 
+def shrink_vit(backbone, side):
+    """Makes the config of a ViT, with any encoding of positions, one of the tests' size."""
+    encoding = backbone.get("position_encoding") or {}
+    rotary = encoding.get("type") == "mmdino.RotaryPositions"
+    if rotary:
+        encoding.head_dims = WIDTH // 3
+    elif encoding:
+        encoding.update(num_heads=2, grid=side // backbone.patch_size)
+    backbone.img_size = side
+    backbone.arch = {
+        "embed_dims": WIDTH,
+        "num_layers": DEPTH,
+        "num_heads": 3 if rotary else 2,
+        "feedforward_channels": 4 * WIDTH,
+    }
+
+
 def shrink(cfg):
     """Makes a config of a classifier one of a run of seconds, on the images that it names.
 
@@ -113,22 +130,8 @@ def _shrink_model(model, side):
         backbone.update(window_size=[8, 4, 2], out_indices=(2,))
         model.head.in_channels = 16
     else:
-        encoding = backbone.get("position_encoding") or {}
-        rotary = encoding.get("type") == "mmdino.RotaryPositions"
-        if rotary:
-            encoding.head_dims = WIDTH // 3
-        elif encoding:
-            encoding.update(num_heads=2, grid=side // backbone.patch_size)
         blocks = len(backbone.get("out_indices", [-1]))
-        backbone.update(
-            arch={
-                "embed_dims": WIDTH,
-                "num_layers": DEPTH,
-                "num_heads": 3 if rotary else 2,
-                "feedforward_channels": 4 * WIDTH,
-            },
-            img_size=side,
-        )
+        shrink_vit(backbone, side)
         if frozen:
             backbone.out_indices = list(range(DEPTH - blocks, DEPTH))
             blocks += bool(model.neck.get("mean_patch"))

@@ -10,7 +10,7 @@ import tiny_segmentation
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from tiny_classification import DEPTH, WIDTH
+from tiny_classification import WIDTH, shrink_vit
 
 LARGEST = 64
 """Side in pixels that a network for photographs is made smaller than."""
@@ -26,7 +26,7 @@ BATCH = 4
 
 
 def shrink(cfg):
-    """Makes a config a run of few iterations with a network 12 wide; what is left is its own."""
+    """Makes a config a run of few iterations with a network 12 wide; all else is as it was."""
     if cfg.get("default_scope") == "mmseg":
         tiny_segmentation.shrink(cfg, iters=1)
     elif cfg.model.type == "ImageClassifier":
@@ -86,19 +86,7 @@ def _shrink_backbone(backbone, side):
     if "ResNet" in backbone.type:
         backbone.update(depth=18, stem_channels=CHANNELS, base_channels=CHANNELS)
         return
-    encoding = backbone.get("position_encoding") or {}
-    rotary = encoding.get("type") == "mmdino.RotaryPositions"
-    if rotary:
-        encoding.head_dims = WIDTH // 3
-    elif encoding:
-        encoding.update(num_heads=2, grid=side // backbone.patch_size)
-    backbone.img_size = side
-    backbone.arch = {
-        "embed_dims": WIDTH,
-        "num_layers": DEPTH,
-        "num_heads": 3 if rotary else 2,
-        "feedforward_channels": 4 * WIDTH,
-    }
+    shrink_vit(backbone, side)
 
 
 def _shrink_heads(model):
