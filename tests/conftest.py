@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+import mmengine.device.utils
 import mmpretrain.models  # noqa: F401  (before the heap is frozen)
 import numpy as np
 import pytest
@@ -22,6 +23,14 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _on_the_cpu():
+    """Computes on the CPU, also where there is a GPU, for numbers that are the same everywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.device.utils, "DEVICE", "cpu")
+        yield
 
 
 @pytest.fixture(autouse=True)

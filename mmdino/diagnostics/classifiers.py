@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
 from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
@@ -58,7 +59,7 @@ def load_classifier(cfg: Mapping[str, Any], checkpoint: str) -> nn.Module:
     model.load_state_dict(tensors)
     # Two statements: the eval() of mmpretrain's backbones returns None.
     model.eval()
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(get_device())
 
 
 def fixed_batches(

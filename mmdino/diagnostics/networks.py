@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from mmengine.device import get_device
 from torch import nn
 
 from mmdino.evaluation.attention import require_attention
@@ -52,7 +53,7 @@ def load_networks(
         FileNotFoundError: If a file does not exist.
         ValueError: If a network has no attention or does not read colour images.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(get_device())
     loaded = []
     for name, checkpoint in zip(names, checkpoints, strict=True):
         weights = backbone_weights(checkpoint, network, num_heads=num_heads)

@@ -10,14 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.runner import Runner
+from tiny_demo import LOG_INTERVAL, train_steps
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmdino.engine.host_reads import HostCopy
-from mmdino.engine.status import status_of
-from mmdino.shipped import config_path
 
 WAITING_OPERATORS = {
     "_local_scalar_dense",
@@ -31,7 +28,6 @@ WAITING_OPERATORS = {
 }
 WAITING_METHODS = {"__array__", "as_tensor", "cpu", "new_tensor", "numpy", "tensor", "tolist"}
 """Those that reach no operator, and copies of Python's numbers to the device."""
-LOG_INTERVAL = 3
 
 
 class Waits:
@@ -120,41 +116,9 @@ def waits(monkeypatch, pretended_device):
     return waits
 
 
-def train(name, work_dir, waits, iterations=6, **wrapper):
-    """Some iterations of a shipped demo, with its hooks."""
-    cfg = Config.fromfile(config_path(name))
-    cfg.train_dataloader |= {"batch_size": 2, "num_workers": 0, "persistent_workers": False}
-    cfg.train_dataloader.dataset.num_images = 2 * iterations
-    cfg.optim_wrapper |= wrapper
-    cfg.train_cfg |= {"max_epochs": 1, "val_at_start": False}
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    hooks = {key: hook for key, hook in cfg.default_hooks.items() if hook is not None}
-    # It draws after 1, 2, 4 and so on iterations, and reads the curves for that.
-    del hooks["training_figure"]
-    hooks["logger"]["interval"] = LOG_INTERVAL
-    hooks["collapse_monitor"]["interval"] = 2
-    if "gram_anchor" in hooks:
-        hooks["gram_anchor"] |= {"start": 1, "first_refresh": 1, "warmup": 2}
-    cfg.default_hooks = hooks
-    cfg.update(work_dir=str(work_dir), log_level="ERROR", experiment_name=work_dir.name)
-    runner = Runner.from_cfg(cfg)
-    loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
-    run_iter = loop.run_iter
-
-    def run_and_count(index, batch):
-        with waits.counted():
-            run_iter(index, batch)
-            # What is shown on a terminal.
-            status_of(runner)
-
-    loop.run_iter = run_and_count
-    runner.train()
-    return runner
-
-
 @pytest.mark.parametrize("name", ["dino_demo", "dinov3/dinov3_demo"])
 def test_the_host_waits_where_it_logs_alone(tmp_path, waits, name):
-    train(name, tmp_path, waits)
+    train_steps(name, tmp_path, waits.counted)
     _, *steady = waits.of_iterations
     assert len(steady) == 5
     for number, waited in enumerate(steady, start=2):
@@ -167,5 +131,5 @@ def test_the_host_waits_where_it_logs_alone(tmp_path, waits, name):
 def test_loss_scaling_waits_once_for_the_backward_pass(tmp_path, waits):
     """With a fused optimiser, which has been given its work by then."""
     optimizer = {"type": "AdamW", "lr": 0.001, "weight_decay": 0.04, "fused": True}
-    train("dino_demo", tmp_path, waits, 3, precision="float16", optimizer=optimizer)
+    train_steps("dino_demo", tmp_path, waits.counted, 3, precision="float16", optimizer=optimizer)
     assert waits.of_iterations[1] == ["copy of the same iteration"]
