@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from pathlib import Path
 
 import mmengine.device.utils
@@ -13,6 +14,22 @@ import torch
 from mmengine.registry import init_default_scope
 
 DATA = Path(__file__).parent / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Has pytest-xdist hand out files in the order below, not those with most tests first."""
+    config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first: no worker is alone with one at the end.
+
+    Those are the files with most slow tests, then those with most tests.
+    """
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (slow[item.path], tests[item.path], item.path), reverse=True)
 
 
 def pytest_collection_finish() -> None:

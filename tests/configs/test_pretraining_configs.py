@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
-import tiny_run
 from mmengine.config import Config
+from script_process import run_ranks
 from tiny_pretraining import arguments, assert_trained, main, write_images
 
 ROOT = Path(__file__).parents[2]
@@ -41,11 +40,7 @@ def test_trains_sharded_over_two_processes(path, images, tmp_path):
     config, *options = arguments(path, images, tmp_path)
     # Two ranks have an epoch of one micro-batch.
     options.append("optim_wrapper.accumulative_counts=1")
-    subprocess.run(
-        [ROOT / "tools" / "dist_train.sh", config, "2", *options],
-        env=tiny_run.script_env(CUDA_VISIBLE_DEVICES="", GLOO_SOCKET_IFNAME="lo"),
-        stdout=subprocess.DEVNULL,
-        timeout=120,
-        check=True,
-    )
+    tool = ROOT / "tools" / "train.py"
+    for rank in run_ranks(tool, config, *options, "--launcher", "pytorch"):
+        assert rank.returncode == 0, rank.stderr
     assert_trained(path, tmp_path)

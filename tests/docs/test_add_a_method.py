@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-import tiny_run
+from script_process import run_script
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -33,15 +31,8 @@ def test_example_is_short_and_trains(tmp_path):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "tools/train.py"), "vicreg_shapes.py", "--cfg-options", *SMALL],
-        cwd=tmp_path,
-        env=tiny_run.script_env(PYTHONPATH=f"{ROOT}:{tmp_path}"),
-        capture_output=True,
-        text=True,
-    )
-    output = result.stdout + result.stderr
-    assert result.returncode == 0, output
+    command = [ROOT / "tools/train.py", "vicreg_shapes.py", "--cfg-options", *SMALL]
+    output = run_script(*command, cwd=tmp_path, PYTHONPATH=f"{ROOT}:{tmp_path}").stdout
     work_dir = tmp_path / "work_dirs/vicreg_shapes"
     assert (work_dir / "epoch_2.pth").is_file()
     assert (work_dir / "training.png").is_file()

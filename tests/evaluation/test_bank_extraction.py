@@ -112,8 +112,8 @@ def test_mixed_precision_is_close(tmp_path, folder, checkpoint):
 def test_killed_in_the_middle_of_a_part_it_goes_on_and_equals_an_uninterrupted_run(
     tmp_path, folder, checkpoint, capsys
 ):
-    code, errors = ScriptProcess("bank_killed.py", checkpoint, folder, tmp_path / "bank").wait()
-    assert code == -signal.SIGKILL, errors
+    killed = ScriptProcess("bank_killed.py", checkpoint, folder, tmp_path / "bank").wait()
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     with pytest.raises(ValueError, match=r"bank is not finished\. The same command resumes it"):
         open_bank(tmp_path / "bank")
     options = {"batch_size": 3, "part_size": 4}

@@ -7,7 +7,6 @@ import os
 import runpy
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from string import Template
@@ -20,6 +19,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
+from script_process import ScriptProcess
 from tiny_run import script_env
 
 from mmdino.comparison.progress import Progress
@@ -76,21 +76,18 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def environment(root):
-    """Environment of a comparison, whose runs find the hook that kills it."""
-    env = script_env()
-    return {**env, "PYTHONPATH": f"{env['PYTHONPATH']}{os.pathsep}{root}"}
+    """What a comparison has in its environment, so that its runs find the hook that kills it."""
+    return {"PYTHONPATH": f"{script_env()['PYTHONPATH']}{os.pathsep}{root}"}
 
 
 @pytest.fixture(scope="module")
 def compared(root, environment, tmp_path_factory):
     """The folder and the output of a comparison of DINO and MAE that was killed and resumed."""
     out = tmp_path_factory.mktemp("out") / "compare"
-    command = [sys.executable, tiny_tools.TOOLS / "compare.py"]
+    command = [tiny_tools.TOOLS / "compare.py"]
     command += [root / "killed" / "tiny.py", root / "mae.py", "--out", out]
     command += ["--linear-c", "1", "--curves", "teacher_entropy", "kl"]
-    killed, ended = (
-        subprocess.run(command, capture_output=True, text=True, env=environment) for _ in range(2)
-    )
+    killed, ended = (ScriptProcess(*command, **environment).wait() for _ in range(2))
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return out, ended.stdout
@@ -244,10 +241,10 @@ def test_ctrl_c_is_one_word(root, compare, monkeypatch, tmp_path):
 def test_a_run_that_diverges_beside_one_that_does_not(root, environment, tmp_path):
     """Both train at the same time, for as many images; the one whose loss is infinite fails."""
     out = tmp_path / "compare"
-    command = [sys.executable, tiny_tools.TOOLS / "compare.py", root / "tiny.py", "--out", out]
+    command = [tiny_tools.TOOLS / "compare.py", root / "tiny.py", "--out", out]
     command += ["--run", "diverges", root / "tiny.py", "optim_wrapper.optimizer.lr=1e30"]
     command += ["--images", "26", "--jobs", "2", "--no-linear"]
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    ended = ScriptProcess(*command, **environment).wait()
     assert ended.returncode == 1, ended.stderr
     chosen = "26 images are 3.25 epochs of 8; it trains 3, which are 24 images."
     assert f"tiny: {chosen}" in ended.stdout

@@ -1,20 +1,22 @@
-"""Several processes on CPUs, started as on GPUs: tools/dist_train.sh and torchrun."""
+"""Several processes on CPUs, started as on GPUs by tools/dist_train.sh, or as torchrun does."""
 
 from __future__ import annotations
 
+import re
+import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tiny_run
 import torch
+from script_process import ScriptProcess, run_ranks, run_script
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "dino_vitt4_cifar10.py"
 DIST_TRAIN = ROOT / "tools" / "dist_train.sh"
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+TRAIN = ROOT / "tools" / "train.py"
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
@@ -25,6 +27,11 @@ def run(*command, cwd=ROOT, **variables):
     return subprocess.run(
         list(map(str, command)), env=env, cwd=cwd, capture_output=True, text=True, timeout=300
     )
+
+
+def run_as_ranks(tool, *arguments):
+    """Runs a tool as two ranks, without the seconds that a launcher and its imports take."""
+    return run_ranks(tool, *arguments, "--launcher", "pytorch", cwd=ROOT)
 
 
 def options(work_dir, small, *more):
@@ -56,11 +63,7 @@ def test_one_run_is_logged_and_validated(two_ranks):
 
 @pytest.mark.slow
 def test_two_ranks_equal_one_with_the_whole_batch(two_ranks, tmp_path, small):
-    alone = run(
-        sys.executable, "tools/train.py", CONFIG, *options(tmp_path, small),
-        "train_dataloader.batch_size=8",
-    )  # fmt: skip
-    assert alone.returncode == 0, alone.stderr
+    run_script(TRAIN, CONFIG, *options(tmp_path, small, "train_dataloader.batch_size=8"))
     expected, found = weights(tmp_path, 2), weights(two_ranks[0], 2)
     assert list(found) == list(expected)
     for name, tensor in expected.items():
@@ -82,29 +85,41 @@ def test_a_killed_rank_ends_the_run_which_resumes(two_ranks, tmp_path, small):
     assert "error: rank 1 was ended by signal SIGKILL" in killed.stderr
     assert "Traceback" not in killed.stderr
     resume = ["--resume", work_dir / "epoch_1.pth"]
-    resumed = run(DIST_TRAIN, CONFIG, 2, *resume, *options(work_dir, small))
-    assert resumed.returncode == 0, resumed.stderr
+    for resumed in run_as_ranks(TRAIN, CONFIG, *resume, *options(work_dir, small)):
+        assert resumed.returncode == 0, resumed.stderr
     expected, found = weights(two_ranks[0], 2), weights(work_dir, 2)
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
 @pytest.mark.slow
-def test_torchrun_evaluates_and_reports_once(two_ranks, tmp_path, small):
+def test_ranks_evaluate_and_one_reports(two_ranks, tmp_path, small):
     work_dir, _ = two_ranks
-    tool = ["tools/test.py", CONFIG, work_dir / "epoch_2.pth", "--launcher", "pytorch"]
-    result = run(*TORCHRUN, *tool, *options(tmp_path, small))
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("\n  knn/top1: ") == 1
+    tool = [ROOT / "tools" / "test.py", CONFIG, work_dir / "epoch_2.pth"]
+    ranks = run_as_ranks(*tool, *options(tmp_path, small))
+    assert [rank.returncode for rank in ranks] == [0, 0], [rank.stderr for rank in ranks]
+    assert [rank.stdout.count("\n  knn/top1: ") for rank in ranks] == [1, 0]
 
 
-@pytest.mark.slow
 def test_ranks_with_the_same_error_tell_it_once(tmp_path, small):
-    result = run(DIST_TRAIN, CONFIG, 2, *options(tmp_path, small, "model.loss.teacher_temp=-1.0"))
-    assert result.returncode == 2
-    assert result.stderr.count("DINOLoss got teacher_temp=-1.0; it must be") == 1
-    assert "Traceback" not in result.stderr
+    wrong = options(tmp_path, small, "model.loss.teacher_temp=-1.0")
+    ranks = run_as_ranks(TRAIN, CONFIG, *wrong)
+    message = "DINOLoss got teacher_temp=-1.0; it must be"
+    # Rank 1 leaves it to rank 0, and is ended when that has.
+    assert [rank.returncode for rank in ranks] == [2, -signal.SIGTERM]
+    assert sum(rank.stderr.count(message) for rank in ranks) == 1
+    assert not any("Traceback" in rank.stderr for rank in ranks)
     (log,) = tmp_path.rglob("*.log")
-    assert log.read_text().count("DINOLoss got teacher_temp=-1.0; it must be") == 1
+    assert log.read_text().count(message) == 1
+
+
+def test_the_launcher_ends_as_its_ranks_and_names_one(tmp_path):
+    script = tmp_path / "refuses.py"
+    script.write_text("raise SystemExit(2)")
+    launcher = [ROOT / "tools" / "launch_ranks.py", "--standalone", "--local_addr", "127.0.0.1"]
+    ended = ScriptProcess(*launcher, "--nproc_per_node", 2, script).wait()
+    assert ended.returncode == 2
+    assert re.search(r"error: rank [01] was ended with exit code 2; the others", ended.stderr)
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(

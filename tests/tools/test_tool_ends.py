@@ -10,29 +10,18 @@ from pathlib import Path
 
 import pytest
 import tiny_run
+from script_process import ScriptProcess
 
 ROOT = Path(__file__).parents[2]
 TOOLS = sorted(path for path in (ROOT / "tools").rglob("*.py") if "__main__" in path.read_text())
 CONFIG = ROOT / "configs" / "dino_vitt4_cifar10.py"
 
 
-def start(tool, *arguments):
-    command = [sys.executable, ROOT / "tools" / tool, *arguments]
-    return subprocess.Popen(
-        list(map(str, command)),
-        env=tiny_run.script_env(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def end(tool, *arguments):
     """Runs a tool and returns its exit code and the lines on stderr, without warnings."""
-    process = start(tool, *arguments)
-    _, errors = process.communicate(timeout=120)
-    lines = errors.splitlines()
-    return process.returncode, [line for line in lines if not re.search("[Ww]arn", line)]
+    ended = ScriptProcess(ROOT / "tools" / tool, *arguments).wait()
+    lines = ended.stderr.splitlines()
+    return ended.returncode, [line for line in lines if not re.search("[Ww]arn", line)]
 
 
 @pytest.mark.parametrize("path", TOOLS, ids=lambda path: str(path.relative_to(ROOT / "tools")))
@@ -74,7 +63,14 @@ def test_an_interrupted_run_says_so(tmp_path, small):
     arguments = ["--work-dir", tmp_path, "--cfg-options", *options]
     # A shell in the background ignores the signal, which the process would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = start("train.py", CONFIG, *arguments)
+    command = [sys.executable, ROOT / "tools" / "train.py", CONFIG, *arguments]
+    process = subprocess.Popen(
+        list(map(str, command)),
+        env=tiny_run.script_env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     for line in process.stdout:
         if "Epoch(train)" in line:
             process.send_signal(signal.SIGINT)

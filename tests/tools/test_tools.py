@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from script_process import run_script
 
 from mmdino.engine import precision
 
@@ -21,21 +22,10 @@ TRAIN, TEST = (runpy.run_path(str(ROOT / "tools" / name)) for name in ("train.py
 NAME = "dino_vitt4_cifar10.py"
 
 
-def run(tool, *arguments, options=()):
+def run(tool, *arguments, options):
     """Runs a tool and returns what it printed."""
-    command = [sys.executable, str(ROOT / "tools" / tool), *map(str, arguments)]
-    if options:
-        command += ["--cfg-options", *options]
-    result = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    output = result.stdout + result.stderr
-    assert result.returncode == 0, output
-    return output
+    ended = run_script(ROOT / "tools" / tool, *arguments, "--cfg-options", *options, cwd=ROOT)
+    return ended.stdout + ended.stderr
 
 
 @pytest.fixture(scope="module")

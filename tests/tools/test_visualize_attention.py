@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from script_process import run_script
 from tiny_vit import HEADS, picture, save_checkpoint, save_resnet
 
 from mmdino.evaluation.attention import attention_maps
@@ -215,10 +214,6 @@ def test_a_resnet_has_no_attention(tmp_path, images):
 
 
 def test_as_a_user_runs_it(tmp_path, checkpoint, images):
-    command = [sys.executable, str(TOOL), str(checkpoint), str(images), "--out", str(tmp_path)]
-    result = subprocess.run(
-        [*command, *HEADS, "--every", "4", "--size", "32"], capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    assert "Wrote 1 figure(s)" in result.stdout
+    command = [TOOL, checkpoint, images, "--out", tmp_path, *HEADS, "--every", 4, "--size", 32]
+    assert "Wrote 1 figure(s)" in run_script(*command).stdout
     assert names(tmp_path) == ["cat0_attention.png"]

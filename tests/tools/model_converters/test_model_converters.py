@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tiny_weights
 import torch
+from script_process import run_script
 from transformers import ViTModel
 
 from mmdino.evaluation.features import feature_of
@@ -94,15 +92,8 @@ def test_extract(tmp_path, capsys, extract, model, checkpoint, network):
 
 def test_extract_as_a_user_runs_it(tmp_path, checkpoint):
     target = tmp_path / "teacher.pth"
-    result = subprocess.run(
-        [sys.executable, str(TOOLS / "extract.py"), checkpoint, str(target)],
-        capture_output=True,
-        text=True,
-        cwd=TOOLS.parents[1],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr
-    assert "30 of 30 tensors matched" in result.stdout
+    ended = run_script(TOOLS / "extract.py", checkpoint, target, cwd=TOOLS.parents[1])
+    assert "30 of 30 tensors matched" in ended.stdout
     assert load_backbone(target).embed_dims == 12
 
 
