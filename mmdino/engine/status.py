@@ -59,8 +59,8 @@ class Status:
 def status_line(status: Status, width: int) -> str:
     """Returns the state of a run in one line.
 
-    What does not fit is left out, the least important first: the best k-NN accuracy, iteration,
-    speed, last validation, time left, loss.
+    What does not fit is left out, the least important first: the best k-NN accuracy, iteration, the
+    second value of the last validation, speed, its first value, time left and loss.
 
     Args:
         status: The state.
@@ -81,22 +81,22 @@ def _parts(status: Status) -> list[tuple[int, str]]:
     if status.epoch is None or status.epochs is None:
         parts = [(0, iteration)]
     else:
-        parts = [(0, place("epoch", status.epoch, status.epochs)), (5, iteration)]
+        parts = [(0, place("epoch", status.epoch, status.epochs)), (6, iteration)]
     if status.validation is not None:
         done, total = status.validation
         parts.append((1, place("validation", done, total) if total else "validation"))
     if status.loss is not None:
-        parts.append((2, f"loss {status.loss:.4g}"))
+        # With its zeros, else the line's length and what fits into it would change all the time.
+        parts.append((2, f"loss {status.loss:#.4g}"))
     if status.images_per_s is not None:
         parts.append((4, rate(status.images_per_s)))
     if status.seconds_left is not None:
         parts.append((2, f"{duration(status.seconds_left)} left"))
     measured = in_words(status.validated)[:ONLY_VALIDATED]
-    if measured:
-        parts.append((3, ", ".join(measured)))
+    parts += zip((3, 5), measured, strict=False)
     last = status.validated.get(KNN)
     if last is not None and status.best_knn is not None and status.best_knn > last:
-        parts.append((6, f"best {status.best_knn:.1f} %"))
+        parts.append((7, f"best {status.best_knn:.1f} %"))
     return parts
 
 

@@ -54,7 +54,7 @@ class TerminalLine:
 
 
 class AboveLine(logging.Handler):
-    """Prints warnings and errors of a logger above a line.
+    """Prints warnings and errors of a logger above a line; information too, if its level says so.
 
     Args:
         line: The line.
@@ -69,4 +69,5 @@ class AboveLine(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints a record."""
-        self._line.say(f"{record.levelname}: {record.getMessage()}", record.levelno)
+        name = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
+        self._line.say(name + record.getMessage(), record.levelno)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mmdino.engine.status import Status, in_words, result_line, status_line
@@ -38,13 +40,25 @@ def test_what_matters_less_is_left_out_first(width, line):
     assert status_line(STATUS, width) == line
 
 
+def test_of_two_measures_the_second_goes_before_the_speed():
+    status = replace(STATUS, validated={"knn/top1": 41.25, "ridge/top1": 50.0}, best_knn=None)
+    assert status_line(status, 80) == (
+        "epoch 3/100, loss 5.123, 812.3 images/s, 13 min left, k-NN 41.2 %"
+    )
+
+
+def test_the_length_does_not_change_with_the_digits_of_the_loss():
+    status = replace(STATUS, loss=5.1)
+    assert len(status_line(status, 200)) == len(status_line(STATUS, 200))
+
+
 def test_a_run_that_has_logged_nothing_says_where_it_is():
     assert status_line(Status(iteration=0, iterations=50), 80) == "iteration 0/50"
 
 
 def test_a_validation_says_how_far_it_is():
     status = Status(iteration=50, iterations=50, loss=2.0, validation=(3, 20))
-    assert status_line(status, 80) == "iteration 50/50, validation 3/20, loss 2"
+    assert status_line(status, 80) == "iteration 50/50, validation 3/20, loss 2.000"
     begun = Status(iteration=50, iterations=50, validation=(0, 0))
     assert status_line(begun, 80) == "iteration 50/50, validation"
 

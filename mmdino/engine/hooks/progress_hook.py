@@ -46,6 +46,7 @@ class ProgressHook(Hook):
     def __init__(self) -> None:
         self._line: TerminalLine | None = None
         self._replaced: list[tuple[logging.Logger, list[logging.Handler]]] = []
+        self._above: list[AboveLine] = []
         self._started = self._shown = 0.0
 
     def before_run(self, runner: Runner) -> None:
@@ -102,10 +103,16 @@ class ProgressHook(Hook):
         self._line.say(result_line(status_of(runner, validation=ENDED), metrics or {}))
 
     def after_train(self, runner: Runner) -> None:
-        """Removes the line; mmengine's lines go on."""
+        """Removes the line; what other hooks say at the end is printed as it is."""
         if self._line is None:
             return
         self._line.say(f"Trained in {duration(time.monotonic() - self._started)}.")
+        self._line.close()
+        for above in self._above:
+            above.setLevel(logging.INFO)
+
+    def after_run(self, runner: Runner) -> None:
+        """Lets mmengine's lines go on."""
         self.close()
 
     def close(self) -> None:
@@ -116,7 +123,7 @@ class ProgressHook(Hook):
         self._line = None
         for logger, handlers in self._replaced:
             logger.handlers[:] = handlers
-        self._replaced = []
+        self._replaced, self._above = [], []
         atexit.unregister(self.close)
 
     def _replace_handlers(self, logger: logging.Logger) -> None:
@@ -125,7 +132,8 @@ class ProgressHook(Hook):
         filters = [each for handler in terminal for each in handler.filters]
         for handler in terminal:
             logger.handlers.remove(handler)
-        logger.addHandler(AboveLine(self._line, filters))
+        self._above.append(AboveLine(self._line, filters))
+        logger.addHandler(self._above[-1])
 
     def _show(
         self, runner: Runner, validation: tuple[int, int] | None = None, at_once: bool = False

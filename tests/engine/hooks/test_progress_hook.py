@@ -32,6 +32,10 @@ class Talk(Hook):
             runner.logger.warning("logged as a warning")
             runner.logger.info("logged as information")
 
+    def after_train(self, runner):
+        runner.logger.info("[a summary]")
+        runner.logger.warning("logged after training")
+
 
 def train(work_dir, monkeypatch, terminal, **options):
     """Two epochs of three iterations, with the hook."""
@@ -96,7 +100,14 @@ def test_what_is_said_goes_above_the_line(shown, text):
 def test_the_line_is_gone_at_the_end_and_mmengines_lines_go_on(shown):
     sent, _ = shown
     _, _, end = sent.partition("Trained in ")
-    assert re.search(r"\x1b\[\?25h\r\x1b\[1A\x1b\[2K[^\n]*after the end\n$", end)
+    assert re.search(r"\x1b\[\?25h\r\x1b\[1A\x1b\[2K[^\x1b]* - INFO - after the end\n$", end)
+
+
+def test_summaries_after_training_are_printed_as_they_are(shown):
+    sent, log = shown
+    _, _, end = sent.partition("Trained in ")
+    assert "\x1b[2K[a summary]\nWARNING: logged after training\n" in end
+    assert "INFO - [a summary]" in log
 
 
 def test_mmengines_lines_are_in_the_file_alone(shown):
