@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib import get_data_path
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
@@ -15,8 +16,10 @@ from mmdino.utils.printable import printable
 from mmdino.visualization.media import is_image_there, read_image
 
 KEPT, DROPPED, NEUTRAL = "#1a7f37", "#cf222e", "#57606a"
-SIDE, GAP, FRAME, TEXT = 128, 12, 4, 13
+SIDE, GAP, FRAME, TEXT = 128, 12, 4, 12
 MARGIN = 24
+FONT = Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+"""That of the other figures. Pillow's own knows no Greek or Cyrillic and swallows some spaces."""
 QUALITY = 90
 
 
@@ -180,7 +183,7 @@ def _text(
     pen: ImageDraw.ImageDraw, x: int, y: int, text: str, width: int, color: str, size: int = TEXT
 ) -> None:
     """Writes a line, cut off in the middle to fit."""
-    font = ImageFont.load_default(size)
+    font = ImageFont.truetype(FONT, size)
     text = printable(text)
     if pen.textlength(text, font) > width:
         keep = len(text)

@@ -213,8 +213,9 @@ def fill_bank(
     total = sum(map(len, missing.values()))
     kept = len(images) - total
     print(
-        f"{bank.folder}: computing the features of {total} images"
-        + (f"; {kept} are there from before." if kept else ".")
+        f"{bank.folder}: computing the features of {total:,} images"
+        + (f"; {kept:,} are there from before." if kept else ".")
+        + " The same command goes on after an interruption."
     )
     step = options.batch_size
     batches = {

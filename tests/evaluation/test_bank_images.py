@@ -73,3 +73,13 @@ def test_a_picture_of_strips_has_room_for_all(folder, tmp_path):
     green = (abs(pixels - [26, 127, 55]).sum(2) < 40).any(0)
     assert green.any()
     assert not green[-10:].any()
+
+
+def test_names_in_greek_and_cyrillic_are_written(folder, tmp_path):
+    pictures = []
+    for caption in ("\u0416\u0438", "\u0424\u0443", "\u03a9\u03bb"):
+        strip = Strip("", [Tile(folder / "2.jpg", caption)])
+        draw_strips(tmp_path / "picture.png", "", [Section("", [strip])], wide=1)
+        pictures.append((tmp_path / "picture.png").read_bytes())
+    # Of a font without them, all would be the same boxes.
+    assert len(set(pictures)) == 3
