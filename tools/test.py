@@ -1,7 +1,7 @@
 """Evaluates a checkpoint on a config's data.
 
-The metric is weighted k-NN of the teacher for a pretraining config, accuracy for a classifier and
-mIoU for a segmentor.
+The metric is weighted k-NN of the teacher for a pretraining config, effective ranks and shared
+neighbours for one without labels, accuracy for a classifier and mIoU for a segmentor.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from mmdino.utils.tool_errors import run_tool
 # What imports torch and mmengine is imported in the functions: --help does not need it.
 if TYPE_CHECKING:
     from mmengine.runner import Runner
+
+EFFECTIVE_RANKS = ("rankme", "lidar")
+"""Metrics of a validation without labels that are no percentages."""
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -68,11 +71,18 @@ def report(checkpoint: str, metrics: Mapping[str, float], bank: int | None = Non
     """
     print(f"{checkpoint}:")
     for name, value in metrics.items():
-        print(f"  {name}: {value:.2f} %" if "time" not in name else f"  {name}: {value:.3f} s")
+        print(f"  {name}: {in_unit(name, value)}")
     ks = sorted({int(match[1]) for name in metrics if (match := re.search(r"/k(\d+)_", name))})
     if bank is not None and ks and ks[-1] > bank:
         lowered = ", ".join(str(k) for k in ks if k > bank)
         print(f"  k {lowered}: lowered to {bank}, the number of images in the k-NN bank")
+
+
+def in_unit(name: str, value: float) -> str:
+    """Returns a metric with its unit: effective ranks count dimensions, others are percentages."""
+    if name.rpartition("/")[2] in EFFECTIVE_RANKS:
+        return f"{value:.2f} dimensions"
+    return f"{value:.3f} s" if "time" in name else f"{value:.2f} %"
 
 
 if __name__ == "__main__":

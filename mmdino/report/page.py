@@ -14,6 +14,7 @@ from string import Template
 import numpy as np
 from PIL import Image
 
+from mmdino.evaluation.stored_input import stored_input
 from mmdino.report.curves import charts_of
 from mmdino.report.pictures import Images, Maps, Neighbours
 from mmdino.report.svg import draw_chart
@@ -156,10 +157,17 @@ def commands(run: Run) -> dict[str, str]:
         found = {"Resume": train}
     if run.checkpoints:
         checkpoint = shlex.quote(printable(run.checkpoints[-1].path))
-        found["Evaluate"] = f"mmdino test {config} {checkpoint}"
-        found["Look at images of your own"] = (
-            f"mmdino attention {checkpoint} IMAGES --out attention\n"
-            f"mmdino pca {checkpoint} IMAGES --figure pca.png"
+        if run.config.get("val_cfg") or run.config.get("test_cfg"):
+            found["Evaluate"] = f"mmdino test {config} {checkpoint}"
+        # The tools that draw maps read colours alone.
+        if len(stored_input({"cfg": run.config_text}, may_fail=False).mean) == len("RGB"):
+            found["Look at images of your own"] = (
+                f"mmdino attention {checkpoint} IMAGES --out attention\n"
+                f"mmdino pca {checkpoint} IMAGES --figure pca.png"
+            )
+        found["Search a folder of images"] = (
+            f"mmdino embed {checkpoint} IMAGES features.npz\n"
+            "mmdino search features.npz IMAGE --figure found.png"
         )
     found["Write this report again"] = f"mmdino report {folder}"
     return found

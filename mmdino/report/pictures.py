@@ -33,7 +33,7 @@ from mmdino.models.preprocessors.multi_view_preprocessor import LEVELS_16_TO_8
 from mmdino.models.selfsup.base import patch_stride
 from mmdino.report.work_dir import Run, SavedCheckpoint
 from mmdino.utils.printable import printable
-from mmdino.visualization import displayable
+from mmdino.visualization import displayable, shown_levels
 from mmdino.visualization.attention_figure import colorize
 from mmdino.visualization.media import read_image
 from mmdino.weights.networks import (
@@ -182,7 +182,8 @@ def images_of(dataset: Dataset, count: int, bgr: bool) -> Images:
     arrays = [_levels(sample["inputs"], bgr) for sample in samples]
     shape = arrays[0].shape[:2]
     arrays = [each if each.shape[:2] == shape else crop_and_resize(each, shape) for each in arrays]
-    pixels = [displayable(np.moveaxis(each, 2, 0), bgr=False) for each in arrays]
+    views = [np.moveaxis(each, 2, 0) for each in arrays]
+    pixels = [displayable(view, bgr=False, levels=shown_levels([view])) for view in views]
     pixels = [image if image.ndim == 3 else np.repeat(image[..., None], 3, 2) for image in pixels]
     in_color = all(each.shape[2] == 3 and each.dtype == np.uint8 for each in arrays)
     info = [sample.get("data_samples") or {} for sample in samples]

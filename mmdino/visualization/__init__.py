@@ -5,6 +5,7 @@ from mmdino.visualization.training_figure import (
     curves_as_json,
     displayable,
     draw_training_figure,
+    shown_levels,
     write_training_figure,
 )
 
@@ -13,5 +14,6 @@ __all__ = [
     "curves_as_json",
     "displayable",
     "draw_training_figure",
+    "shown_levels",
     "write_training_figure",
 ]

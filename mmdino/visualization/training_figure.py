@@ -431,13 +431,35 @@ def mosaic(views: Sequence[Sequence[np.ndarray]], num_global_views: int) -> Mosa
     )
 
 
-def displayable(view: np.ndarray, bgr: bool = True) -> np.ndarray:
+def shown_levels(views: Sequence[np.ndarray]) -> tuple[int, int] | None:
+    """Returns the levels that are black and white where views of an image are shown.
+
+    Bands and scans may use few of the 256 levels and would be black. All views of an image have the
+    same levels, for changes of brightness to be seen.
+
+    Args:
+        views: Views (C, H, W) of an image.
+
+    Returns:
+        Their least and greatest value in the channels that :func:`displayable` shows, for its
+        ``levels``; None for colours, which are shown as they are, and for other types than uint8.
+    """
+    if any(view.dtype != np.uint8 or len(view) == 3 for view in views):
+        return None
+    shown = [_shown(view) for view in views]
+    return min(int(view.min()) for view in shown), max(int(view.max()) for view in shown)
+
+
+def displayable(
+    view: np.ndarray, bgr: bool = True, levels: tuple[float, float] | None = None
+) -> np.ndarray:
     """Converts a view to an RGB or grey image for display.
 
     Args:
-        view: (C, H, W) of any dtype. Unless it is uint8, the range of its finite values is
-            stretched to 0 to 255.
+        view: (C, H, W) of any dtype.
         bgr: Whether three channels are in BGR order, as OpenMMLab decodes them.
+        levels: Values that become 0 and 255; by default 0 and 255 of uint8, else the least and
+            the greatest finite one.
 
     Returns:
         uint8, (H, W, 3) from the first three channels, or (H, W) from the first if there are fewer.
@@ -449,17 +471,22 @@ def displayable(view: np.ndarray, bgr: bool = True) -> np.ndarray:
         raise ValueError(
             f"A view must have shape (channels, height, width), none of them 0, got {view.shape}."
         )
-    channels = view[:1] if len(view) < 3 else view[:3]
+    channels = _shown(view)
     if len(view) == 3 and bgr:
         channels = channels[::-1]
-    if channels.dtype != np.uint8:
-        channels = _stretch(channels.astype(np.float64))
+    if channels.dtype != np.uint8 or levels is not None:
+        channels = _stretch(channels.astype(np.float64), levels)
     return channels[0] if len(channels) == 1 else np.moveaxis(channels, 0, -1)
 
 
-def _stretch(values: np.ndarray) -> np.ndarray:
+def _shown(view: np.ndarray) -> np.ndarray:
+    """Returns the first three channels, or the first if there are fewer."""
+    return view[:1] if len(view) < 3 else view[:3]
+
+
+def _stretch(values: np.ndarray, levels: tuple[float, float] | None) -> np.ndarray:
     finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    low, high = levels or ((finite.min(), finite.max()) if finite.size else (0.0, 0.0))
     scale = 255 / (high - low) if high > low else 0.0
     return np.nan_to_num((np.clip(values, low, high) - low) * scale).round().astype(np.uint8)
 

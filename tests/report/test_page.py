@@ -229,7 +229,8 @@ def test_accuracies_are_compared_with_the_untrained_network():
 
 
 def test_commands_can_be_copied():
-    run = run_of(folder=Path("my runs"), config_path=Path("my runs/mine.py"))
+    text = "val_cfg = dict(type='mmdino.KNNValLoop')\n"
+    run = run_of(folder=Path("my runs"), config_path=Path("my runs/mine.py"), config_text=text)
     found = commands(run)
     assert found["Resume"] == "mmdino train 'my runs/mine.py' --work-dir 'my runs' --resume"
     assert found["Evaluate"] == "mmdino test 'my runs/mine.py' runs/mine/epoch_1.pth"
@@ -239,6 +240,16 @@ def test_commands_can_be_copied():
     parallel = commands(run_of(environment=ranks))["Resume"]
     assert parallel.startswith("tools/dist_train.sh runs/mine/mine.py 4 --work-dir")
     assert not commands(run_of(config_path=None))
+
+
+def test_commands_that_would_refuse_the_run_are_not_named():
+    text = "model = dict(data_preprocessor=dict(mean=[1.0] * 8, std=[1.0] * 8))\nval_cfg = None\n"
+    text = text.replace("[1.0] * 8", str([1.0] * 8))
+    assert set(commands(run_of(config_text=text))) == {
+        "Resume",
+        "Search a folder of images",
+        "Write this report again",
+    }
 
 
 def test_a_run_without_values_has_a_page():

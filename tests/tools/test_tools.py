@@ -251,3 +251,13 @@ def test_a_run_without_any_hook_is_refused_at_the_start(tmp_path, small):
     with pytest.raises(ValueError, match=r"nothing updates its teacher and its center.*EMATeacher"):
         train(tmp_path, *options, "default_hooks=None", "custom_hooks=None")
     assert not list(tmp_path.glob("epoch_*.pth"))
+
+
+def test_effective_ranks_are_no_percentages(capsys):
+    metrics = {"features/rankme": 6.53, "features/neighbor_overlap": 43.44, "time": 0.5}
+    TEST["report"]("epoch_1.pth", metrics)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  features/rankme: 6.53 dimensions",
+        "  features/neighbor_overlap: 43.44 %",
+        "  time: 0.500 s",
+    ]

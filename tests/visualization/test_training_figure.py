@@ -18,6 +18,7 @@ from mmdino.visualization import (
     curves_as_json,
     displayable,
     draw_training_figure,
+    shown_levels,
     write_training_figure,
 )
 from mmdino.visualization.training_figure import MAX_POINTS, running_mean, thin_out
@@ -276,6 +277,19 @@ def test_other_types_are_stretched_to_all_levels():
     view = np.array([[[-3.0, -1.0], [1.0, np.nan]]])
     assert displayable(view).tolist() == [[0, 128], [255, 0]]
     assert displayable(np.full((1, 2, 2), np.nan)).tolist() == [[0, 0], [0, 0]]
+
+
+def test_bands_that_use_few_levels_are_stretched_alike_in_all_views_of_an_image():
+    dark, brighter = (np.full((8, 2, 2), value, np.uint8) for value in (10, 30))
+    dark[7] = 255  # which is not shown
+    levels = shown_levels([dark, brighter])
+    assert levels == (10, 30)
+    assert displayable(dark, levels=levels).max() == 0
+    assert displayable(brighter, levels=levels).min() == 255
+
+
+def test_colours_are_shown_as_they_are():
+    assert shown_levels([np.full((3, 2, 2), 10, np.uint8)]) is None
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (0, 4, 5), (2, 3, 4, 5)])

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from mmdino.report.work_dir import Run, State
 
 VIEWED = 4
+NO_VALIDATION = (
+    "Maps or neighbours: the run has no validation. mmdino report WORK_DIR --images FOLDER takes "
+    "images from there."
+)
 
 
 @HOOKS.register_module()
@@ -113,7 +117,9 @@ class ReportHook(Hook):
     def _pictures(self, runner: Runner, run: Run) -> Pictures:
         from mmdino.report.page import Pictures
 
-        if runner.val_loop is None or not self.num_images or not run.checkpoints:
+        if runner.val_loop is None and self.num_images:
+            return Pictures(views=self._views, missing=[NO_VALIDATION])
+        if not self.num_images or not run.checkpoints:
             return Pictures(views=self._views)
         newest = run.checkpoints[-1].iteration
         if self._last is None or self._last[0] != newest:

@@ -21,6 +21,7 @@ from mmdino.visualization import (
     curves_as_json,
     displayable,
     draw_training_figure,
+    shown_levels,
     write_training_figure,
 )
 from mmdino.visualization.training_figure import CURVES, FORMATS, QUALITY
@@ -229,9 +230,11 @@ def first_views(
         return []
     if any(view[0].dim() != 3 for view in inputs):
         return []
+    count = min(num_images, len(inputs[0]))
+    images = [[_as_array(view[image]) for view in inputs] for image in range(count)]
     return [
-        [displayable(_as_array(view[image]), bgr) for view in inputs]
-        for image in range(min(num_images, len(inputs[0])))
+        [displayable(view, bgr, levels) for view in views]
+        for views, levels in zip(images, map(shown_levels, images), strict=True)
     ]
 
 

@@ -95,3 +95,5 @@ def test_a_run_without_validation_has_a_report_at_its_end(tmp_path, train):
     assert "Finished at iteration 2 of 2 (epoch 1 of 1)." in html
     assert "<h2>Views</h2>" in html
     assert "<h2>What the network sees</h2>" not in html
+    assert "the run has no validation. mmdino report WORK_DIR --images FOLDER" in html
+    assert "mmdino test" not in html
