@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_low
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ from mmdino.datasets.readers.reading import Reading
 from mmdino.datasets.tar_backend import PREFIX
 from mmdino.datasets.tar_shards import TarShards
 from mmdino.evaluation.embedding import has_shards, shards_in
-from mmdino.folder_recipe.reading import read_images
+from mmdino.folder_recipe.read_images import ReadImages, read_images
 from mmdino.utils.printable import printable
 from mmdino.visualization.media import VIDEO_SUFFIXES
 
@@ -143,89 +144,105 @@ def look_at_images(path: str | Path, reading: Reading | None = None) -> FolderFa
         ValueError: If a list or shard is invalid, there is no such function, or no image of those
             that were looked at can be read.
     """
-    path, left_out = Path(path), LeftOut()
-    extensions = (reading and reading.extensions) or EXTENSIONS
-    names: Sequence[str] = ()
-    source: dict[str, Any] = {}
-    if path.is_dir():
-        root = str(path.resolve())
-        names = list_images(root, extensions, left_out)
-    if not names and has_shards(path):
-        folder, shards = shards_in(path)
-        root = str(folder.resolve())
-        source = {"type": "mmdino.TarShards", "shards": shards}
-        dataset = TarShards(shards, root, pipeline=[], extensions=extensions)
-        names = [info["img_path"] for info in map(dataset.get_data_info, range(len(dataset)))]
-    elif path.is_file():
-        root, source = str(path.resolve().parent), {"list": str(path.resolve())}
-        names = _listed(path, root)
-    elif not path.is_dir():
-        what = "is no folder and no file" if path.exists() else "does not exist"
-        raise FileNotFoundError(f"The image folder {printable(path)!r} {what}.")
-    said = str(left_out) if left_out.counts and not source else ""
-    if not names:
-        raise FileNotFoundError(
-            f"No image in {printable(root)!r}: expected files at any depth with one of the "
-            f"extensions {', '.join(sorted(extensions))}.{f' {said}.' if said else ''}"
-            f"{_advice(root, reading)}"
-        )
-    if reading is not None:
-        chosen = evenly(names, MAX_DECODED)
-        found = read_images(chosen, root, reading)
-        _require_some(found.headers, found.unreadable, names, path, reading)
-        if reading.extensions is not None:
-            source["extensions"] = list(reading.extensions)
-        return FolderFacts(
-            root=root,
-            names=tuple(names),
-            headers=found.headers,
-            unreadable=found.unreadable,
-            decoded=len(chosen),
-            left_out=said,
-            source=source,
-            reading=reading,
-            mean=found.mean,
-            std=found.std,
-        )
-    chosen = evenly(names, MAX_HEADERS)
-    to_decode = set(evenly(chosen, MAX_DECODED))
-    headers, unreadable = [], []
-    for name in chosen:
-        found = _look_at(name, root, decode=name in to_decode)
-        if isinstance(found, ImageHeader):
-            headers.append(found)
-        else:
-            unreadable.append(f"{printable(name)} {found}")
-    _require_some(headers, unreadable, names, path)
+    path = Path(path)
+    found = _find(path, reading)
+    if reading is None:
+        seen = _look_at_sample(found)
+    else:
+        seen = read_images(evenly(found.names, MAX_DECODED), found.root, reading)
+    if not seen.headers:
+        raise _none_readable(seen.unreadable, found.names, path, reading)
+    source = dict(found.source)
+    if reading is not None and reading.extensions is not None:
+        source["extensions"] = list(reading.extensions)
     return FolderFacts(
-        root=root,
-        names=tuple(names),
-        headers=tuple(headers),
-        unreadable=tuple(unreadable),
-        decoded=len(to_decode),
-        left_out=said,
+        root=found.root,
+        names=tuple(found.names),
+        headers=seen.headers,
+        unreadable=seen.unreadable,
+        decoded=min(len(found.names), MAX_DECODED),
+        left_out=found.left_out,
         source=source,
+        reading=reading,
+        mean=seen.mean,
+        std=seen.std,
     )
 
 
-def _require_some(
-    headers: Sequence[ImageHeader],
-    unreadable: Sequence[str],
-    names: Sequence[str],
-    path: Path,
-    reading: Reading | None = None,
-) -> None:
-    """Checks that one of the images that were looked at can be read.
+class _Found(NamedTuple):
+    """Where images are, with the fields of :class:`FolderFacts`."""
+
+    root: str
+    names: Sequence[str]
+    source: Mapping[str, Any] = MappingProxyType({})
+    left_out: str = ""
+
+
+def _find(path: Path, reading: Reading | None) -> _Found:
+    """Finds the images of a folder, of tar shards or of a list.
 
     Raises:
-        ValueError: If none can.
+        FileNotFoundError: If there is no such folder or file, or no image in it.
+        OSError: If it cannot be read.
+        ValueError: If a list or shard is invalid.
     """
-    if headers:
-        return
+    extensions = (reading and reading.extensions) or EXTENSIONS
+    found = _in_folder(path, extensions) if path.is_dir() else None
+    if not (found and found.names):
+        if has_shards(path):
+            found = _in_shards(path, extensions)
+        elif path.is_file():
+            root = str(path.resolve().parent)
+            found = _Found(root, _listed(path, root), {"list": str(path.resolve())})
+    if found is None:
+        what = "is no folder and no file" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"The image folder {printable(path)!r} {what}.")
+    if not found.names:
+        raise FileNotFoundError(
+            f"No image in {printable(found.root)!r}: expected files at any depth with one of the "
+            f"extensions {', '.join(sorted(extensions))}."
+            f"{f' {found.left_out}.' if found.left_out else ''}{_advice(found.root, reading)}"
+        )
+    return found
+
+
+def _in_folder(path: Path, extensions: Sequence[str]) -> _Found:
+    left_out = LeftOut()
+    root = str(path.resolve())
+    names = list_images(root, extensions, left_out)
+    return _Found(root, names, left_out=str(left_out) if left_out.counts else "")
+
+
+def _in_shards(path: Path, extensions: Sequence[str]) -> _Found:
+    folder, shards = shards_in(path)
+    root = str(folder.resolve())
+    dataset = TarShards(shards, root, pipeline=[], extensions=extensions)
+    names = [info["img_path"] for info in map(dataset.get_data_info, range(len(dataset)))]
+    return _Found(root, names, {"type": "mmdino.TarShards", "shards": shards})
+
+
+def _look_at_sample(found: _Found) -> ReadImages:
+    """Reads the headers of some images, and of these decodes some."""
+    chosen = evenly(found.names, MAX_HEADERS)
+    to_decode = set(evenly(chosen, MAX_DECODED))
+    headers, unreadable = [], []
+    for name in chosen:
+        seen = _look_at(name, found.root, decode=name in to_decode)
+        if isinstance(seen, ImageHeader):
+            headers.append(seen)
+        else:
+            unreadable.append(f"{printable(name)} {seen}")
+    return ReadImages(tuple(headers), tuple(unreadable))
+
+
+def _none_readable(
+    unreadable: Sequence[str], names: Sequence[str], path: Path, reading: Reading | None
+) -> ValueError:
+    """Returns the error of images none of which can be read, of those that were looked at."""
     advice = ""
     if reading is None and all(name.lower().endswith(TIFF) for name in names):
         advice = " TIFFs with more than four bands, or floats, need --reader mmdino.read_tiff."
-    raise ValueError(
+    return ValueError(
         f"None of the {len(unreadable):,} images of {printable(path)!r} that were looked at (of "
         f"{len(names):,}) can be read: {_first(unreadable)}.{advice}"
     )

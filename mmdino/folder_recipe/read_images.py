@@ -1,4 +1,4 @@
-"""What images of no usual format hold."""
+"""Reads images that a function of its own opens, for what they hold."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ class ReadImages:
     Attributes:
         headers: Size, channels and bits of each that can be read.
         unreadable: Names and reasons of those that cannot.
-        mean: Mean of each channel over their pixels, 0 to 255, colours in RGB.
+        mean: Mean of each channel over their pixels, 0 to 255, colours in RGB; empty where it was
+            not measured.
         std: Standard deviation of each channel, likewise, at least ``LEAST_DEVIATION``.
     """
 
     headers: tuple[ImageHeader, ...]
     unreadable: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 def read_images(names: Sequence[str], root: str, reading: Reading) -> ReadImages:
