@@ -1,8 +1,9 @@
-"""Messages of other packages that mean nothing to users: two at every start, one for bad images.
+"""Messages of other packages that mean nothing to users, at every start or for bad images.
 
 The maintained distribution of mmpretrain prints that a package for a data set of its own company is
 not installed. mmcv warns that mmcv-lite has no compiled operators, of which mmdino needs none;
-segmentation, which needs some, says so itself. OpenCV prints up to six lines for each image that it
+segmentation, which needs some, says so itself. torch warns each rank of an option that mmengine's
+wrapper passes. OpenCV prints up to six lines for each image that it
 cannot decode, and Pillow one for each TIFF of many bands, even where another reader takes them.
 Training, evaluation and ``mmdino train --data`` name and count unreadable images themselves.
 """
@@ -20,6 +21,7 @@ from typing import Any, TextIO
 from mmdino.utils.after_import import during_import
 
 PRINTED = "Could not import OneDL"
+WARNED_RANKS = "`broadcast_buffers` is deprecated"
 WARNED = "Fail to import ``MultiScaleDeformableAttention``"
 
 
@@ -29,6 +31,7 @@ def silence_greetings() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message=WARNED, category=UserWarning)
+    warnings.filterwarnings("ignore", message=WARNED_RANKS, category=FutureWarning)
     # It is printed with print(), at the import of this module.
     during_import("mmpretrain.datasets", without_printed)
 

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 import tiny_run
 
-from mmdino.utils.greetings import PRINTED, WARNED, silence_greetings, without_printed
+from mmdino.utils.greetings import PRINTED, WARNED, WARNED_RANKS, silence_greetings, without_printed
 
 
 def test_one_printed_line_is_dropped(capsys):
@@ -24,13 +24,16 @@ def test_one_printed_line_is_dropped(capsys):
     assert capsys.readouterr().out == f"before\n\n{PRINTED}, and why\n{PRINTED}\n"
 
 
-def test_one_warning_is_ignored():
+@pytest.mark.parametrize(
+    ("message", "category"), [(WARNED, UserWarning), (WARNED_RANKS, FutureWarning)]
+)
+def test_one_warning_is_ignored(message, category):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         silence_greetings()
-        warnings.warn(f"{WARNED} from ``mmcv.ops``", stacklevel=1)
-        with pytest.warns(UserWarning, match="another"):
-            warnings.warn("another", stacklevel=1)
+        warnings.warn(f"{message} from ``mmcv.ops``", category, stacklevel=1)
+        with pytest.warns(category, match="another"):
+            warnings.warn("another", category, stacklevel=1)
     assert not seen
 
 
