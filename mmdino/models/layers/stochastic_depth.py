@@ -56,9 +56,12 @@ class StochasticDepth(DropPath):
             like: What is multiplied; numbers are drawn in its precision, as by :meth:`forward`.
             num_samples: Number B of samples.
         """
-        keep_prob = 1 - self.drop_prob if self.training else 1.0
-        kept = self(like.new_ones(num_samples, 1)) > 0
-        return kept.to(at_least_float32(like[:0]).dtype) / keep_prob
+        dtype = at_least_float32(like[:0]).dtype
+        if not self.training or self.drop_prob == 0:
+            return like.new_ones(num_samples, 1, dtype=dtype)
+        keep_prob = 1 - self.drop_prob
+        drawn = torch.rand((num_samples, 1), dtype=like.dtype, device=like.device)
+        return (keep_prob + drawn).floor_().to(dtype).div_(keep_prob)
 
 
 class RowStochasticDepth(nn.Module):
@@ -88,7 +91,8 @@ class RowStochasticDepth(nn.Module):
         if not self.training or self.drop_prob == 0:
             return x + branch(source)
         rows = kept_rows(len(x), self.drop_prob, x.device)
-        added = branch(source[rows]).to(x.dtype)
+        # Not source[rows], whose gradient a GPU sorts the rows for.
+        added = branch(source.index_select(0, rows)).to(x.dtype)
         return x.index_add(0, rows, added, alpha=len(x) / len(rows))
 
     def factors(self, like: Tensor, num_samples: int) -> Tensor:
