@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import hashlib
 import logging
 import os
@@ -44,8 +42,6 @@ from mmdino.visualization.media import write_animation
 CIFAR10 = ("horse", *(f"class_{label}" for label in range(1, 10)))
 NETWORK = "network.pth"
 """A checkpoint for any tool that takes one."""
-SHIPPED = functools.cache(config_files.read_config)
-"""Reads a shipped config, which takes as long as a small run."""
 
 
 def write_checkout(root):
@@ -178,13 +174,8 @@ def tiny_runs(monkeypatch, kept):
         kept: Folder for copies of finished runs, which stand for the same runs later.
     """
     made, lengths = set(), {}
-    read, check, train = config_files.read_config, config_check.check_config, training.train
+    check, train = config_check.check_config, training.train
     load_classifier, savefig = classifiers.load_classifier, Figure.savefig
-
-    def read_copy(path):
-        file = Path(path).resolve()
-        shipped = file.is_relative_to(tiny_tools.CONFIGS) and file.is_file()
-        return copy.deepcopy(SHIPPED(str(file))) if shipped else read(path)
 
     def check_and_shrink(cfg, *arguments, **options):
         found = check(cfg, *arguments, **options)
@@ -215,7 +206,7 @@ def tiny_runs(monkeypatch, kept):
             torch.save({"state_dict": MODELS.build(cfg).state_dict()}, checkpoint)
         return load_classifier(cfg, checkpoint)
 
-    monkeypatch.setattr(config_files, "read_config", read_copy)
+    monkeypatch.setattr(config_files, "read_config", tiny_configs.read_config)
     monkeypatch.setattr(config_check, "check_config", check_and_shrink)
     monkeypatch.setattr(training, "train", train_once)
     monkeypatch.setattr("mmdino.folder_recipe.pretraining.train", train_once)

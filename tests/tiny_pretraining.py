@@ -10,8 +10,8 @@ from pathlib import Path
 
 import tiny_classification
 import torch
-from mmengine.config import Config
 from mmengine.registry import MODELS
+from tiny_configs import read_config
 
 TEMP_EPOCHS = 2
 WIDTH = 12
@@ -38,7 +38,7 @@ def warms_up(cfg):
 
 def arguments(path, images, work_dir):
     """The command line that makes a config a run of seconds."""
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     epochs = epochs_of(cfg)
     counts = cfg.optim_wrapper.get("accumulative_counts", 1)
     changes = {
@@ -59,6 +59,7 @@ def arguments(path, images, work_dir):
         **head_changes("model.head"),
         **backbone_changes(cfg.model.backbone),
         **masked_changes(cfg),
+        **view_changes(cfg),
         **frozen_changes(cfg),
     }
     if warms_up(cfg):
@@ -100,18 +101,23 @@ def masked_changes(cfg):
         changes["model.micro_batch"] = 2
     if cfg.get("load_from"):
         changes["load_from"] = None
-    patch = cfg.model.backbone.patch_size
-    if cfg.model.backbone.img_size // patch > 8:
-        changes |= view_changes(cfg, 4 * patch, 2 * patch)
     return changes
 
 
-def view_changes(cfg, global_size, local_size):
-    """What makes the views and images of a recipe for photographs small."""
-    changes = {"model.backbone.img_size": global_size}
+def view_changes(cfg):
+    """What makes the views and images of a recipe for photographs small, where it names them."""
+    crops = cfg.train_dataloader.dataset.pipeline[1]
+    if crops.type != "mmdino.MultiCropTransform" or not crops.get("views"):
+        return {}
+    views, patch = crops.views, cfg.model.backbone.get("patch_size", 16)
+    if views[0].size // patch <= 8:
+        return {}
+    global_size, local_size = 4 * patch, 2 * patch
+    changes = {}
+    if "img_size" in cfg.model.backbone:
+        changes["model.backbone.img_size"] = global_size
     if "view_size" in cfg.train_dataloader.collate_fn:
         changes["train_dataloader.collate_fn.view_size"] = global_size
-    views = cfg.train_dataloader.dataset.pipeline[1].views
     for index, view in enumerate(views):
         size = global_size if view.size == views[0].size else local_size
         changes[f"train_dataloader.dataset.pipeline.1.views.{index}.size"] = size
@@ -179,7 +185,7 @@ def backbone_changes(backbone):
 
 def assert_trained(path, work_dir):
     """The run has ended, prototypes and temperature are where they should be, k-NN was measured."""
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     epochs, frozen = epochs_of(cfg), cfg.default_hooks.last_layer_freeze.epochs
     after = [
         torch.load(work_dir / f"epoch_{epoch}.pth", weights_only=False)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS, TRANSFORMS
+from tiny_configs import read_config
 from tiny_pretraining import arguments, assert_trained, main, write_images
 
 FOLDER = Path(__file__).parents[2] / "configs" / "ablations"
@@ -62,12 +62,6 @@ CHANGED_PARTS = [
 """The configs in which another part runs, and not the same with other numbers."""
 
 
-@pytest.fixture(autouse=True)
-def _plain_text(monkeypatch):
-    """Keeps mmengine from formatting the config six times a run, most of its time."""
-    monkeypatch.setattr(Config, "pretty_text", property(Config.text.fget))
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     """Twelve images in six classes."""
@@ -105,13 +99,13 @@ def test_every_config_is_in_the_table():
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_differs_from_its_base_in_what_it_says(name):
     base, keys = ABLATIONS[name]
-    cfg, base_cfg = Config.fromfile(path_of(name)), Config.fromfile(path_of(base))
+    cfg, base_cfg = read_config(path_of(name)), read_config(path_of(base))
     assert differences(cfg.to_dict(), base_cfg.to_dict()) == keys
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_builds(name):
-    cfg = Config.fromfile(path_of(name))
+    cfg = read_config(path_of(name))
     with torch.device("meta"):
         model = MODELS.build(cfg.model)
     prototypes = getattr(model.dino_loss, "num_prototypes", None)
@@ -137,7 +131,7 @@ def test_trains(name, images, tmp_path):
 
 def views_of(name):
     """Number, side and scale of each group of views."""
-    pipeline = Config.fromfile(path_of(name)).train_dataloader.dataset.pipeline
+    pipeline = read_config(path_of(name)).train_dataloader.dataset.pipeline
     (crops,) = [step for step in pipeline if step.type == "mmdino.MultiCropTransform"]
     return [(g.num, g.size[0], g.scale) for g in TRANSFORMS.build(dict(crops)).groups]
 
@@ -160,7 +154,7 @@ def test_scales_do_not_overlap(scale):
 
 @pytest.mark.parametrize("size", [128, 256, 512, 1024])
 def test_batches_are_those_of_eight_gpus(size):
-    cfg = Config.fromfile(path_of(f"dino_batch_{size}"))
+    cfg = read_config(path_of(f"dino_batch_{size}"))
     assert 8 * cfg.train_dataloader.batch_size == size
     assert cfg.train_cfg.max_epochs == 100
     assert len(views_of(f"dino_batch_{size}")) == 2

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import tiny_classification
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
 from tiny_classification import CLASSES, DEPTH
+from tiny_configs import read_config
 
 from mmdino.models.layers.relative_position_bias import resize_table
 from mmdino.models.preprocessors.multi_view_preprocessor import MultiViewPreprocessor
@@ -21,12 +21,6 @@ ROOT = Path(__file__).parents[2]
 LINEAR = sorted((ROOT / "configs" / "linear").glob("*.py"))
 FINETUNE = sorted((ROOT / "configs" / "finetune").glob("*.py"))
 train = runpy.run_path(str(ROOT / "tools" / "train.py"))["main"]
-
-
-@pytest.fixture(autouse=True)
-def _plain_text(monkeypatch):
-    """Keeps mmengine from formatting the config six times a run, most of its time."""
-    monkeypatch.setattr(Config, "pretty_text", property(Config.text.fget))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +74,7 @@ def test_finetuning_trains_all_from_a_small_classifier(path, images, tmp_path):
     "path", [path for path in LINEAR + FINETUNE if "pct" in path.stem], ids=lambda path: path.stem
 )
 def test_few_labels_are_a_fraction_of_each_class(path, images, tmp_path):
-    assert Config.fromfile(path).train_dataloader.dataset.fraction == (
+    assert read_config(path).train_dataloader.dataset.fraction == (
         0.01 if path.stem.endswith("_1pct") else 0.1
     )
     cfg = tiny_classification.shrunk(path, images, tmp_path)
@@ -109,7 +103,7 @@ def test_a_fixed_list_of_images_may_replace_a_fraction(images, tmp_path):
     ],
 )
 def test_linear_configs_have_the_authors_features(name, arch, patch, blocks, mean_patch, width):
-    cfg = Config.fromfile(ROOT / "configs" / "linear" / f"{name}.py")
+    cfg = read_config(ROOT / "configs" / "linear" / f"{name}.py")
     vit = cfg.model.backbone.backbone
     assert (vit.arch, vit.patch_size, vit.out_indices) == (arch, patch, blocks)
     assert vit.norm_outputs
@@ -124,12 +118,12 @@ def test_linear_configs_have_the_authors_features(name, arch, patch, blocks, mea
 
 
 def test_no_two_configs_write_to_one_place():
-    places = [Config.fromfile(path).work_dir for path in LINEAR + FINETUNE]
+    places = [read_config(path).work_dir for path in LINEAR + FINETUNE]
     assert places == [f"work_dirs/{path.parent.stem}_{path.stem}" for path in LINEAR + FINETUNE]
 
 
 def test_images_are_normalised_as_in_the_pretraining():
-    cfg = Config.fromfile(ROOT / "configs" / "linear" / "vits16_imagenet.py")
+    cfg = read_config(ROOT / "configs" / "linear" / "vits16_imagenet.py")
     ours = MODELS.build({"type": "ClsDataPreprocessor", **cfg.model.data_preprocessor})
     batch = {"inputs": torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)}
     assert torch.equal(ours(batch)["inputs"], MultiViewPreprocessor()(batch)["inputs"])

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import tiny_pretraining
 import torch
-from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from tiny_configs import read_config
 from tiny_pretraining import dataset_changes, main, write_images
 
 from mmdino.utils.options_action import OptionsAction
@@ -40,12 +40,6 @@ RATES = {
     "distill_esvit_swinb_300ep": (8e-4, 4e-6, 4e-5, 0.3, 0.08),
 }
 """The authors' rate, those of start and end, stochastic depth, and smallest part of an image."""
-
-
-@pytest.fixture(autouse=True)
-def _plain_text(monkeypatch):
-    """Keeps mmengine from formatting the config six times a run, most of its time."""
-    monkeypatch.setattr(Config, "pretty_text", property(Config.text.fget))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +74,7 @@ def backbone_changes(place, backbone, width):
 
 def arguments(path, images, work_dir):
     """The changes that make a config a run of seconds."""
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     changes = {
         **backbone_changes("model", cfg.model.backbone, WIDTH),
         "experiment_name": f"distillation-{path.stem}",
@@ -132,7 +126,7 @@ def write_teachers(cfg):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_trains(path, images, tmp_path):
     changes = arguments(path, images, tmp_path / "run")
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     cfg.merge_from_dict(changes)
     write_teachers(cfg)
     main([str(path), "--work-dir", str(tmp_path / "run"), "--cfg-options", *as_options(changes)])
@@ -172,9 +166,9 @@ def as_options(changes):
 
 def test_the_demo_and_cifar_start_from_checkpoints_of_dino():
     for stem, name in {"distill_demo": "dino_demo", "distill_vitt4_cifar10": None}.items():
-        cfg = Config.fromfile(FOLDER / f"{stem}.py")
+        cfg = read_config(FOLDER / f"{stem}.py")
         name = name or stem.replace("distill", "dino")
-        source = Config.fromfile(FOLDER.parent / f"{name}.py")
+        source = read_config(FOLDER.parent / f"{name}.py")
         last = f"epoch_{source.train_cfg.max_epochs}.pth"
         assert cfg.model.teacher.checkpoint == f"work_dirs/{name}/{last}"
         for key in ("arch", "patch_size", "img_size"):
@@ -183,7 +177,7 @@ def test_the_demo_and_cifar_start_from_checkpoints_of_dino():
 
 @pytest.mark.parametrize("stem", RATES)
 def test_the_paper_s_values_are_those_of_its_batch(stem):
-    cfg = Config.fromfile(FOLDER / f"{stem}.py")
+    cfg = read_config(FOLDER / f"{stem}.py")
     batch = 8 * cfg.train_dataloader.batch_size * cfg.optim_wrapper.accumulative_counts
     assert batch == 2048
     rate = cfg.optim_wrapper.optimizer.lr * batch / cfg.auto_scale_lr.base_batch_size
@@ -211,7 +205,7 @@ def test_each_variant_of_the_readme_is_what_it_says():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cfg-options", nargs="+", action=OptionsAction)
     for name, options in variants().items():
-        cfg = Config.fromfile(FOLDER / "distill_vitt4_cifar10.py")
+        cfg = read_config(FOLDER / "distill_vitt4_cifar10.py")
         cfg.merge_from_dict(parser.parse_args(["--cfg-options", *options]).cfg_options)
         models[name], rates[name] = MODELS.build(cfg.model), cfg.model.backbone.drop_path_rate
     whitening = {"targets as they are": None, "targets of length 1": "l2"}

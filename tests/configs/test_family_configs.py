@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.registry import MODELS
+from tiny_configs import read_config
 from tiny_pretraining import backbone_changes, dataset_changes, main, write_images
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -19,12 +19,6 @@ CONFIGS = sorted(path for name in METHODS for path in (ROOT / "configs" / name).
 WIDTH = 8  # of what a head gives
 BATCH = 4  # 12 images: three iterations an epoch
 EPOCHS, FROZEN_EPOCHS, QUEUE_START = 3, 2, 1
-
-
-@pytest.fixture(autouse=True)
-def _plain_text(monkeypatch):
-    """Keeps mmengine from formatting the config six times a run, most of its time."""
-    monkeypatch.setattr(Config, "pretty_text", property(Config.text.fget))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +85,7 @@ def epochs_of(cfg):
 
 def arguments(path, images, work_dir):
     """The command line that makes a config a run of seconds."""
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     counts = cfg.optim_wrapper.get("accumulative_counts", 1)
     changes = {
         "experiment_name": f"family-{path.stem}",
@@ -144,7 +138,7 @@ def rates():
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_trains(path, images, tmp_path, rates):
     main(arguments(path, images, tmp_path))
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     after = [
         torch.load(tmp_path / f"epoch_{epoch}.pth", weights_only=False)["state_dict"]
         for epoch in range(1, epochs_of(cfg) + 1)

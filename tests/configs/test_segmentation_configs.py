@@ -9,11 +9,11 @@ import pytest
 import tiny_run
 import tiny_segmentation
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import METRICS, MODELS, DefaultScope
 from mmengine.runner import Runner
 from script_process import run_script
+from tiny_configs import read_config
 from torch.nn import functional
 
 if tiny_segmentation.MMCV_LITE:
@@ -24,12 +24,6 @@ ADE20K = sorted((ROOT / "ade20k").glob("*.py"))
 CAMVID = sorted((ROOT / "camvid").glob("*.py"))
 LINEAR = ROOT / "ade20k" / "vits16_linear_ade20k.py"
 UPERNET = ROOT / "ade20k" / "vits16_upernet_ade20k.py"
-
-
-@pytest.fixture(autouse=True)
-def _plain_text(monkeypatch):
-    """Keeps mmengine from formatting the config six times a run, most of its time."""
-    monkeypatch.setattr(Config, "pretty_text", property(Config.text.fget))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +68,7 @@ def test_trains_validates_and_tests(path, data, tmp_path):
 
 @pytest.mark.parametrize("path", ADE20K, ids=lambda path: path.stem)
 def test_ade20k_follows_the_common_protocol(path):
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     iters = 40000 if path.stem.startswith("dinov") else 160000
     assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == iters
     assert 8 * cfg.train_dataloader.batch_size == 16
@@ -90,7 +84,7 @@ def test_ade20k_follows_the_common_protocol(path):
 @pytest.mark.parametrize("path", ADE20K + CAMVID, ids=lambda path: path.stem)
 def test_networks_build_at_their_real_size(path):
     """Widths and indices of backbone, neck and heads fit each other in the config itself."""
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     # A ResNet reads its stochastic depth from tensors, which have no values on "meta".
     device = "cpu" if path.stem.startswith("resnet") else "meta"
     with DefaultScope.overwrite_default_scope("mmseg"), torch.device(device):
