@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from itertools import pairwise
 
@@ -30,15 +31,27 @@ def build(work_dir, name, *, hooks=(), **options):
     )
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Runs a method uninterrupted, once; gives the folder and what the model has at the end."""
+
+    @functools.cache
+    def run(name):
+        folder = tmp_path_factory.mktemp(name)
+        runner = build(folder, name)
+        runner.train()
+        return folder, runner.model.state_dict()
+
+    return run
+
+
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("epoch", [1, 3])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, name, epoch):
-    whole = build(tmp_path / "whole", name)
-    whole.train()
-    checkpoint = f"{tmp_path}/whole/epoch_{epoch}.pth"
-    resumed = build(tmp_path / "resumed", name, load_from=checkpoint, resume=True)
+def test_a_resumed_run_equals_an_uninterrupted_one(whole, tmp_path, name, epoch):
+    folder, expected = whole(name)
+    checkpoint = f"{folder}/epoch_{epoch}.pth"
+    resumed = build(tmp_path, name, load_from=checkpoint, resume=True)
     resumed.train()
-    expected = whole.model.state_dict()
     for key, tensor in resumed.model.state_dict().items():
         assert torch.equal(tensor, expected[key]), key
     start = torch.load(checkpoint, weights_only=False)["state_dict"]
@@ -74,11 +87,11 @@ def ranks(tmp_path_factory):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("way", ["replicated", "sharded", "resumed"])
 def test_two_ranks_equal_one_process(ranks, name, way):
-    """All weights, statistics and SwAV's queue, after each step; a resumed run does two epochs."""
+    """All weights, statistics and SwAV's queue, after each step; a resumed run does one epoch."""
     whole = ranks["alone"][name]
     halves = [ranks[rank][name][way] for rank in (0, 1)]
     for half in halves:
-        assert (half["start"], len(half["rows"])) == ((8, 8) if way == "resumed" else (0, 16))
+        assert (half["start"], len(half["rows"])) == ((8, 4) if way == "resumed" else (0, 12))
         for row, expected in zip(half["rows"], whole["rows"][half["start"] :], strict=True):
             assert list(row) == list(expected)
             for key, tensor in expected.items():

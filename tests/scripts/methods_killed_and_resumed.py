@@ -12,6 +12,8 @@ import tiny_run
 import torch
 from train_killed_and_resumed import Log
 
+EPOCHS = 3
+"""Until SwAV's queue is full and used."""
 KILL_AT = 14
 """Of eight micro-batches an epoch: after the first twelve SwAV's queue is a third full."""
 
@@ -22,6 +24,7 @@ def train(folder, method, name, kill_at=None, resume=False):
         **tiny_methods.options(
             method,
             folder,
+            epochs=EPOCHS,
             batch_size=2,
             accumulative_counts=2,
             wrapper={

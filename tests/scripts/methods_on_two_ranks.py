@@ -13,6 +13,8 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from two_ranks import run_on_two_ranks
 
 FOLDER, *METHODS = sys.argv[1:]
+EPOCHS = 3
+"""Until SwAV's queue is full and used."""
 # Adam would make steps of the rounding errors of biases that a batch norm takes out again.
 OPTIMIZER = {"type": "SGD", "lr": 0.2, "momentum": 0.9}
 
@@ -47,6 +49,7 @@ def train(method, way, ranks, **options):
         **tiny_methods.options(
             method,
             FOLDER,
+            epochs=EPOCHS,
             batch_size=4 // ranks,
             accumulative_counts=2,
             wrapper=wrapper,
