@@ -6,6 +6,7 @@ import gc
 from collections import Counter
 from pathlib import Path
 
+import format_once
 import mmengine.device.utils
 import mmpretrain.models  # noqa: F401  (before the heap is frozen)
 import numpy as np
@@ -17,8 +18,9 @@ DATA = Path(__file__).parent / "data"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Has pytest-xdist hand out files in the order below, not those with most tests first."""
+    # pytest-xdist hands out files in the order below, not those with most tests first.
     config.option.loadscopereorder = False
+    format_once.install()
 
 
 @pytest.hookimpl(tryfirst=True)
