@@ -10,10 +10,12 @@ import contextlib
 import multiprocessing
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from multiprocessing import connection, forkserver
 from pathlib import Path
 
@@ -45,6 +47,12 @@ class ScriptProcess:
         given = (self.command, env, os.path.abspath(cwd), names)
         self.process = PROCESSES.Process(target=_run, args=given)
         self.process.start()
+
+    def wait_for(self, words):
+        """Waits until it has printed some words."""
+        while words not in Path(self.streams[0].name).read_text(errors="replace"):
+            assert self.process.is_alive(), self.wait().stderr
+            time.sleep(0.1)
 
     def wait(self):
         """Waits for its end; returns what ``subprocess.run`` would."""
@@ -104,6 +112,8 @@ def _run(command, variables, folder, streams):
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(folder)
+    # A shell in the background has processes ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Not that of this process, which loader workers would have to be pickled for.
     multiprocessing.set_start_method("fork", force=True)
     for stream, name in enumerate(streams, start=1):

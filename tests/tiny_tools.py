@@ -26,6 +26,18 @@ VIT = {
     "img_size": 32,
     "patch_size": 8,
 }
+SHORT_DEMO = [
+    "train_dataloader.dataset.num_images=64",
+    "train_dataloader.num_workers=0",
+    "train_dataloader.persistent_workers=False",
+    "val_dataloader.dataset.num_images=40",
+    "val_cfg.bank_dataloader.dataset.num_images=40",
+    "train_cfg.max_epochs=2",
+]
+"""Options of a demo, whose images are drawn, for a run of seconds."""
+
+NO_FIGURE = "default_hooks.training_figure=None"
+"""Drawing it takes longer than the training of a run of seconds."""
 
 RUN = """
 import time

@@ -5,17 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import tiny_tools
 from script_process import run_script
 
 ROOT = Path(__file__).parents[2]
-SMALL = [
-    "train_dataloader.dataset.num_images=64",
-    "train_dataloader.num_workers=0",
-    "train_dataloader.persistent_workers=False",
-    "val_dataloader.dataset.num_images=40",
-    "val_cfg.bank_dataloader.dataset.num_images=40",
-    "train_cfg.max_epochs=2",
-]
 
 
 def files_of_the_page():
@@ -31,7 +24,7 @@ def test_example_is_short_and_trains(tmp_path):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    command = [ROOT / "tools/train.py", "vicreg_shapes.py", "--cfg-options", *SMALL]
+    command = [ROOT / "tools/train.py", "vicreg_shapes.py", "--cfg-options", *tiny_tools.SHORT_DEMO]
     output = run_script(*command, cwd=tmp_path, PYTHONPATH=f"{ROOT}:{tmp_path}").stdout
     work_dir = tmp_path / "work_dirs/vicreg_shapes"
     assert (work_dir / "epoch_2.pth").is_file()

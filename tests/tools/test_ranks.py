@@ -12,12 +12,14 @@ import pytest
 import tiny_run
 import torch
 from script_process import ScriptProcess, run_ranks, run_script
+from tiny_tools import NO_FIGURE
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "dino_vitt4_cifar10.py"
 DIST_TRAIN = ROOT / "tools" / "dist_train.sh"
 TRAIN = ROOT / "tools" / "train.py"
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+SEED = "randomness.seed=3"
 
 
 def run(*command, cwd=ROOT, **variables):
@@ -35,7 +37,7 @@ def run_as_ranks(tool, *arguments):
 
 
 def options(work_dir, small, *more):
-    return ["--work-dir", work_dir, "--cfg-options", *small, "randomness.seed=3", *more]
+    return ["--work-dir", work_dir, "--cfg-options", *small, SEED, NO_FIGURE, *more]
 
 
 def weights(work_dir, epoch):
@@ -46,7 +48,7 @@ def weights(work_dir, epoch):
 def two_ranks(tmp_path_factory, small):
     """A run of two ranks of a shipped config, started elsewhere: its work dir and its output."""
     folder = tmp_path_factory.mktemp("two ranks")
-    changes = options("run", small, "train_cfg.val_interval=9")
+    changes = ["--work-dir", "run", "--cfg-options", *small, SEED, "train_cfg.val_interval=9"]
     result = run(DIST_TRAIN, CONFIG.stem, 2, *changes, cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder / "run", result.stdout

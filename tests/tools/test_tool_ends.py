@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import tiny_run
 from script_process import ScriptProcess
 
 ROOT = Path(__file__).parents[2]
@@ -61,21 +59,10 @@ def test_an_interrupted_run_says_so(tmp_path, small):
     here = ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
     options = [*small, *here, "train_cfg.max_epochs=1000"]
     arguments = ["--work-dir", tmp_path, "--cfg-options", *options]
-    # A shell in the background ignores the signal, which the process would inherit.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    command = [sys.executable, ROOT / "tools" / "train.py", CONFIG, *arguments]
-    process = subprocess.Popen(
-        list(map(str, command)),
-        env=tiny_run.script_env(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stdout:
-        if "Epoch(train)" in line:
-            process.send_signal(signal.SIGINT)
-            break
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert errors.splitlines()[-1] == "interrupted"
-    assert "Traceback" not in errors
+    running = ScriptProcess(ROOT / "tools" / "train.py", CONFIG, *arguments)
+    running.wait_for("Epoch(train)")
+    os.kill(running.process.pid, signal.SIGINT)
+    ended = running.wait()
+    assert ended.returncode == 130
+    assert ended.stderr.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in ended.stderr

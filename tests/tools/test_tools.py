@@ -14,6 +14,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from script_process import run_script
+from tiny_tools import NO_FIGURE
 
 from mmdino.engine import precision
 
@@ -51,7 +52,7 @@ def test_log_shows_speed_and_signs_of_collapse(trained):
 
 def test_resume_goes_on_from_the_last_checkpoint(trained, small, capsys):
     work_dir, _ = trained
-    train(work_dir, *small, "train_cfg.max_epochs=3", flags=["--resume"])
+    train(work_dir, *small, NO_FIGURE, "train_cfg.max_epochs=3", flags=["--resume"])
     assert "resumed epoch: 2, iter: 8" in capsys.readouterr().out
     assert (work_dir / "epoch_3.pth").is_file()
 
@@ -64,7 +65,7 @@ def test_a_moved_run_with_a_damaged_checkpoint_goes_on_from_the_one_before(
     shutil.copytree(work_dir, moved, ignore=shutil.ignore_patterns("epoch_3.pth"))
     damaged = moved / "epoch_2.pth"
     os.truncate(damaged, damaged.stat().st_size - 1000)
-    train(moved, *small, flags=["--resume"])
+    train(moved, *small, NO_FIGURE, flags=["--resume"])
     said = capsys.readouterr().out
     assert re.search(r"Resuming from .*moved/epoch_1\.pth \(iteration 4\); passed over ", said)
     assert f"{damaged} is corrupted or truncated" in said
@@ -147,7 +148,7 @@ def train(work_dir, *options, flags=()):
 )
 def test_amp_trains_in_what_the_processor_computes(tmp_path, small, monkeypatch, processor, line):
     monkeypatch.setattr(precision, "cpu_info", lambda: processor)
-    train(tmp_path, *small, "train_cfg.max_epochs=1", flags=["--amp"])
+    train(tmp_path, *small, NO_FIGURE, "train_cfg.max_epochs=1", flags=["--amp"])
     (log,) = tmp_path.rglob("*.log")
     assert line in log.read_text()
 
@@ -155,7 +156,7 @@ def test_amp_trains_in_what_the_processor_computes(tmp_path, small, monkeypatch,
 def test_a_hook_is_switched_off(tmp_path, trained, small):
     work_dir, _ = trained
     assert (work_dir / "training.png").is_file()
-    train(tmp_path, *small, "train_cfg.max_epochs=1", "default_hooks.training_figure=None")
+    train(tmp_path, *small, "train_cfg.max_epochs=1", NO_FIGURE)
     assert (tmp_path / "epoch_1.pth").is_file()
     assert not (tmp_path / "training.png").exists()
 
