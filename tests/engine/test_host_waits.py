@@ -82,8 +82,9 @@ class Methods(TorchFunctionMode):
         self.waits = waits
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if getattr(func, "__name__", None) in WAITING_METHODS:
-            self.waits.add(func.__name__)
+        name = getattr(func, "__name__", None)
+        if name in WAITING_METHODS or (name == "__getitem__" and has_list(args[1])):
+            self.waits.add(name)
         return func(*args, **(kwargs or {}))
 
 
@@ -91,6 +92,11 @@ def has_mask(args):
     """Whether a tensor is indexed by a mask, which picks a number of elements not known before."""
     indices = args[1] if len(args) > 1 and isinstance(args[1], (list, tuple)) else ()
     return any(torch.is_tensor(index) and index.dtype == torch.bool for index in indices)
+
+
+def has_list(index):
+    """Whether an index has a list of Python's numbers, which is copied to the device."""
+    return any(isinstance(part, list) for part in (index if isinstance(index, tuple) else (index,)))
 
 
 @pytest.fixture

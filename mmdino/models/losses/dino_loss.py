@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from mmdino.models.layers import LazyLogits, at_least_float32, no_autocast
 from mmdino.models.losses.cross_view import (
+    Pairs,
     cross_view_loss,
     entropy,
     prototype_metrics,
@@ -140,7 +141,7 @@ class DINOLoss(PrototypeLoss):
                 self.observe(teacher_logits)
         mean = loss
         if weights is not None:
-            mean = loss / weights.flatten()[[source for _, source in pairs]].mean()
+            mean = loss / self._mean_weight(pairs, len(teacher_logits))
         metrics = prototype_metrics(mean, teacher_entropy, argmax, self.num_prototypes)
         return {**metrics, "loss": loss}
 
@@ -151,6 +152,11 @@ class DINOLoss(PrototypeLoss):
         weights = at_least_float32(teacher_logits[:0]).new_ones(num_views, 1)
         weights[len(teacher_logits) :] = self.local_weight
         return weights
+
+    def _mean_weight(self, pairs: Pairs, num_global: int) -> float:
+        """Mean of the weights of the pairs, without a tensor, for which the host would wait."""
+        weights = [1.0 if source < num_global else self.local_weight for _, source in pairs]
+        return sum(weights) / len(weights)
 
     def assignment_center(self, teacher_logits: Tensor) -> Tensor:
         """Returns the centre of all views (K), or one for each view (G, 1, K)."""
