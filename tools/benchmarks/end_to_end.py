@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -187,6 +188,7 @@ def measure(
     runs: dict[str, list[Feeding]] = {name: [] for name in cases}
     for number in range(args.rounds):
         for name in turns(cases, number):
+            print(f"round {number + 1} of {args.rounds}: {name}", file=sys.stderr, flush=True)
             runs[name].append(cases[name]())
     return table(runs, batch)
 
