@@ -92,6 +92,9 @@ def check_top_level(cfg: Mapping[str, Any], runner: type, problems: Problems) ->
 
 
 def _is_in_work_dir(file: Path, cfg: Mapping[str, Any]) -> bool:
+    # One that was moved has another name than in the config.
+    if (file.parent / "last_checkpoint").is_file():
+        return True
     work_dir = cfg.get("work_dir")
     named = isinstance(work_dir, (str, PathLike))
     return named and abspath(file.parent) == abspath(work_dir)

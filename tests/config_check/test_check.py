@@ -430,10 +430,17 @@ def test_a_key_that_nothing_reads_is_told_in_one_line():
     assert doubt.startswith("Nothing reads my_note, other of the config.")
 
 
-@pytest.mark.parametrize(("place", "doubts"), [("run", 0), ("elsewhere", 1)])
-def test_variables_are_keys_in_the_copy_that_a_run_keeps_of_its_config(tmp_path, place, doubts):
+@pytest.mark.parametrize(
+    ("place", "files", "doubts"),
+    [("run", (), 0), ("elsewhere", (), 1), ("moved", ("last_checkpoint",), 0)],
+)
+def test_variables_are_keys_in_the_copy_that_a_run_keeps_of_its_config(
+    tmp_path, place, files, doubts
+):
     path = tmp_path / place / "mine.py"
     path.parent.mkdir()
+    for name in files:
+        (path.parent / name).touch()
     changed(PRETRAINING, my_note=1, work_dir=str(tmp_path / "run")).dump(path)
     assert len(check_config(Config.fromfile(path))) == doubts
 
