@@ -15,6 +15,8 @@ import torch
 from mmengine.registry import init_default_scope
 
 DATA = Path(__file__).parent / "data"
+WHOLE_RUNS = ("configs", "docs", "engine", "test_wheel.py", "tools")
+"""Folders and files of tests that train, install or build."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,11 +29,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the files that take longest first: no worker is alone with one at the end.
 
-    Those are the files with most slow tests, then those with most tests.
+    Those are the files of whole runs; among them and among others those with most tests.
     """
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: (slow[item.path], tests[item.path], item.path), reverse=True)
+
+    def order(item: pytest.Item) -> tuple[bool, int, Path]:
+        place = item.path.relative_to(DATA.parent).parts[0]
+        return place in WHOLE_RUNS, tests[item.path], item.path
+
+    items.sort(key=order, reverse=True)
 
 
 def pytest_collection_finish() -> None:

@@ -9,7 +9,6 @@ import sysconfig
 import venv
 from pathlib import Path
 
-import pytest
 from tiny_tools import SHORT_DEMO
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +21,6 @@ print(*list_models("dino_*"))
 """
 
 
-@pytest.mark.slow
 def test_the_wheel_works_outside_of_the_checkout(tmp_path):
     # The packages of this environment, without its mmdino and without a path to the checkout.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

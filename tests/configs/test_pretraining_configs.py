@@ -27,7 +27,6 @@ def test_trains(path, images, tmp_path):
     assert_trained(path, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", SHARDED, ids=lambda path: path.stem)
 def test_trains_sharded_over_two_processes(path, images, tmp_path):
     config, *options = arguments(path, images, tmp_path)

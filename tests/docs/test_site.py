@@ -13,7 +13,6 @@ import tiny_run
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     any(find_spec(name) is None for name in ("sphinx", "myst_parser", "furo")),
     reason='the site needs pip install -e ".[docs]"',

@@ -6,8 +6,6 @@ import pytest
 import torch
 from script_process import run_script
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):

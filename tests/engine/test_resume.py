@@ -8,9 +8,6 @@ import pytest
 import torch
 from script_process import run_script
 
-pytestmark = pytest.mark.slow
-
-
 KILL_AT = 9
 """Within the second of three epochs of five iterations."""
 

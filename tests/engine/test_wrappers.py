@@ -9,8 +9,6 @@ from script_process import run_script
 
 from mmdino.weights.files import read_checkpoint
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

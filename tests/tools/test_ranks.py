@@ -63,7 +63,6 @@ def test_one_run_is_logged_and_validated(two_ranks):
     assert sorted(path.name for path in work_dir.glob("*.pth")) == ["epoch_1.pth", "epoch_2.pth"]
 
 
-@pytest.mark.slow
 def test_two_ranks_equal_one_with_the_whole_batch(two_ranks, tmp_path, small):
     run_script(TRAIN, CONFIG, *options(tmp_path, small, "train_dataloader.batch_size=8"))
     expected, found = weights(tmp_path, 2), weights(two_ranks[0], 2)
@@ -73,7 +72,6 @@ def test_two_ranks_equal_one_with_the_whole_batch(two_ranks, tmp_path, small):
         torch.testing.assert_close(found[name], tensor, rtol=0, atol=5e-6, msg=name)
 
 
-@pytest.mark.slow
 def test_a_killed_rank_ends_the_run_which_resumes(two_ranks, tmp_path, small):
     config = tmp_path / "killed.py"
     config.write_text(
@@ -93,7 +91,6 @@ def test_a_killed_rank_ends_the_run_which_resumes(two_ranks, tmp_path, small):
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-@pytest.mark.slow
 def test_ranks_evaluate_and_one_reports(two_ranks, tmp_path, small):
     work_dir, _ = two_ranks
     tool = [ROOT / "tools" / "test.py", CONFIG, work_dir / "epoch_2.pth"]

@@ -77,7 +77,6 @@ def test_a_copy_without_data_and_weights_says_what_is_missing(root, report):
     assert "<h2>Curves</h2>" in (copy / REPORT).read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed")
 @pytest.mark.parametrize("width", [400, 1280])
 def test_a_browser_shows_the_page_without_an_error(root, report, tmp_path, width):
