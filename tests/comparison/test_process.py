@@ -15,13 +15,13 @@ WORKER = """
 import os, signal, sys, time
 if not os.fork():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print("worker", os.getpid(), flush=True)
-    time.sleep(60)
+    os.write(1, f"worker {os.getpid()}\\n".encode())
+    time.sleep(600)
     os._exit(0)
 if sys.argv[1] == "stubborn":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-print("ready", flush=True)
-time.sleep(60)
+os.write(1, b"ready\\n")
+time.sleep(600)
 """
 
 
@@ -41,7 +41,7 @@ def test_workers_that_ignore_an_interruption_are_killed(tmp_path, monkeypatch, k
     log = tmp_path / "train.log"
     process = TrainingProcess([sys.executable, "-c", WORKER, kind], log)
     while not {"worker", "ready"} <= set(log.read_text().split()):
-        assert process.poll() is None
+        assert process.poll() is None, log.read_text()
         time.sleep(0.01)
     worker = int(log.read_text().split("worker ")[1].split()[0])
     assert is_running(worker)

@@ -26,6 +26,7 @@ BENCHMARKS = {
 NOT_RUN = {
     "pip *": "installs packages",
     "mim *": "needs openmim",
+    "pytest *": "needs a GPU",
     "*tools/slurm_train.sh *": "needs SLURM",
     "tensorboard *": "a server",
     "*WandbVisBackend*": "needs an account",
