@@ -215,6 +215,7 @@ def test_checkpoint_of_another_network_is_refused(data, checkpoint, tmp_path):
         Runner.from_cfg(cfg).train()
 
 
+@pytest.mark.slow
 def test_backbone_starts_from_the_checkpoint_on_every_rank(data, checkpoint, tmp_path):
     arguments = (UPERNET, data["ade20k"], checkpoint, tmp_path)
     run_script("segment_on_two_ranks.py", *arguments)

@@ -50,6 +50,7 @@ def test_each_case_trains_and_reports_both_networks(small_run, tmp_path, capsys)
         assert all(0 <= row[f"{network}, {k}-NN"] <= 100 for row in rows for k in (1, 3))
 
 
+@pytest.mark.slow
 def test_views_are_global_alone_where_the_config_has_no_local_ones(small_run, tmp_path):
     without = [*small_run, "train_dataloader.dataset.pipeline.1.views.2.num=0"]
     main([*without, "--cases", "reference", "--json", str(tmp_path / "knn.json")])
