@@ -243,8 +243,8 @@ def test_commands_can_be_copied():
 
 
 def test_commands_that_would_refuse_the_run_are_not_named():
-    text = "model = dict(data_preprocessor=dict(mean=[1.0] * 8, std=[1.0] * 8))\nval_cfg = None\n"
-    text = text.replace("[1.0] * 8", str([1.0] * 8))
+    bands = [1.0] * 8
+    text = f"model = dict(data_preprocessor=dict(mean={bands}, std={bands}))\nval_cfg = None\n"
     assert set(commands(run_of(config_text=text))) == {
         "Resume",
         "Search a folder of images",

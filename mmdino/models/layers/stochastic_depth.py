@@ -27,10 +27,13 @@ class StochasticDepth(DropPath):
         """Drops the paths of some samples of x (B, ...) and scales the others up."""
         if not self.training or self.drop_prob == 0 or x.dtype in HALF:
             return super().forward(x)
-        keep_prob = 1 - self.drop_prob
-        shape = (len(x),) + (1,) * (x.dim() - 1)
-        kept = (keep_prob + torch.rand(shape, dtype=x.dtype, device=x.device)).floor()
-        return x / (keep_prob / kept)
+        kept = self._draw_kept(x, (len(x),) + (1,) * (x.dim() - 1))
+        return x / ((1 - self.drop_prob) / kept)
+
+    def _draw_kept(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Draws which samples keep their path, 1, in the precision of a tensor."""
+        drawn = torch.rand(shape, dtype=like.dtype, device=like.device)
+        return (1 - self.drop_prob + drawn).floor_()
 
     def residual(
         self, x: Tensor, branch: Callable[[Tensor], Tensor], source: Tensor | None = None
@@ -59,9 +62,7 @@ class StochasticDepth(DropPath):
         dtype = at_least_float32(like[:0]).dtype
         if not self.training or self.drop_prob == 0:
             return like.new_ones(num_samples, 1, dtype=dtype)
-        keep_prob = 1 - self.drop_prob
-        drawn = torch.rand((num_samples, 1), dtype=like.dtype, device=like.device)
-        return (keep_prob + drawn).floor_().to(dtype).div_(keep_prob)
+        return self._draw_kept(like, (num_samples, 1)).to(dtype).div_(1 - self.drop_prob)
 
 
 class RowStochasticDepth(nn.Module):
