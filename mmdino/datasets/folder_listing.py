@@ -15,6 +15,7 @@ MAX_EXAMPLES = 3
 OTHER_EXTENSIONS = "other extensions"
 DANGLING = "dangling links"
 HIDDEN = "hidden images"
+HIDDEN_FOLDERS = "hidden folders"
 SPECIAL = "neither files nor folders"
 REPEATED = "links that repeat a folder or make a loop"
 UNREADABLE = "folders that cannot be read"
@@ -57,13 +58,14 @@ def list_images(
     """Lists the images below a folder at any depth, each folder once.
 
     Links to files and folders are followed, but not to a folder that is listed already or that
-    contains the listed ones, so that loops end.
+    contains the listed ones, so that loops end. Hidden folders below ``top`` are not listed: a
+    desktop keeps its thumbnails and its waste there.
 
     Args:
         root: Folder that names are relative to.
         extensions: Extensions of images, in lower case.
-        left_out: Collects the files that are left out.
-        top: Folder below ``root`` to list, relative to it.
+        left_out: Collects the files and folders that are left out.
+        top: Folder below ``root`` to list, relative to it; it may be hidden.
 
     Returns:
         Names relative to ``root`` in ascending order.
@@ -92,7 +94,9 @@ def list_images(
             continue
         for entry in entries:
             name = os.path.join(folder, entry.name)
-            if _is_folder(entry):
+            if _is_folder(entry) and _is_hidden(entry):
+                left_out.add(HIDDEN_FOLDERS, name)
+            elif _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(name)
             elif reason := _why_left_out(entry, extensions):
                 left_out.add(reason, name, PurePath(name).suffix.lower())
@@ -102,16 +106,18 @@ def list_images(
 
 
 def list_classes(root: str, extensions: Sequence[str], left_out: LeftOut) -> list[str]:
-    """Lists the folders directly below a folder, in ascending order.
+    """Lists the folders directly below a folder that are not hidden, in ascending order.
 
     Args:
         root: The folder.
         extensions: Extensions of images, in lower case.
-        left_out: Gets the images and dangling links beside the folders.
+        left_out: Gets the hidden folders, and the images and dangling links beside the folders.
     """
     classes = []
     for entry in _entries(root):
-        if _is_folder(entry):
+        if _is_folder(entry) and _is_hidden(entry):
+            left_out.add(HIDDEN_FOLDERS, entry.name)
+        elif _is_folder(entry):
             classes.append(entry.name)
         elif _is_image(entry, extensions):
             left_out.add(_why_left_out(entry, extensions) or OUTSIDE, entry.name)
@@ -141,13 +147,17 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
+def _is_hidden(entry: os.DirEntry) -> bool:
+    return entry.name.startswith(".")
+
+
 def _is_image(entry: os.DirEntry, extensions: Sequence[str]) -> bool:
     return entry.name.lower().endswith(tuple(extensions))
 
 
 def _why_left_out(entry: os.DirEntry, extensions: Sequence[str]) -> str | None:
     """Returns why an entry that is no folder is left out, None if it is not or needs no word."""
-    if entry.name.startswith("."):
+    if _is_hidden(entry):
         return HIDDEN if _is_image(entry, extensions) else None
     try:
         is_file = entry.is_file()

@@ -54,8 +54,8 @@ class ImageFolder(CustomDataset):
     ``list`` names a file of paths, such as ``tools/curate.py`` writes: these images are used, in
     its order. It is a text file, or a table (CSV or Parquet), which may have labels.
 
-    What is left out, such as files with other extensions and dangling links, is logged once. A
-    folder that links lead to again, as in a loop, is read once.
+    What is left out, such as files with other extensions, hidden files and folders, and dangling
+    links, is logged once. A folder that links lead to again, as in a loop, is read once.
 
     In training an unreadable image is replaced by the next one, and its path recorded in the
     sample's ``skipped_paths``, with the reasons in ``skipped_reasons``; ``UnreadableImagesHook``
@@ -262,7 +262,10 @@ class ImageFolder(CustomDataset):
         return samples if self.with_label else [(name, None) for name in samples]
 
     def _find_samples(self) -> list[tuple[str, int]] | list[str]:
-        """Lists what mmpretrain's method does, in the same order, and logs what it leaves out."""
+        """Lists what mmpretrain's method does in the same order, and logs what it leaves out.
+
+        Of a local folder these are hidden folders too, which mmpretrain lists.
+        """
         root = self.img_prefix
         if not _is_local(root):
             return super()._find_samples()

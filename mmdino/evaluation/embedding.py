@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from mmengine.registry import init_default_scope
 
-from mmdino.datasets.folder_listing import LeftOut, list_classes, list_images
+from mmdino.datasets.folder_listing import HIDDEN_FOLDERS, LeftOut, list_classes, list_images
 from mmdino.datasets.image_folder import EXTENSIONS
 from mmdino.evaluation.bank_extraction import Evaluated, load_evaluated, make_bank, plan_of
 from mmdino.evaluation.bank_files import check_encodable, format_of, open_features
@@ -186,12 +186,15 @@ def shards_in(path: Path) -> tuple[Path, str]:
 
 
 def has_class_folders(folder: str | Path, extensions: Sequence[str] = EXTENSIONS) -> bool:
-    """Whether all images below a folder are in folders of its first level, each with some."""
+    """Whether all images below a folder are in folders of its first level, each with some.
+
+    Hidden folders do not count.
+    """
     beside = LeftOut()
     classes = list_classes(str(folder), extensions, beside)
     return (
         bool(classes)
-        and not beside.counts
+        and all(reason == HIDDEN_FOLDERS for reason, _ in beside.counts)
         and all(list_images(str(folder), extensions, LeftOut(), name) for name in classes)
     )
 

@@ -96,6 +96,10 @@ def report(folder):
         (lambda f: (f / "loop").symlink_to(f), r"make a loop: 1 \(loop\)"),
         (lambda f: (f / "up").symlink_to("/"), r"make a loop: 1 \(up\)"),
         (lambda f: (f / ".c.png").touch(), r"hidden images: 1 \(\.c\.png\)"),
+        (
+            lambda f: save(f / ".waste" / "deep" / "c.png"),
+            r"1 left out: hidden folders: 1 \(\.waste\)",
+        ),
         (lambda f: os.mkfifo(f / "c.png"), r"neither files nor folders: 1 \(c\.png\)"),
         (lambda f: (f / "new\nline.xyz").touch(), r"\.xyz: new\\nline\.xyz"),
         (lambda f: (f / "c.\udcff").touch(), r"\.\\udcff: c\.\\udcff"),
@@ -107,6 +111,18 @@ def test_what_is_left_out_is_said(folder, change, message):
     assert names == ["a.png", "b.png"]
     assert re.search(message, said)
     said.encode()
+
+
+def test_hidden_folders_are_no_classes(folder):
+    for name in ("cats/a.png", "cats/.thumbnails/a.png", ".waste/b.png"):
+        save(folder / name)
+    dataset = build(folder, with_label=True)
+    assert (dataset.CLASSES, names_of(dataset)) == (("cats",), ["cats/a.png"])
+
+
+def test_the_folder_itself_may_be_hidden(folder):
+    save(folder / ".cache" / "deep" / "c.png")
+    assert report(folder / ".cache") == (["deep/c.png"], "0 left out: ")
 
 
 def test_it_is_logged_once(folder, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import replace
 
@@ -118,6 +119,15 @@ def test_a_damaged_file_is_told(banks, tmp_path, name):
 )
 def test_classes_are_folders_that_all_images_are_in(folder, labels, place, classes):
     assert list(images_of(folder / place, OPTIONS, labels).metainfo["classes"]) == classes
+
+
+def test_a_hidden_folder_beside_class_folders_is_no_class(folder, tmp_path):
+    for name in ("a/1.png", "b/1.png", ".ipynb_checkpoints/1.png"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(folder / "a" / "1.png", tmp_path / name)
+    for labels in ("auto", "folders"):
+        found = images_of(tmp_path, OPTIONS, labels)
+        assert (list(found.metainfo["classes"]), len(found)) == (["a", "b"], 2)
 
 
 def test_a_list_is_of_its_folder_or_of_the_one_that_is_given(folder, tmp_path):
