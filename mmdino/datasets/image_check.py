@@ -83,7 +83,7 @@ def content_fault(file: BinaryIO, size: int, max_pixels: int | None = MAX_PIXELS
         return None
     except OSError as error:
         return _not_opened(error)
-    except (SyntaxError, ValueError, struct.error):
+    except (RuntimeError, SyntaxError, ValueError, struct.error):
         return "has a damaged header"
     if width * height > max_pixels:
         return f"has {width} x {height} pixels, more than max_pixels={max_pixels}"
@@ -100,7 +100,8 @@ def image_header(path: str | os.PathLike) -> ImageHeader:
     Raises:
         OSError: If the file cannot be opened, or is no image that Pillow knows
             (``UnidentifiedImageError``).
-        SyntaxError, ValueError, struct.error: If the header is damaged.
+        RuntimeError, SyntaxError, ValueError, struct.error: If the header is damaged; the first is
+            what Pillow's plugin for AVIF raises.
     """
     with open(path, "rb") as file:
         return read_header(file)

@@ -52,7 +52,10 @@ def read_image(path: str | Path, as_stored: bool = False) -> np.ndarray:
             f"{printable(path)} cannot be read as an image: it {fault}. Repair or remove it."
         )
     # Errors of Pillow's decoders for corrupted files.
-    unreadable = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+    unreadable = (
+        *(OSError, RuntimeError, SyntaxError, ValueError, struct.error),
+        Image.DecompressionBombError,
+    )
     try:
         with Image.open(source) as opened:
             image = opened.copy() if as_stored else ImageOps.exif_transpose(opened)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.registry import DATASETS
 from PIL import Image
+from PIL import features as pillow_features
 
 from mmdino.datasets import image_folder
 from mmdino.datasets.folder_listing import LeftOut, list_images
@@ -283,6 +284,16 @@ def test_unreadable_images_are_named_with_the_reason(folder, content, reason):
         assert reason in sample.skipped_reasons[0]
     with pytest.raises(ValueError, match=rf"1 consecutive image\(s\) .*b\.png {reason}"):
         build(folder, test_mode=True)[1]
+
+
+@pytest.mark.skipif(not pillow_features.check("avif"), reason="Pillow has no AVIF")
+def test_a_damaged_avif_is_skipped(folder):
+    # Pillow raises RuntimeError of it, as of no other format.
+    content = save(folder / "b.avif").read_bytes().replace(b"av01", b"xv01")
+    (folder / "b.png").write_bytes(content)
+    (folder / "b.avif").unlink()
+    sample = build(folder, VIEWS)[1]["data_samples"]
+    assert sample.skipped_reasons == ["has a damaged header"]
 
 
 @pytest.mark.parametrize(

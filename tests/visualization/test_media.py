@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL import features as pillow_features
 
 from mmdino.visualization import media
 from mmdino.visualization.media import (
@@ -73,6 +74,15 @@ def test_a_photograph_that_ends_too_early_is_named(tmp_path):
     path = save(tmp_path / "cut.jpg", np.zeros((64, 64, 3), np.uint8))
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"cut\.jpg cannot be read"):
+        read_image(path)
+
+
+@pytest.mark.skipif(not pillow_features.check("avif"), reason="Pillow has no AVIF")
+def test_a_damaged_avif_is_named(tmp_path):
+    path = save(tmp_path / "cut.avif", np.zeros((64, 64, 3), np.uint8))
+    before, mark, pixels = path.read_bytes().partition(b"mdat")
+    path.write_bytes(before + mark + bytes(len(pixels)))
+    with pytest.raises(ValueError, match=r"cut\.avif cannot be read"):
         read_image(path)
 
 
