@@ -376,7 +376,8 @@ def start_bank(
         plan: What makes the bank: ``images`` (N), ``classes``, ``dtype`` and whatever else the
             features depend on, as JSON values.
         command: The command that finishes it, for messages.
-        overwrite: Whether to replace a bank of another plan.
+        overwrite: Whether to replace a bank that is there. One of the same plan that was started so
+            and is not finished goes on, so that the same command resumes it.
         part_size: Images per part, which is what an interruption may lose.
 
     Returns:
@@ -391,12 +392,12 @@ def start_bank(
     writer = BankWriter(folder, plan, part_size)
     complete = (folder / BANK).is_file()
     if complete or (folder / PLAN).is_file():
-        if overwrite:
+        if overwrite and (complete or not _is_overwriting(folder / PLAN, plan)):
             # bank.json first: from here on the folder is no bank.
             for name in (BANK, FEATURES, LABELS, NAMES, UNREADABLE):
                 (folder / name).unlink(missing_ok=True)
             writer.clear_parts()
-        else:
+        elif not overwrite:
             name, fields = (BANK, BANK_FIELDS) if complete else (PLAN, PLAN_FIELDS)
             check_same_plan(folder, _read_record(folder / name, fields)["plan"], plan)
             if complete:
@@ -410,8 +411,17 @@ def start_bank(
     elif folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file. Give a folder for the feature bank.")
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / PLAN, {"command": command, "plan": plan})
+    _write_json(folder / PLAN, {"command": command, "plan": plan, "overwrite": overwrite})
     return writer
+
+
+def _is_overwriting(path: Path, plan: dict) -> bool:
+    """Returns whether a call with ``overwrite`` and the same plan started an unfinished bank."""
+    try:
+        record = _read_record(path, PLAN_FIELDS)
+    except ValueError:  # damaged: it is replaced
+        return False
+    return record.get("overwrite") is True and not _different(record["plan"], plan)
 
 
 def check_same_plan(folder: Path, found: dict, plan: dict) -> None:
@@ -420,14 +430,19 @@ def check_same_plan(folder: Path, found: dict, plan: dict) -> None:
     Raises:
         ValueError: If it was not, with the differences.
     """
-    names = [name for name in {**found, **plan} if name not in NOT_COMPARED]
-    different = [name for name in names if found.get(name) != plan.get(name)]
+    different = _different(found, plan)
     if different:
         raise ValueError(
             f"{folder} holds a feature bank made with other settings: "
             + _differences(found, plan, different, ("there", "now"))
             + ". Give another folder, or add --overwrite to replace it."
         )
+
+
+def _different(found: dict, plan: dict) -> list[str]:
+    """Returns the entries in which two plans differ, of those that are compared."""
+    names = [name for name in {**found, **plan} if name not in NOT_COMPARED]
+    return [name for name in names if found.get(name) != plan.get(name)]
 
 
 def _differences(first: dict, second: dict, names: list[str], called: tuple[str, str]) -> str:

@@ -144,6 +144,33 @@ def test_a_bank_of_something_else_is_kept_until_told_otherwise(
     assert make(tmp_path, overwrite=True, size=32).plan["size"] == 32
 
 
+def test_the_same_command_goes_on_with_overwrite_too(tmp_path, stop_at, monkeypatch):
+    make(tmp_path, size=32)
+    stop_at(3)
+    with pytest.raises(PowerFailure):
+        make(tmp_path, overwrite=True)
+    monkeypatch.undo()
+    first = (tmp_path / "part_000000.npy").stat().st_mtime_ns
+    start = lambda **changes: start_bank(tmp_path, PLAN | changes, COMMAND, True, 4)  # noqa: E731
+    assert list(start(checkpoint="renamed.pth").missing_parts()) == [2]
+    assert (tmp_path / "part_000000.npy").stat().st_mtime_ns == first
+    assert list(start(size=64).missing_parts()) == [0, 1, 2]
+
+
+def test_overwriting_replaces_what_it_did_not_start_or_has_finished(tmp_path, stop_at, monkeypatch):
+    stop_at(3)
+    with pytest.raises(PowerFailure):
+        make(tmp_path)
+    monkeypatch.undo()
+    for _ in range(2):
+        again = start_bank(tmp_path, PLAN, COMMAND, overwrite=True, part_size=4)
+        assert list(again.missing_parts()) == [0, 1, 2]
+        make(tmp_path, overwrite=True)
+    start_bank(tmp_path, PLAN, COMMAND, overwrite=True)
+    (tmp_path / "plan.json").write_text("{")
+    np.testing.assert_array_equal(make(tmp_path, overwrite=True)[:], FEATURES)
+
+
 def test_a_complete_bank_is_not_made_again(tmp_path):
     make(tmp_path)
     again = make(tmp_path, checkpoint="renamed.pth", features=None)
