@@ -60,7 +60,7 @@ def embed(
         checkpoint: File of weights, of this project or another.
         images: Folder of images, at any depth; a file that lists them, relative to its folder; or
             tar shards of WebDataset: a file, a pattern such as ``"data/train-{000..146}.tar"``, or
-            a folder of them alone.
+            a folder of them without images at any depth.
         out: A folder, or a file whose suffix is the format: ``.npz``, ``.parquet`` (needs pyarrow)
             or ``.faiss`` (needs faiss; vectors of length 1).
         list: File that lists the images to use, relative to ``images``.
@@ -125,7 +125,7 @@ def images_of(
     if labels not in LABELS:
         raise ValueError(f"invalid labels={labels!r}: expected one of {', '.join(LABELS)}.")
     path, extensions = Path(images), tuple(image_input.extensions)
-    if has_shards(path):
+    if has_shards(path, extensions):
         if listed is not None:
             raise ValueError(
                 f"A list of images was given together with the shards {printable(images)}, which "
@@ -153,6 +153,13 @@ def images_of(
         raise ValueError(
             "A list of images has no classes: leave out --labels folders and --fraction."
         )
+    if listed is None and path.is_dir() and (tars := _tars_in(path)):
+        more = ", ..." if len(tars) > 1 else ""
+        print(
+            f"{printable(path)} has images of its own: {len(tars)} tar file(s) beside them are "
+            f"left out ({printable(tars[0])}{more}). For those instead, give "
+            f"{printable(path / '*.tar')!r}."
+        )
     with_labels = labels == "folders" or fraction != 1
     if labels == "auto" and listed is None and path.is_dir():
         with_labels |= has_class_folders(path, extensions)
@@ -166,13 +173,20 @@ def images_of(
     return all_images(path, options, None if listed is None else str(listed), image_input)
 
 
-def has_shards(path: Path) -> bool:
-    """Whether a path names tar files, or a folder that has them and no image at its top."""
+def has_shards(path: Path, extensions: Sequence[str] = EXTENSIONS) -> bool:
+    """Whether a path names tar files, or a folder that has them and no image at any depth.
+
+    A downloaded archive often stays beside what was unpacked from it.
+    """
     if path.is_dir():
-        names = [entry.name.lower() for entry in os.scandir(path) if entry.is_file()]
-        is_shard = [name.endswith(SHARD) for name in names]
-        return any(is_shard) and not any(name.endswith(EXTENSIONS) for name in names)
+        return bool(_tars_in(path)) and not list_images(str(path), extensions, LeftOut())
     return path.name.lower().endswith(SHARD)
+
+
+def _tars_in(folder: Path) -> list[str]:
+    """Returns the names of the tar files in a folder, in ascending order."""
+    files = (entry.name for entry in os.scandir(folder) if entry.is_file())
+    return sorted(name for name in files if name.lower().endswith(SHARD))
 
 
 def shards_in(path: Path) -> tuple[Path, str]:

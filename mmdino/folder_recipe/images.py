@@ -189,7 +189,7 @@ def _find(path: Path, reading: Reading | None) -> _Found:
     extensions = (reading and reading.extensions) or EXTENSIONS
     found = _in_folder(path, extensions) if path.is_dir() else None
     if not (found and found.names):
-        if has_shards(path):
+        if has_shards(path, extensions):
             found = _in_shards(path, extensions)
         elif path.is_file():
             root = str(path.resolve().parent)

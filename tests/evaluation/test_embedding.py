@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -128,6 +129,28 @@ def test_a_hidden_folder_beside_class_folders_is_no_class(folder, tmp_path):
     for labels in ("auto", "folders"):
         found = images_of(tmp_path, OPTIONS, labels)
         assert (list(found.metainfo["classes"]), len(found)) == (["a", "b"], 2)
+
+
+def test_an_archive_beside_class_folders_is_left_out(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "images")
+    with tarfile.open(tmp_path / "images" / "download.tar", "w") as tar:
+        tar.add(folder / "a" / "1.png", "1.png")
+    found = images_of(tmp_path / "images", OPTIONS)
+    assert (list(found.metainfo["classes"]), len(found)) == (["a", "b"], 6)
+    said = capsys.readouterr().out
+    assert "1 tar file(s) beside them are left out (download.tar)" in said
+    assert f"give '{tmp_path / 'images' / '*.tar'}'" in said
+    shards = images_of(tmp_path / "images" / "*.tar", OPTIONS)
+    assert shards.names() == ["download.tar/1.png"]
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_a_folder_of_shards_alone_is_read(folder, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").touch()
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        tar.add(folder / "a" / "1.png", "1.png")
+    assert images_of(tmp_path, OPTIONS).names() == ["0.tar/1.png"]
 
 
 def test_a_list_is_of_its_folder_or_of_the_one_that_is_given(folder, tmp_path):
