@@ -30,6 +30,10 @@ RESUMED = re.compile(r"resumed epoch: \d+, iter: (\d+)")
 """What mmengine says when it has loaded a checkpoint to go on from."""
 TRAINED = re.compile(r"Epoch\(train\)\s+\[\s*\d+\]\[\s*\d+/\s*(\d+)\]")
 """The beginning of a line of values, with the iterations of an epoch."""
+WORKED = re.compile(r"(?:Epoch|Iter)\(train\)|Saving checkpoint at \d")
+"""What is in the log of a start that has trained."""
+RESUMING = re.compile(r"^resume = True$", re.MULTILINE)
+"""What is in the config, and with it in the log, of a start that is to go on from a checkpoint."""
 ENVIRONMENT = re.compile(r"    ([\w ]+): (.+)")
 LEFT_OUT = ("PyTorch compiling details", "cudnn_benchmark", "mp_cfg", "dist_cfg")
 """Entries of the environment that are long, or in the config."""
@@ -125,7 +129,7 @@ def read_run(folder: Path, state: State | None = None) -> Run:
             f"The work dir {printable(folder)!r} {what}: give the folder of a training run, by "
             "default work_dirs/<name of the config>."
         )
-    logs = _logs_of_run(folder)
+    logs = _logs_of_run(folder, state is not None or is_in_use(folder))
     config_path = _config(folder, logs)
     config_text = "" if config_path is None else _text(config_path)
     config = literal_config(config_text)
@@ -185,8 +189,16 @@ def _curve_file(config: Mapping[str, Any]) -> str:
     return str(Path(name if isinstance(name, str) else "training.png").with_suffix(".json"))
 
 
-def _logs_of_run(folder: Path) -> list[Path]:
-    """Returns the logs of the last run in a folder: its start, and where it was resumed."""
+def _logs_of_run(folder: Path, is_alive: bool) -> list[Path]:
+    """Returns the logs of the last run in a folder: its start, and where it was resumed.
+
+    A start that has neither resumed nor trained, such as a failed attempt to resume, is of this run
+    only if it is the newest, for its messages.
+
+    Args:
+        folder: The work dir.
+        is_alive: Whether the newest start is at work.
+    """
     found: list[Path] = []
     for path in sorted(folder.glob("*/*.log"), reverse=True):
         if path.stem != path.parent.name:
@@ -195,8 +207,12 @@ def _logs_of_run(folder: Path) -> list[Path]:
         # tools/test.py writes its log there too.
         if "(test)" in text and "(train)" not in text:
             continue
-        found.insert(0, path)
-        if not RESUMED.search(text):
+        has_resumed = RESUMED.search(text) is not None
+        begins = is_alive and not found and not RESUMING.search(text)
+        counts = has_resumed or begins or WORKED.search(text)
+        if counts or not found:
+            found.insert(0, path)
+        if counts and not has_resumed:
             break
     return found
 

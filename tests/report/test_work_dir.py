@@ -35,6 +35,7 @@ Runtime environment:
 2026/01/02 10:00:00 - mmengine - INFO - Config:
     optimizer: not of the environment
 """
+TRAINED = ("INFO", "Epoch(train)  [1][ 5/10]  lr: 1.0  loss: 4.0")
 START, LATER, LATEST = "20260102_100000", "20260102_110000", "20260102_120000"
 
 
@@ -67,8 +68,8 @@ def write_checkpoint(folder, iteration, written):
 def folder(tmp_path):
     """A work dir of a run that was stopped after 20 of 40 iterations."""
     (tmp_path / "pretrain.py").write_text(CONFIG)
+    write_log(tmp_path, START, ("WARNING", "Slow."), TRAINED)
     write_curves(tmp_path, knn=[(0, 20.0, None), (20, 60.0, 90.0)], quality=[(20, {})])
-    write_log(tmp_path, START, ("WARNING", "Slow."), ("INFO", "Going on."))
     return tmp_path
 
 
@@ -124,8 +125,22 @@ def test_a_resumed_run_has_the_messages_of_all_its_starts(folder):
     assert texts == ["Slow.", "Resumed from iteration 10.", "Disk full."]
 
 
+def test_a_start_that_failed_hides_no_earlier_warnings(folder):
+    write_log(folder, LATER, ("ERROR", "No memory."))
+    messages = lambda *state: [message.text for message in read_run(folder, *state).messages]  # noqa: E731
+    assert messages() == ["Slow.", "No memory."]
+    write_log(folder, LATEST, ("INFO", "resumed epoch: 1, iter: 10"))
+    assert messages() == ["Slow.", "Resumed from iteration 10."]
+
+
+@pytest.mark.parametrize(("resume", "expected"), [(False, ["New."]), (True, ["Slow.", "New."])])
+def test_a_run_that_has_just_begun_is_a_new_one_unless_it_is_to_resume(folder, resume, expected):
+    write_log(folder, LATER, ("INFO", f"Config:\nresume = {resume}\n"), ("WARNING", "New."))
+    assert [message.text for message in read_run(folder, "running").messages] == expected
+
+
 def test_a_new_run_in_the_folder_forgets_the_old_one(folder):
-    write_log(folder, LATER, ("WARNING", "Other."))
+    write_log(folder, LATER, TRAINED, ("WARNING", "Other."))
     write_log(folder, LATEST, ("INFO", "Epoch(test) [4/4]"), ("WARNING", "Of the test."))
     for iteration, written in ((10, 2.0), (15, 3.0), (40, 1.0)):
         write_checkpoint(folder, iteration, written)
@@ -149,8 +164,7 @@ def test_a_collapse_is_that_of_the_first_warning(folder):
 
 def test_without_the_file_of_the_curves_the_log_has_them(folder):
     (folder / "training.json").unlink()
-    line = "Epoch(train)  [1][ 5/10]  lr: 1.0  loss: 4.0"
-    write_log(folder, LATER, ("INFO", line))
+    write_log(folder, LATER, TRAINED)
     values = folder / LATER / "vis_data" / "scalars.json"
     values.parent.mkdir()
     values.write_text('{"iter": 5, "loss": 4.0, "step": 5}\n{"iter": 6, "lo')
