@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,15 @@ class RunLog:
     validation: dict[int, dict[str, float]] = field(default_factory=dict)
 
 
-def read_log(folder: Path) -> RunLog:
+def read_log(folder: Path, starts: Collection[str] | None = None) -> RunLog:
     """Reads the log of a run; what it did again after an interruption counts once.
 
     Args:
         folder: Its work dir.
+        starts: Names of the folders of its starts; all there are if None.
     """
     log = RunLog()
-    for path in sorted(folder.glob(SCALARS)):
+    for path in _scalars(folder, starts):
         for line in path.read_text().splitlines():
             values = _parse(line)
             if "iter" in values:
@@ -45,9 +47,14 @@ def read_log(folder: Path) -> RunLog:
     return RunLog(dict(sorted(log.training.items())), dict(sorted(log.validation.items())))
 
 
-def last_iteration(folder: Path) -> int:
-    """Returns the last logged iteration of the newest start of a run, 0 if there is none."""
-    paths = sorted(folder.glob(SCALARS))
+def last_iteration(folder: Path, starts: Collection[str] | None = None) -> int:
+    """Returns the last logged iteration of the newest start of a run, 0 if there is none.
+
+    Args:
+        folder: Its work dir.
+        starts: Names of the folders of its starts; all there are if None.
+    """
+    paths = _scalars(folder, starts)
     if not paths:
         return 0
     with paths[-1].open("rb") as file:
@@ -62,6 +69,12 @@ def last_lines(path: Path, number: int = 5) -> list[str]:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         lines = file.read().decode(errors="replace").splitlines()
     return [line for line in lines if line.strip()][-number:]
+
+
+def _scalars(folder: Path, starts: Collection[str] | None) -> list[Path]:
+    """Returns the files of the values of these starts, in order."""
+    paths = sorted(folder.glob(SCALARS))
+    return [path for path in paths if starts is None or path.parents[1].name in starts]
 
 
 def _parse(line: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -129,23 +130,27 @@ def read_run(folder: Path, state: State | None = None) -> Run:
             f"The work dir {printable(folder)!r} {what}: give the folder of a training run, by "
             "default work_dirs/<name of the config>."
         )
-    logs = _logs_of_run(folder, state is not None or is_in_use(folder))
+    logs, has_start = _logs_of_run(folder, state is not None or is_in_use(folder))
     config_path = _config(folder, logs)
     config_text = "" if config_path is None else _text(config_path)
     config = literal_config(config_text)
-    curves = read_curves(folder / _curve_file(config))
+    texts = [_text(path) for path in logs]
+    curve_file = folder / _curve_file(config)
+    is_of_earlier_run = has_start and _is_older(curve_file, logs[0], texts[0])
+    curves = None if is_of_earlier_run else read_curves(curve_file)
     if curves is None and not logs:
         raise FileNotFoundError(_no_work_dir(folder))
-    texts = [_text(path) for path in logs]
+    starts = [path.stem for path in logs]
     if curves is None:
         epochs = [int(number) for text in texts for number in TRAINED.findall(text)]
-        curves = curves_of_log(read_log(folder).training, epochs[-1] if epochs else None)
+        training = read_log(folder, starts).training
+        curves = curves_of_log(training, epochs[-1] if epochs else None)
     run = Run(folder=folder, config_path=config_path, config_text=config_text, curves=curves)
     messages = [message for text in texts for message in _messages(text)]
-    checkpoints, unreadable = _checkpoints(folder)
+    checkpoints, unreadable = _checkpoints(folder, starts[0] if has_start else "")
     done = max(
         curves.last_iteration,
-        last_iteration(folder) if logs else 0,
+        last_iteration(folder, starts),
         checkpoints[-1].iteration if checkpoints else 0,
     )
     total = _total(config.get("train_cfg"), curves.iterations_per_epoch)
@@ -189,8 +194,10 @@ def _curve_file(config: Mapping[str, Any]) -> str:
     return str(Path(name if isinstance(name, str) else "training.png").with_suffix(".json"))
 
 
-def _logs_of_run(folder: Path, is_alive: bool) -> list[Path]:
-    """Returns the logs of the last run in a folder: its start, and where it was resumed.
+def _logs_of_run(folder: Path, is_alive: bool) -> tuple[list[Path], bool]:
+    """Returns the logs of the last run in a folder, and whether the first is that of its start.
+
+    The others are those of its resumes.
 
     A start that has neither resumed nor trained, such as a failed attempt to resume, is of this run
     only if it is the newest, for its messages.
@@ -213,8 +220,26 @@ def _logs_of_run(folder: Path, is_alive: bool) -> list[Path]:
         if counts or not found:
             found.insert(0, path)
         if counts and not has_resumed:
-            break
-    return found
+            return found, True
+    return found, False
+
+
+def _is_older(path: Path, log: Path, text: str) -> bool:
+    """Returns whether a file, if there is one, was written before a log began.
+
+    The log's lines may be of another time zone than this machine's. So it began at the time of its
+    file, less what passed from its first line to its last.
+    """
+    times = [
+        datetime.strptime(line[1], "%Y/%m/%d %H:%M:%S")
+        for line in map(LINE.fullmatch, text.splitlines())
+        if line
+    ]
+    if not times or not path.is_file():
+        return False
+    # The lines have whole seconds.
+    began = log.stat().st_mtime - (times[-1] - times[0]).total_seconds() - 1
+    return path.stat().st_mtime < began
 
 
 def _config(folder: Path, logs: Sequence[Path]) -> Path | None:
@@ -261,8 +286,14 @@ def _total(train_cfg: object, iterations_per_epoch: int | None) -> int | None:
     return epochs * iterations_per_epoch if is_known else None
 
 
-def _checkpoints(folder: Path) -> tuple[list[SavedCheckpoint], list[str]]:
-    """Returns the checkpoints of the last run in a folder, and why others cannot be read."""
+def _checkpoints(folder: Path, start: str) -> tuple[list[SavedCheckpoint], list[str]]:
+    """Returns the checkpoints of the last run in a folder, and why others cannot be read.
+
+    Args:
+        folder: The work dir.
+        start: When that run began, as mmengine names the folder of its log; empty if it is not
+            known.
+    """
     found, unreadable = [], []
     for path in sorted(folder.glob("*.pth")):
         try:
@@ -271,12 +302,14 @@ def _checkpoints(folder: Path) -> tuple[list[SavedCheckpoint], list[str]]:
             unreadable.append(str(error))
             continue
         iteration = meta.get("iter") if isinstance(meta, Mapping) else None
-        if isinstance(iteration, int):
+        # mmengine's time is of the same clock and zone as the start, wherever the report is made.
+        if isinstance(iteration, int) and str(meta.get("time", start)) >= start:
             written = meta.get(WRITTEN)
             written = written if isinstance(written, float) else path.stat().st_mtime
             found.append((written, SavedCheckpoint(path, iteration)))
     found.sort(key=lambda each: (each[0], each[1].iteration))
-    # One of an iteration is enough; beyond the newest are those of an earlier run.
+    # One of an iteration is enough; beyond the newest are those of an earlier run, if its log is
+    # not there.
     by_iteration = {
         checkpoint.iteration: checkpoint
         for _, checkpoint in found

@@ -27,6 +27,14 @@ def test_what_an_interrupted_run_did_again_counts_once(tmp_path):
     assert log.validation == {1: {"knn/top1": 50.0, "step": 1}}
 
 
+def test_of_a_used_folder_the_starts_of_one_run_are_read(tmp_path):
+    first, second = "20260101_000001", "20260101_000002"
+    write(tmp_path, first, training(7, 5.0))
+    write(tmp_path, second, training(1, 4.0))
+    assert list(read_log(tmp_path, [second]).training) == [1]
+    assert (last_iteration(tmp_path, [first]), last_iteration(tmp_path, [])) == (7, 0)
+
+
 def test_a_line_that_a_killed_run_began_is_left_out(tmp_path):
     write(tmp_path, "20260101_000001", training(1, 5.0), '{"loss": 4.0, "it')
     assert list(read_log(tmp_path).training) == [1]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -58,9 +60,17 @@ def write_curves(folder, last=20, **options):
     return curves
 
 
-def write_checkpoint(folder, iteration, written):
+def write_values(folder, start, *iterations):
+    """Writes the values that a start has logged."""
+    path = folder / start / "vis_data" / "scalars.json"
+    path.parent.mkdir()
+    lines = [json.dumps({"iter": number, "loss": 4.0}) for number in iterations]
+    path.write_text("\n".join(lines))
+
+
+def write_checkpoint(folder, iteration, written, **more):
     """Writes what a checkpoint tells of itself."""
-    meta = {"iter": iteration, "written": written}
+    meta = {"iter": iteration, "written": written, **more}
     torch.save({"meta": meta, "state_dict": {}}, folder / f"iter_{iteration}.pth")
 
 
@@ -147,6 +157,37 @@ def test_a_new_run_in_the_folder_forgets_the_old_one(folder):
     run = read_run(folder)
     assert [message.text for message in run.messages] == ["Other."]
     assert [checkpoint.iteration for checkpoint in run.checkpoints] == [10, 15]
+
+
+def test_a_new_run_has_no_curves_and_checkpoints_of_the_old_one(folder):
+    for number in range(1, 5):
+        write_checkpoint(folder, 10 * number, float(number), time=f"20260102_10000{number}")
+    write_values(folder, START, 20, 40)
+    write_curves(folder, last=40)
+    hour_ago = time.time() - 3600
+    for path in (folder / START / f"{START}.log", folder / "training.json"):
+        os.utime(path, (hour_ago, hour_ago))
+    assert read_run(folder).state == "finished"
+    write_log(folder, LATER, TRAINED)
+    run = read_run(folder)
+    assert (run.state, run.done, run.checkpoints) == ("stopped", 0, [])
+    write_values(folder, LATER, 5, 12)
+    run = read_run(folder)
+    assert (run.done, run.total, run.curves.iteration.tolist()) == (12, 40, [5, 12])
+    write_checkpoint(folder, 25, 5.0, time="20260102_110001")
+    assert [checkpoint.iteration for checkpoint in read_run(folder).checkpoints] == [25]
+
+
+def test_curves_are_kept_where_the_clock_of_the_files_is_another(folder):
+    log, curves = folder / START / f"{START}.log", folder / "training.json"
+    # Nine hours ahead or behind, as in another zone or after a copy; the log has two seconds.
+    now = time.time()
+    for shift in (-32400, 32400):
+        os.utime(log, (now + shift, now + shift))
+        os.utime(curves, (now + shift - 1, now + shift - 1))
+        assert read_run(folder).curves.knn
+        os.utime(curves, (now + shift - 60, now + shift - 60))
+        assert not read_run(folder).curves.knn
 
 
 def test_a_collapse_is_that_of_the_first_warning(folder):
