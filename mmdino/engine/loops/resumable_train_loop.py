@@ -14,6 +14,9 @@ from mmdino.engine.progress import accumulative_counts
 from mmdino.engine.schedulers.step_scheduler import StepScheduler
 from mmdino.registry import LOOPS
 
+EPOCH_LENGTH = "epoch_length"
+"""Iterations of an epoch, in the message hub, which every checkpoint has."""
+
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
@@ -47,6 +50,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def run(self) -> torch.nn.Module:
         """Trains."""
+        self._require_same_length()
         self._share_seed()
         self._end_steps_with_epochs()
         self.runner.call_hook("before_train")
@@ -68,12 +72,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Runs the rest of the current epoch."""
         done = self._iter - self._epoch * len(self.dataloader)
         if not 0 <= done <= len(self.dataloader):
-            raise ValueError(
-                f"The checkpoint stands at iteration {self._iter} in epoch {self._epoch}, which "
-                f"does not fit an epoch of {len(self.dataloader)} iterations. Resume with the data "
-                "set, batch size and number of ranks of the interrupted run, or start a new run "
-                "from its weights with load_from."
-            )
+            raise self._does_not_fit()
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
         if done:
@@ -84,6 +83,25 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self._skip(0)
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
+
+    def _require_same_length(self) -> None:
+        """Refuses to resume with epochs of another length.
+
+        The iterations alone do not tell: those of the first epoch are also two epochs half as long,
+        of which the second would count as done.
+        """
+        length = len(self.dataloader)
+        if self._iter and self.runner.message_hub.get_info(EPOCH_LENGTH, length) != length:
+            raise self._does_not_fit()
+        self.runner.message_hub.update_info(EPOCH_LENGTH, length)
+
+    def _does_not_fit(self) -> ValueError:
+        return ValueError(
+            f"The checkpoint stands at iteration {self._iter} in epoch {self._epoch}, which "
+            f"does not fit an epoch of {len(self.dataloader)} iterations. Resume with the data "
+            "set, batch size and number of ranks of the interrupted run, or start a new run "
+            "from its weights with load_from."
+        )
 
     def _validates_now(self) -> bool:
         due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs

@@ -85,6 +85,22 @@ def test_another_length_of_the_epoch_is_refused(tmp_path):
         run(tmp_path, resume=True, batch_size=1)
 
 
+@pytest.mark.parametrize(
+    ("crash_at", "batch_size", "place"),
+    [(9, 4, "6 in epoch 1"), (3, 1, "2 in epoch 0")],
+    ids=["two epochs in one", "a longer epoch"],
+)
+def test_another_length_is_refused_where_the_iterations_would_fit_it(
+    tmp_path, crash_at, batch_size, place
+):
+    """After an epoch, twice the batch would take the second one for done as well."""
+    checkpoint = {"type": "mmdino.CheckpointHook", "by_epoch": crash_at > 6}
+    checkpoint["interval"] = 1 if crash_at > 6 else 2
+    run(tmp_path, crash_at, default_hooks={"checkpoint": checkpoint})
+    with pytest.raises(ValueError, match=f"iteration {place}, which does not fit an epoch"):
+        run(tmp_path, resume=True, batch_size=batch_size)
+
+
 def test_a_sampler_that_cannot_start_in_the_middle_is_refused(tmp_path):
     run(tmp_path, crash_at=3)
     runner = tiny_run.build(
