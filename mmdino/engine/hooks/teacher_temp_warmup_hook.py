@@ -56,4 +56,6 @@ class TeacherTempWarmupHook(Hook):
             now, length = current_step(runner), steps_of_epochs(runner, self.epochs)
         for loss in self._losses:
             loss.current_teacher_temp = linear_warmup(now, length, self.start, loss.teacher_temp)
-            runner.message_hub.update_scalar("train/teacher_temp", loss.current_teacher_temp)
+        # Once, where two losses have one: a history is one value an iteration.
+        temperature = self._losses[0].current_teacher_temp
+        runner.message_hub.update_scalar("train/teacher_temp", temperature)
