@@ -18,7 +18,7 @@ def autocast_dtype(precision: str, device_type: str) -> torch.dtype | None:
 
     Args:
         precision: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device computes
-            with it, else float16 on a GPU and float32 on a processor.
+            with it, else float16 on a GPU and float32 on a processor or an Apple GPU.
         device_type: Such as "cuda".
 
     Raises:
@@ -40,6 +40,9 @@ def _native_precision(device_type: str) -> str:
     if device_type == "cuda" and not torch.cuda.is_bf16_supported(False):
         return "float16"
     if device_type == "cpu" and not bfloat16_instructions(cpu_info()):
+        return "float32"
+    # mmengine's autocast does not know Apple's GPUs.
+    if device_type == "mps":
         return "float32"
     return "bfloat16"
 

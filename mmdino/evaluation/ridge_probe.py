@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmdino.utils.float64 import widest
+
 RIDGE = 1e-3
 CHUNK = 65536
 
@@ -22,8 +24,8 @@ def ridge_accuracy(
 ) -> float:
     """Fits a linear classifier by ridge regression on one-hot labels and tests it.
 
-    Sums over images are taken in float64 and by chunks, so that a bank of ImageNet needs no second
-    copy.
+    Sums over images are taken in float64, where the device has it, and by chunks, so that a bank of
+    ImageNet needs no second copy.
 
     Args:
         queries: Features (Q, D).
@@ -59,4 +61,4 @@ def ridge_accuracy(
 
 def _unit_chunks(features: Tensor) -> Iterator[Tensor]:
     for chunk in features.split(CHUNK):
-        yield functional.normalize(chunk.double(), dim=1)
+        yield functional.normalize(widest(chunk), dim=1)

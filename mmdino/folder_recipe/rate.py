@@ -102,3 +102,5 @@ def _endless(loader: Iterable[Any]) -> Iterator[Any]:
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()

@@ -18,6 +18,13 @@ def test_auto_is_bfloat16_where_the_gpu_computes_with_it(monkeypatch, native, ex
     assert autocast_dtype("auto", "cuda") is expected
 
 
+def test_auto_is_float32_on_an_apple_gpu(monkeypatch):
+    """mmengine's autocast knows none."""
+    monkeypatch.setattr(precision, "get_device", lambda: "mps")
+    assert autocast_dtype("auto", "mps") is None
+    assert not validates_under_autocast("auto")
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from mmdino.engine.host_reads import waits
+from mmdino.utils.float64 import widest
 
 
 @torch.no_grad()
@@ -87,7 +88,7 @@ def clip_together_(
     norm = torch.linalg.vector_norm(norms)
     if waits(norm):
         # In double precision, as the host computes below.
-        factor = max_norm / (norm.double() + 1e-6)
+        factor = max_norm / (widest(norm) + 1e-6)
         if gradients:
             factor = torch.where(factor < 1, factor, 1.0).to(norm.dtype)
             torch._foreach_mul_(gradients, factor)
@@ -106,7 +107,7 @@ def joint_norm(norms: Sequence[Tensor | float]) -> Tensor | float:
     if not on_device:
         return math.hypot(*norms)
     # A part without gradients has 0.0, which adds nothing.
-    return torch.linalg.vector_norm(torch.stack(on_device).double())
+    return torch.linalg.vector_norm(widest(torch.stack(on_device)))
 
 
 def whole_norms(parameters: Sequence[Tensor], shard_group: ProcessGroup) -> Tensor:

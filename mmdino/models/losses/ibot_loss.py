@@ -12,6 +12,7 @@ from mmdino.models.layers import LazyLogits, at_least_float32, no_autocast
 from mmdino.models.losses.prototype_cross_entropy import prototype_cross_entropy
 from mmdino.models.losses.prototype_loss import PrototypeLoss, Targets
 from mmdino.registry import MODELS
+from mmdino.utils.float64 import widest
 
 
 @MODELS.register_module()
@@ -150,9 +151,10 @@ def masked_patch_weights(masks: Tensor, indices: Tensor) -> Tensor:
         indices: Positions (M,) of the masked patches in the flattened masks.
 
     Returns:
-        1 / (masked patches of its crop * V) for each masked patch (M,), float64.
+        1 / (masked patches of its crop * V) for each masked patch (M,), float64
+        where the device has it.
     """
     masks = masks.flatten(0, -2)
     num_crops, num_patches = masks.shape
-    of_crops = 1 / (masks.sum(-1).clamp_min(1) * num_crops).double()
+    of_crops = 1 / widest(masks.sum(-1).clamp_min(1) * num_crops)
     return of_crops[indices // num_patches]
