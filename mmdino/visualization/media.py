@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmengine import fileio
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from mmdino.datasets.image_check import MAX_PIXELS, content_fault, image_fault
 from mmdino.datasets.tar_shards import find_member
@@ -25,6 +25,16 @@ VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg
 DEFAULT_FPS = 8.0
 MAX_FPS = 1000.0
 MAX_GIF_FPS = 50.0  # Browsers slow down faster GIFs.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by its EXIF orientation; 1 is upright."""
 
 
 def is_image_there(path: str | Path) -> bool:
@@ -58,13 +68,26 @@ def read_image(path: str | Path, as_stored: bool = False) -> np.ndarray:
     )
     try:
         with Image.open(source) as opened:
-            image = opened.copy() if as_stored else ImageOps.exif_transpose(opened)
-            image.load()
+            opened.load()
+            image = opened.copy() if as_stored else _upright(opened)
     except unreadable as error:
         raise ValueError(
             f"{printable(path)} cannot be read as an image ({error}). Repair or remove it."
         ) from error
     return _as_rgb(image, path)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Returns a loaded image, turned as its EXIF orientation says.
+
+    Pillow's ``exif_transpose`` also writes the EXIF data anew, and fails where other entries of a
+    camera are not as they should be.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except (AttributeError, OSError, SyntaxError, TypeError, ValueError, struct.error):
+        turn = None  # Damaged EXIF data does not damage the pixels.
+    return image.copy() if turn is None else image.transpose(turn)
 
 
 def _source(path: str | Path) -> tuple[str | Path | io.BytesIO, str | None]:

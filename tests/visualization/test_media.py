@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL import features as pillow_features
 
 from mmdino.visualization import media
@@ -61,6 +63,32 @@ def test_photographs_are_turned_as_their_exif_says(tmp_path):
     exif[0x0112] = 6  # The camera was held upright: turn by a quarter to the right.
     path = save(tmp_path / "upright.png", np.repeat(RAMP[..., None], 3, axis=2), exif=exif)
     np.testing.assert_array_equal(read_image(path)[..., 0], np.rot90(RAMP, -1))
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_each_orientation_is_that_of_viewers(tmp_path, orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / f"turned{suffix}", RAMP, exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(read_image(path)[..., 0], expected)
+
+
+def test_a_photograph_with_a_strange_exif_entry_is_turned_too(tmp_path):
+    """The maker, a text, is a fraction here, which Pillow reads and cannot write."""
+    maker = struct.pack("<HHII", 0x010F, 5, 1, 38)
+    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    entries = struct.pack("<H", 2) + maker + orientation + bytes(4)
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entries + struct.pack("<II", 72, 1)
+    path = save(tmp_path / "strange.png", RAMP, exif=exif)
+    np.testing.assert_array_equal(read_image(path)[..., 0], np.rot90(RAMP, -1))
+
+
+def test_damaged_exif_data_leaves_an_image_as_it_is(tmp_path):
+    path = save(tmp_path / "damaged.png", RAMP, exif=b"Exif\0\0no TIFF header")
+    np.testing.assert_array_equal(read_image(path)[..., 0], RAMP)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n truncated"])
