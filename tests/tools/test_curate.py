@@ -160,6 +160,22 @@ def test_steps_follow_each_other_by_their_lists(bank, evaluation, tmp_path, caps
         assert (tmp_path / picture_of).stat().st_size > 1000
 
 
+@pytest.mark.parametrize(
+    ("command", "picture"),
+    [
+        ("dedup {bank} {out} --threshold 0.9", "pairs.jpg"),
+        ("retrieve {bank} {bank} {out}", "retrieved.jpg"),
+        ("balance {bank} {out} --clusters 2 --images 4", "clusters.jpg"),
+    ],
+)
+def test_lists_are_there_before_the_pictures(bank, tmp_path, command, picture):
+    (tmp_path / picture).mkdir()  # so that the picture cannot be written
+    with pytest.raises(IsADirectoryError):
+        run(*command.format(bank=bank, out=tmp_path).split())
+    kept = read_image_list(tmp_path / "images.txt")
+    assert report_of(tmp_path)["kept"] == len(kept) > 0
+
+
 def test_a_calibration_suggests_the_threshold_that_is_used(images, bank, tmp_path, capsys):
     clean = tmp_path / "clean"
     shutil.copytree(images, clean, ignore=shutil.ignore_patterns("b", "broken.png"))

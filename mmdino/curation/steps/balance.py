@@ -72,6 +72,8 @@ def balance(
         "features": embedded.bank.plan,
     }
     output = Path(output)
+    write_image_list(output / LIST, take(embedded.names, rows[drawn]))
+    write_report(output, numbers)
     order = np.argsort(-sizes, kind="stable")
     order = order[sizes[order] > 0]
     rng = np.random.default_rng(seed)
@@ -95,9 +97,7 @@ def balance(
     ]
     title = f"{len(drawn)} of {len(rows)} images from {clusters} clusters: some that were drawn"
     draw_strips(output / "clusters.jpg", title, sections, WIDE)
-    write_report(output, numbers)
     write_page(output, "Balanced draw", numbers, {"clusters.jpg": "What was drawn"})
-    write_image_list(output / LIST, take(embedded.names, rows[drawn]))
     return numbers
 
 

@@ -88,6 +88,7 @@ def calibrate(
         "thresholds": [asdict(at) for at in found],
         "features": embedded.bank.plan,
     }
+    write_report(output, numbers)
     curves = {
         "precision": [at.precision for at in found],
         "recall": [at.recall for at in found],
@@ -116,7 +117,6 @@ def calibrate(
             pair_sections(near, tiles),
         )
         pictures["pairs.jpg"] = "Pairs around the suggested threshold"
-    write_report(output, numbers)
     write_page(output, "Calibration", numbers, pictures)
     return numbers
 

@@ -195,10 +195,10 @@ def deduplicate(
     }
     output = Path(output)
     write_lines(output / "dropped.jsonl", _dropped(embedded, decision, vectors, evaluation, hits))
-    pictures = _draw(output, embedded, components, decision, evaluation, hits)
-    write_report(output, numbers)
-    write_page(output, "Near-duplicates", numbers, pictures)
     write_image_list(output / LIST, take(embedded.names, kept))
+    write_report(output, numbers)
+    pictures = _draw(output, embedded, components, decision, evaluation, hits)
+    write_page(output, "Near-duplicates", numbers, pictures)
     return numbers
 
 

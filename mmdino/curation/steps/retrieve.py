@@ -137,10 +137,10 @@ def retrieve(
     numbers |= {"kept": len(kept), "source": str(embedded.source), "seeds": str(seeds.source)}
     numbers["features"] = embedded.bank.plan
     output = Path(output)
-    draw_strips(output / "retrieved.jpg", "Retrieved for seed images", [section], WIDE)
-    write_report(output, numbers)
-    write_page(output, "Retrieval", numbers, {"retrieved.jpg": "Seeds and what was retrieved"})
     write_image_list(output / LIST, take(embedded.names, kept))
+    write_report(output, numbers)
+    draw_strips(output / "retrieved.jpg", "Retrieved for seed images", [section], WIDE)
+    write_page(output, "Retrieval", numbers, {"retrieved.jpg": "Seeds and what was retrieved"})
     return numbers
 
 
