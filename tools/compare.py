@@ -156,7 +156,7 @@ def plan(args: argparse.Namespace) -> tuple[list[tuple[Run, Record]], list[str]]
     budget = Budget(args.images, args.epochs, args.minutes)
     methods = load_methods(variants_of(args), args.cfg_options, out, budget.epochs)
     make_runs(methods, args.seeds, out)
-    require_writable(out)
+    require_writable(out, "folder", "Choose another with --out.")
     lock_folder(out)
     in_time = partial(epochs_in_time, minutes=args.minutes, tool=TRAIN, folder=out)
     methods, lines = apply_budget(methods, budget, out, in_time)

@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     init_default_scope("mmpretrain")
     names = network_names(args.checkpoint, args.names)
     paths = find_images(args.source, args.images)
-    require_writable(args.out)
+    require_writable(args.out, "folder", "Choose another with --out.")
     networks = load_networks(args.checkpoint, names, args.network, args.num_heads, args.untrained)
     sides = args.size or networks[0].backbone.img_size
     shape = (sides[0], sides[-1])

@@ -217,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     restrict_loading()
     init_default_scope("mmpretrain")
     names = network_names(args.checkpoint, args.names)
-    require_writable(args.out)
+    require_writable(args.out, "folder", "Choose another with --out.")
     cfg = load_config(args.config, args, ("model", "val_dataloader", f"{args.split}_dataloader"))
     models = load_models(cfg, args, names)
     batches = images_of(cfg, args)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmdino.utils.command_line import require_writable_file
 from mmdino.utils.tool_errors import ToolParser, run_tool
 
 # What imports torch and mmengine is imported in the functions: --help does not need it.
@@ -119,8 +120,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     init_default_scope("mmpretrain")
     run = read_run(args.work_dir)
-    pictures = Pictures() if args.no_images else pictures_of(run, args)
     path = args.out or args.work_dir / REPORT
+    require_writable_file(path, "--out")
+    pictures = Pictures() if args.no_images else pictures_of(run, args)
     write_report(run, pictures, path)
     print(" ".join([state_text(run), collapse_text(run)[0], accuracy_text(run)]).rstrip())
     for line in pictures.missing:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdino.utils.atomic_write import atomic_write
+from mmdino.utils.command_line import require_writable_file
 from mmdino.utils.printable import printable
 from mmdino.utils.tool_errors import ToolParser, run_tool
 
@@ -205,6 +206,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     bank = open_features(args.bank)
     require_names(bank)
     source = Path(args.images or bank.plan["source"])
+    for name in ("figure", "csv", "json"):
+        if path := getattr(args, name):
+            require_writable_file(path, f"--{name}")
     found = (find_pairs if args.duplicates else find_neighbours)(bank, args, source)
     write_table(found, bank, source, args)
     for path in (args.figure, args.csv, args.json):

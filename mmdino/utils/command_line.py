@@ -196,31 +196,52 @@ def existing_file(path: str, kind: str, advice: str = "", folder_too: bool = Fal
     return path
 
 
-def require_writable(work_dir: str | Path) -> None:
-    """Checks that a work dir can be made and written, and leaves nothing behind.
+def require_writable(
+    output: str | Path, kind: str = "work dir", advice: str = "Choose another with --work-dir."
+) -> None:
+    """Checks that a folder can be made and written, and leaves nothing behind.
+
+    Args:
+        output: The folder.
+        kind: What it is, for the message.
+        advice: What to do, for the message.
 
     Raises:
         ValueError: If it cannot.
     """
-    if "\0" in str(work_dir):
-        raise ValueError(f"The work dir {str(work_dir)!r} cannot be made: no name has zero bytes.")
-    folder = Path(work_dir)
+    if "\0" in str(output):
+        raise ValueError(f"The {kind} {str(output)!r} cannot be made: no name has zero bytes.")
+    folder = Path(output)
     nearest_folder = next(
         parent for parent in (folder, *folder.absolute().parents) if parent.exists()
     )
     if not nearest_folder.is_dir():
         raise ValueError(
-            f"The work dir {str(work_dir)!r} cannot be made: {str(nearest_folder)!r} is a file. "
-            "Choose another with --work-dir."
+            f"The {kind} {str(output)!r} cannot be made: {str(nearest_folder)!r} is a file. "
+            f"{advice}"
         )
     try:
         with tempfile.TemporaryDirectory(dir=nearest_folder):
             pass
     except OSError as error:
         raise ValueError(
-            f"The work dir {str(work_dir)!r} cannot be written: {error.strerror}. Choose "
-            "another with --work-dir."
+            f"The {kind} {str(output)!r} cannot be written: {error.strerror}. {advice}"
         ) from error
+
+
+def require_writable_file(path: str | Path, option: str) -> None:
+    """Checks that a file can be written, and leaves nothing behind.
+
+    Args:
+        path: The file.
+        option: The option that names it, for the message.
+
+    Raises:
+        ValueError: If it cannot, or is a folder.
+    """
+    if Path(path).is_dir():
+        raise ValueError(f"{option} {printable(path)} is a folder. Give a file.")
+    require_writable(Path(path).parent, f"folder of {option}", "Choose another file.")
 
 
 def require_outside_data(cfg: Config) -> None:

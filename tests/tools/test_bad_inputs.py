@@ -1397,6 +1397,7 @@ REPORT = [
     Row("", "report.py $root/run --images $root/no_images", "has no image with one of"),
     Row("", "report.py $root/run --images $root/broken", "cannot be read as an image"),
     Row("", "report.py $root/run --images $images --no-images", "none: leave one out"),
+    Row("", "report.py $root/run --out /proc/no/r.html", "of --out '/proc/no' cannot be written"),
     Row("", "report.py $root/run --pool 1", "--pool must be at least 2, not 1"),
     Row(
         "", "report.py $root/run --out $images", "is a folder: give a file, such as $images/report"
@@ -1570,6 +1571,9 @@ SEARCHES = [
     Row("", "search.py $root/unnamed $root/gray.png", "has no names of its images"),
     Row("", "search.py none $root/gray.png", "There is no feature bank in none"),
     Row("", "search.py none.npz $root/gray.png", "There is no feature bank none.npz"),
+    Row("", f"{SEARCH} $root/gray.png --csv $images", "--csv $images is a folder. Give a file"),
+    Row("", f"{SEARCH} $root/gray.png --json /proc/no/f.json", "--json '/proc/no' cannot be writ"),
+    Row("", f"{SEARCH} --duplicates --figure $tiny/f.jpg", "--figure '$tiny' cannot be made"),
     Row("", f"{SEARCH} --duplicates --threshold 2", "threshold=2.0; it must be"),
     Row("", f"{SEARCH} --duplicates --calibration none", "none has no report.json"),
 ]
@@ -1616,6 +1620,14 @@ CURATION = [
     ),
     Row("", f"{DEDUP} --threshold 0.9 --list none.txt", "'none.txt' does not exist"),
     Row("", f"{DEDUP} --threshold 0.9 --list $tiny", "images of the list '$tiny' are not in"),
+    Row("", "curate.py dedup $curated /proc/no --threshold 0.9", "'/proc/no' cannot be written"),
+    Row("", "curate.py retrieve $curated $curated $tiny/no", "cannot be made: '$tiny' is a file"),
+    Row(
+        "",
+        "curate.py balance $curated /proc/no --clusters 2 --images 2",
+        "output folder '/proc/no' cannot be written",
+    ),
+    Row("", f"curate.py calibrate pixels $images /proc/no {EXTRACTION}", "cannot be written"),
     Row("", f"{DEDUP} --calibration none", "none has no report.json of a calibration"),
     Row("", "curate.py dedup $curated $images/c --threshold 0.9", "lies in the image folder"),
     Row("", "curate.py dedup $curated $ckpt --threshold 0.9", "is a file. Give a folder"),

@@ -12,7 +12,7 @@ from mmdino.curation.embedding import Embedded, take
 from mmdino.curation.pictures import KEPT, Section, Strip, Tile, draw_strips
 from mmdino.curation.report import LIST, write_page, write_report
 from mmdino.datasets.image_list import write_image_list
-from mmdino.utils.command_line import require_outside
+from mmdino.utils.command_line import require_outside, require_writable
 from mmdino.utils.numbers import require_number
 
 SHOWN = 5
@@ -46,11 +46,12 @@ def balance(
 
     Raises:
         ValueError: If there are fewer images than clusters or than are to be drawn, or the output
-            would lie among the images.
+            would lie among the images or cannot be written.
     """
     require_number("Curation", "clusters", clusters, least=1, whole=True)
     require_number("Curation", "images", images, least=1, whole=True)
     require_outside(output, embedded.source)
+    require_writable(output, "output folder", "Give another.")
     rows = embedded.rows(listed)
     vectors = embedded.vectors(rows)
     if images > len(rows):

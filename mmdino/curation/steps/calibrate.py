@@ -19,7 +19,7 @@ from mmdino.curation.steps.deduplicate import pair_sections
 from mmdino.evaluation.bank_extraction import Evaluated
 from mmdino.evaluation.bank_images import all_images
 from mmdino.evaluation.extraction_options import ExtractionOptions
-from mmdino.utils.command_line import require_outside
+from mmdino.utils.command_line import require_outside, require_writable
 from mmdino.utils.numbers import require_number
 
 THRESHOLDS = 1 - np.geomspace(0.7, 1e-4, 90)
@@ -57,11 +57,13 @@ def calibrate(
         The numbers of the report.
 
     Raises:
-        ValueError: If an option is out of range, or the output would lie among the images.
+        ValueError: If an option is out of range, or the output would lie among the images or
+            cannot be written.
     """
     require_number("Curation", "images", originals, least=len(ALTERATIONS), whole=True)
     require_number("Curation", "precision", least_precision, above=0, most=1)
     require_outside(output, folder)
+    require_writable(output, "output folder", "Give another.")
     output = Path(output)
     images = all_images(folder, options)
     paths = [Path(images.get_data_info(index)["img_path"]) for index in range(len(images))]

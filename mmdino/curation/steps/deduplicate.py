@@ -37,7 +37,7 @@ from mmdino.curation.report import LIST, REPORT, write_lines, write_page, write_
 from mmdino.curation.search import Kind, build_index, measure_recall
 from mmdino.datasets.image_list import write_image_list
 from mmdino.evaluation.feature_bank import COMPARED
-from mmdino.utils.command_line import require_outside
+from mmdino.utils.command_line import require_outside, require_writable
 from mmdino.utils.numbers import require_number
 
 Keep = Literal["first", "largest"]
@@ -142,13 +142,14 @@ def deduplicate(
 
     Raises:
         ValueError: If an option is out of range, the features cannot be compared, or the output
-            would lie among the images.
+            would lie among the images or cannot be written.
     """
     against = evaluation_threshold or threshold
     check_threshold("threshold", threshold.value)
     check_threshold("evaluation threshold", against.value)
     require_number("Curation", "neighbours", neighbours, least=1, whole=True)
     require_outside(output, embedded.source, *(other.source for other in evaluation))
+    require_writable(output, "output folder", "Give another.")
     for other in evaluation:
         check_comparable(embedded, other)
     rows = embedded.rows(listed)

@@ -20,7 +20,7 @@ from mmdino.curation.retrieval import (
 )
 from mmdino.curation.search import Kind, build_index
 from mmdino.datasets.image_list import write_image_list
-from mmdino.utils.command_line import require_outside
+from mmdino.utils.command_line import require_outside, require_writable
 from mmdino.utils.numbers import require_number
 
 SHOWN = 16
@@ -64,7 +64,7 @@ def retrieve(
 
     Raises:
         ValueError: If an option is out of range, the features cannot be compared, or the output
-            would lie among the images.
+            would lie among the images or cannot be written.
     """
     for name, value in (
         ("per_seed", per_seed),
@@ -74,6 +74,7 @@ def retrieve(
     ):
         require_number("Curation", name, value, least=1, whole=True)
     require_outside(output, embedded.source, seeds.source)
+    require_writable(output, "output folder", "Give another.")
     check_comparable(embedded, seeds)
     rows = embedded.rows(listed)
     vectors, of_seeds = embedded.vectors(rows), seeds.vectors()
