@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 
 import cv2
 import numpy as np
@@ -14,7 +15,10 @@ import torch
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from mmdino.curation.embedding import open_embedded
+from mmdino.curation.thumbnails import thumbnails
 from mmdino.datasets.image_list import read_image_list
+from mmdino.evaluation.embedding import embed_images, images_of
+from mmdino.evaluation.extraction_options import ExtractionOptions
 
 SIZES = ("--size", "32", "--crop", "32", "--workers", "0")
 HALF = 12
@@ -123,6 +127,33 @@ def test_the_largest_file_can_be_what_stays(bank, images, tmp_path):
         pair = [f"{number:02d}.png", f"b/copy of {number:02d}.jpg"]
         assert max(pair, key=lambda name: (images / name).stat().st_size) in kept
         assert len(kept & set(pair)) == 1
+
+
+def test_a_file_that_is_gone_is_not_the_largest(bank, images, tmp_path, capsys):
+    (images / "02.png").rename(tmp_path / "02.png")
+    try:
+        run("dedup", bank, tmp_path / "out", "--threshold", 0.9, "--keep", "largest")
+    finally:
+        (tmp_path / "02.png").rename(images / "02.png")
+    assert "1 image(s) of groups are no longer in" in capsys.readouterr().out
+    assert "b/copy of 02.jpg" in read_image_list(tmp_path / "out" / "images.txt")
+    assert dropped_of(tmp_path / "out")["02.png"]["kept"] == "b/copy of 02.jpg"
+
+
+def test_members_of_shards_have_no_files_to_compare(images, tmp_path):
+    init_default_scope("mmpretrain")
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards" / "train-0.tar", "w") as archive:
+        for name in ("00.png", "01.png"):
+            archive.add(images / name, name)
+    options = ExtractionOptions(size=32, crop=32, workers=0)
+    shards = images_of(tmp_path / "shards", options)
+    embed_images(thumbnails(32), shards, tmp_path / "bank", options, "the command")
+    command = ("dedup", tmp_path / "bank", tmp_path / "out", "--threshold", 0.9)
+    with pytest.raises(ValueError, match=r"in tar shards, such as train-0\.tar: .*--keep largest"):
+        run(*command, "--keep", "largest")
+    run(*command)
+    assert len(read_image_list(tmp_path / "out" / "images.txt")) == 2
 
 
 def test_groups_with_an_evaluation_image_are_dropped_whole(bank, evaluation, tmp_path):

@@ -36,9 +36,11 @@ from mmdino.curation.pictures import (
 from mmdino.curation.report import LIST, REPORT, write_lines, write_page, write_report
 from mmdino.curation.search import Kind, build_index, measure_recall
 from mmdino.datasets.image_list import write_image_list
+from mmdino.evaluation.embedding import SHARD
 from mmdino.evaluation.feature_bank import COMPARED
 from mmdino.utils.command_line import require_outside, require_writable
 from mmdino.utils.numbers import require_number
+from mmdino.utils.printable import printable
 
 Keep = Literal["first", "largest"]
 SAMPLED = 12
@@ -141,8 +143,9 @@ def deduplicate(
         The numbers of the report.
 
     Raises:
-        ValueError: If an option is out of range, the features cannot be compared, or the output
-            would lie among the images or cannot be written.
+        ValueError: If an option is out of range, the features cannot be compared, the images
+            of which the largest is to be kept are in tar shards, or the output would lie among the
+            images or cannot be written.
     """
     against = evaluation_threshold or threshold
     check_threshold("threshold", threshold.value)
@@ -153,6 +156,8 @@ def deduplicate(
     for other in evaluation:
         check_comparable(embedded, other)
     rows = embedded.rows(listed)
+    if keep == "largest":
+        _require_files(embedded, rows)
     vectors = embedded.vectors(rows)
     if neighbours >= len(rows) > 1:
         print(f"{neighbours} neighbours are lowered to {len(rows) - 1}: there are {len(rows)}.")
@@ -213,6 +218,18 @@ def _evaluation_hits(
     return hits
 
 
+def _require_files(embedded: Embedded, rows: np.ndarray) -> None:
+    """Checks that images are files of their own, not members of tar shards."""
+    path = embedded.source / embedded.names[rows[0]]
+    for parent in path.parents:
+        if parent.suffix.lower() == SHARD and not parent.is_dir():
+            raise ValueError(
+                f"The images of {embedded.bank.folder} are in tar shards, such as "
+                f"{printable(parent.name)}: there are no files whose sizes could be compared. "
+                "Leave out --keep largest."
+            )
+
+
 def _decide(
     embedded: Embedded,
     rows: np.ndarray,
@@ -223,10 +240,20 @@ def _decide(
     preference = None
     if keep == "largest":
         preference = np.zeros(len(rows), dtype=np.int64)
-        sizes = np.bincount(components.labels)
+        sizes, missing = np.bincount(components.labels), []
         for position in np.flatnonzero(sizes[components.labels] > 1):
-            path = embedded.source / embedded.names[rows[position]]
-            preference[position] = path.stat().st_size
+            name = embedded.names[rows[position]]
+            try:
+                preference[position] = (embedded.source / name).stat().st_size
+            except OSError:
+                preference[position] = -1
+                missing.append(name)
+        if missing:
+            print(
+                f"{len(missing)} image(s) of groups are no longer in {printable(embedded.source)}, "
+                f"and another one is kept where there is one: {printable(missing[0])}"
+                + (", ..." if len(missing) > 1 else "")
+            )
     kept_for = keep_one(components.labels, preference)
     near_evaluation = drop_components(components.labels, [hit.hit for hit in hits])
     duplicate = (kept_for != np.arange(len(rows))) & ~near_evaluation
