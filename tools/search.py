@@ -15,7 +15,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.command_line import require_writable_file
@@ -25,12 +25,14 @@ from mmdino.utils.tool_errors import ToolParser, run_tool
 # What imports torch and mmengine is imported in the functions: --help does not need it.
 if TYPE_CHECKING:
     from mmdino.curation.image_search import Neighbour, Pair
+    from mmdino.curation.pictures import Section
     from mmdino.curation.steps import Threshold
     from mmdino.evaluation.feature_bank import FeatureBank
 
 PICTURES = (".jpg", ".jpeg", ".png")
 MISSING_NAMED = 5
 PAIRS_IN_PICTURE = 40
+WIDE = 8
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -77,17 +79,35 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def find_neighbours(bank: FeatureBank, args: argparse.Namespace, source: Path) -> list[Neighbour]:
-    """Searches for the queries, and prints and draws what is found."""
+class Picture(NamedTuple):
+    """What --figure draws.
+
+    Attributes:
+        title: First line.
+        sections: The images.
+        limits: What it shows, where there is no room for all.
+        wide: Images beside each other.
+    """
+
+    title: str
+    sections: list[Section]
+    limits: list[str]
+    wide: int = WIDE
+
+
+def find_neighbours(
+    bank: FeatureBank, args: argparse.Namespace, source: Path
+) -> tuple[list[Neighbour], Picture]:
+    """Searches for the queries, and prints what is found."""
     from mmdino.curation.image_search import (
         QUERIES_IN_PICTURE,
         neighbour_sections,
+        neighbours_in_picture,
         network_of,
         query_features,
         query_paths,
         search,
     )
-    from mmdino.curation.pictures import draw_strips
 
     evaluated = network_of(bank, args.checkpoint)
     paths = query_paths(args.query, evaluated.image_input.extensions)
@@ -102,21 +122,23 @@ def find_neighbours(bank: FeatureBank, args: argparse.Namespace, source: Path) -
     if faults:
         print(f"\n{len(faults)} of {len(paths)} queries cannot be read: {'; '.join(faults)}")
     report_missing([neighbour.image for neighbour in found], source)
-    if args.figure:
-        title = f"{len(bank)} images, {bank.plan['network']} of {bank.plan['checkpoint']}"
-        wide = min(8, 1 + min(args.k, len(bank)))
-        draw_strips(args.figure, title, neighbour_sections(found, source), max(wide, 4))
-        if len(queries) > QUERIES_IN_PICTURE:
-            print(f"{args.figure} shows the first {QUERIES_IN_PICTURE} of {len(queries)} queries")
-    return found
+    k, limits = min(args.k, len(bank)), []
+    if len(queries) > QUERIES_IN_PICTURE:
+        limits.append(f"the first {QUERIES_IN_PICTURE} of {len(queries)} queries")
+    if (room := neighbours_in_picture(len(queries))) < k:
+        limits.append(f"the first {room} of {k} neighbours")
+    title = f"{len(bank)} images, {bank.plan['network']} of {bank.plan['checkpoint']}"
+    wide = max(min(WIDE, 1 + k), 4)
+    return found, Picture(title, neighbour_sections(found, source), limits, wide)
 
 
-def find_pairs(bank: FeatureBank, args: argparse.Namespace, source: Path) -> list[Pair]:
-    """Searches for near-duplicates, and prints and draws them."""
+def find_pairs(
+    bank: FeatureBank, args: argparse.Namespace, source: Path
+) -> tuple[list[Pair], Picture]:
+    """Searches for near-duplicates, and prints them."""
     from mmdino.curation.embedding import Embedded
     from mmdino.curation.image_search import find_duplicates, pair_section
     from mmdino.curation.near_duplicates import check_threshold
-    from mmdino.curation.pictures import draw_strips
     from mmdino.curation.steps import Threshold, calibrated_threshold
 
     embedded = Embedded(bank, bank.names, bank.unreadable)
@@ -142,12 +164,11 @@ def find_pairs(bank: FeatureBank, args: argparse.Namespace, source: Path) -> lis
         print(f"  {pair.score:.4f}  {pair.group:5}  {printable(pair.first)}")
         print(f"{'':17}{printable(pair.second)}")
     report_missing([name for pair in pairs for name in (pair.first, pair.second)], source)
-    if args.figure:
-        section = pair_section(pairs[:PAIRS_IN_PICTURE], source, "similarity of the features")
-        draw_strips(args.figure, title, [section])
-        if len(pairs) > PAIRS_IN_PICTURE:
-            print(f"{args.figure} shows the first {PAIRS_IN_PICTURE} of {len(pairs)} pairs")
-    return pairs
+    section = pair_section(pairs[:PAIRS_IN_PICTURE], source, "similarity of the features")
+    limits = []
+    if len(pairs) > PAIRS_IN_PICTURE:
+        limits.append(f"the first {PAIRS_IN_PICTURE} of {len(pairs)} pairs")
+    return pairs, Picture(title, [section], limits)
 
 
 def report_missing(names: Sequence[str], source: Path) -> None:
@@ -182,6 +203,7 @@ def write_table(
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(rows)
+        print(f"Wrote {args.csv}.")
     if args.json:
         record = {
             "bank": str(bank.folder),
@@ -191,6 +213,7 @@ def write_table(
         }
         with atomic_write(args.json) as partial:
             partial.write_text(json.dumps(record, indent=1) + "\n")
+        print(f"Wrote {args.json}.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -200,6 +223,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmengine.registry import init_default_scope
 
     from mmdino.curation.image_search import require_names
+    from mmdino.curation.pictures import draw_strips
     from mmdino.evaluation.bank_files import open_features
 
     init_default_scope("mmpretrain")
@@ -209,11 +233,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("figure", "csv", "json"):
         if path := getattr(args, name):
             require_writable_file(path, f"--{name}")
-    found = (find_pairs if args.duplicates else find_neighbours)(bank, args, source)
+    found, picture = (find_pairs if args.duplicates else find_neighbours)(bank, args, source)
     write_table(found, bank, source, args)
-    for path in (args.figure, args.csv, args.json):
-        if path:
-            print(f"Wrote {path}.")
+    if args.figure:
+        draw_strips(args.figure, picture.title, picture.sections, picture.wide)
+        for shown in picture.limits:
+            print(f"{args.figure} shows {shown}")
+        print(f"Wrote {args.figure}.")
 
 
 if __name__ == "__main__":

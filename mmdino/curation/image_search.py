@@ -31,6 +31,8 @@ from mmdino.utils.printable import printable
 
 BATCH = 32
 QUERIES_IN_PICTURE = 20
+TILES_IN_PICTURE = 2400
+"""Images in a picture, of all queries: 300 rows of eight. A JPEG ends at 65,500 pixels."""
 QUERY = "#0969da"
 
 
@@ -249,8 +251,13 @@ def require_names(bank: FeatureBank) -> None:
         )
 
 
+def neighbours_in_picture(queries: int) -> int:
+    """Returns of how many neighbours of each of some queries there is room in a picture."""
+    return TILES_IN_PICTURE // min(queries, QUERIES_IN_PICTURE) - 1
+
+
 def neighbour_sections(found: Sequence[Neighbour], source: Path) -> list[Section]:
-    """Returns what a picture shows: each query with its neighbours, by their scores.
+    """Returns what a picture shows: the first queries with their nearest images, by their scores.
 
     Args:
         found: The neighbours, by query.
@@ -259,6 +266,7 @@ def neighbour_sections(found: Sequence[Neighbour], source: Path) -> list[Section
     by_query: dict[str, list[Neighbour]] = {}
     for neighbour in found:
         by_query.setdefault(neighbour.query, []).append(neighbour)
+    room = neighbours_in_picture(len(by_query))
     return [
         Section(
             query,
@@ -266,7 +274,7 @@ def neighbour_sections(found: Sequence[Neighbour], source: Path) -> list[Section
                 Strip("query", [Tile(Path(query), Path(query).name, QUERY)]),
                 *(
                     Strip(f"{each.score:.3f}", [Tile(source / each.image, each.image)])
-                    for each in neighbours
+                    for each in neighbours[:room]
                 ),
             ],
             QUERY,

@@ -14,12 +14,15 @@ from PIL import Image
 
 from mmdino.curation.embedding import open_embedded
 from mmdino.curation.image_search import (
+    Neighbour,
     find_duplicates,
+    neighbour_sections,
     network_of,
     query_features,
     query_paths,
     search,
 )
+from mmdino.curation.pictures import GAP, SIDE, TEXT
 from mmdino.curation.thumbnails import thumbnails
 from mmdino.evaluation.bank_extraction import load_evaluated
 from mmdino.evaluation.embedding import embed_images, images_of
@@ -124,6 +127,20 @@ def test_the_network_is_that_of_the_bank_wherever_it_is_now(folder, tmp_path):
     plan = {name: value for name, value in bank.plan.items() if name != "loading"}
     with pytest.raises(ValueError, match="does not say where its network is"):
         network_of(replace(bank, plan=plan))
+
+
+@pytest.mark.parametrize("queries", [1, 7, 20, 50])
+def test_a_picture_of_many_neighbours_is_no_longer_than_a_jpeg_can_be(queries):
+    found = [
+        Neighbour(f"{query}.png", rank, 0.5, f"{rank}.png")
+        for query in range(queries)
+        for rank in range(1, 5000)
+    ]
+    sections = neighbour_sections(found, Path("images"))
+    assert len(sections) == min(queries, 20)
+    rows = sum(-(-len(section.strips) // 8) for section in sections)
+    tall, title = SIDE + 2 * (TEXT + 7) + GAP, 2 * (TEXT + 7)
+    assert 50_000 < rows * tall + (len(sections) + 2) * title < 65_500
 
 
 @pytest.mark.parametrize("name", ["bank", "bank.faiss"])

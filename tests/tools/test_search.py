@@ -45,6 +45,30 @@ def test_neighbours_are_printed_written_and_drawn(bank, images, tmp_path, capsys
     assert Image.open(figure).width == 1156
 
 
+def test_a_picture_that_would_be_too_long_shows_the_first(
+    bank, images, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("mmdino.curation.image_search.TILES_IN_PICTURE", 16)
+    queries, table, figure = images / "dark", tmp_path / "found.csv", tmp_path / "found.jpg"
+    search(bank, queries, "--k", 8, "--csv", table, "--figure", figure)
+    assert f"{figure} shows the first 1 of 8 neighbours" in capsys.readouterr().out
+    assert len(list(csv.DictReader(table.open()))) == 64
+
+
+def test_tables_are_written_before_the_picture(bank, images, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("broken data stream when writing image file")
+
+    monkeypatch.setattr("mmdino.curation.pictures.draw_strips", fail)
+    table, record = tmp_path / "found.csv", tmp_path / "found.json"
+    for asked in ([images / "dark" / "3.png"], ["--duplicates"]):
+        files = ("--csv", table, "--json", record, "--figure", tmp_path / "found.jpg")
+        with pytest.raises(OSError, match="broken data stream"):
+            search(bank, *asked, *files)
+        table.unlink()
+        record.unlink()
+
+
 def test_duplicates_are_printed_written_and_drawn(bank, tmp_path, capsys):
     table, figure = tmp_path / "pairs.csv", tmp_path / "pairs.jpg"
     search(bank, "--duplicates", "--pairs", 3, "--csv", table, "--figure", figure)
