@@ -47,7 +47,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--threshold",
         type=float,
-        help="with --duplicates: all pairs above this similarity; it depends on the network",
+        help="with --duplicates: all pairs above this similarity, which depends on the network; "
+        "where there are more than a million, those of the nearest images",
     )
     parser.add_argument(
         "--calibration",
@@ -148,7 +149,7 @@ def find_pairs(
     elif args.threshold is not None:
         check_threshold("threshold", args.threshold)
         threshold = Threshold(args.threshold, "--threshold")
-    pairs = find_duplicates(embedded, threshold and threshold.value, args.pairs)
+    pairs, compared = find_duplicates(embedded, threshold and threshold.value, args.pairs)
     if threshold is None:
         title = f"The {len(pairs)} most similar pairs of {len(bank)} images"
         print(f"{title}; which are duplicates depends on the network: see --calibration")
@@ -157,6 +158,8 @@ def find_pairs(
             f"{len(pairs)} pairs in {len({pair.group for pair in pairs})} groups above "
             f"{threshold.value:.4f} ({threshold.source})"
         )
+        if compared is not None:
+            title += f"; there are more: of each image only the {compared} nearest were compared"
         print(title)
     if pairs:
         print("   score  group  images")

@@ -12,11 +12,12 @@ from mmengine.dataset import Compose, default_collate
 from mmengine.device import get_device
 
 from mmdino.curation.embedding import Embedded
-from mmdino.curation.near_duplicates import NEIGHBOURS, components_of, pairs_above
+from mmdino.curation.near_duplicates import NEIGHBOURS, NearPairs, components_of, pairs_above
 from mmdino.curation.options import PIXELS
 from mmdino.curation.pictures import NEUTRAL, Section, Strip, Tile
-from mmdino.curation.search import build_index
+from mmdino.curation.search import Index, build_index
 from mmdino.curation.thumbnails import thumbnails
+from mmdino.curation.vectors import Vectors
 from mmdino.datasets.folder_listing import LeftOut, list_images
 from mmdino.datasets.image_check import image_fault
 from mmdino.datasets.image_folder import EXTENSIONS, LOADING_ERRORS
@@ -30,6 +31,8 @@ from mmdino.evaluation.knn import nearest_neighbours
 from mmdino.utils.printable import printable
 
 BATCH = 32
+MANY_PAIRS = 1_000_000
+"""With more pairs no further neighbours are looked for: a group of N copies has N (N - 1) / 2."""
 QUERIES_IN_PICTURE = 20
 TILES_IN_PICTURE = 2400
 """Images in a picture, of all queries: 300 rows of eight. A JPEG ends at 65,500 pixels."""
@@ -212,7 +215,9 @@ def search(
     ]
 
 
-def find_duplicates(embedded: Embedded, threshold: float | None, most: int) -> list[Pair]:
+def find_duplicates(
+    embedded: Embedded, threshold: float | None, most: int
+) -> tuple[list[Pair], int | None]:
     """Finds pairs of images that resemble each other, the most similar first.
 
     Args:
@@ -220,22 +225,56 @@ def find_duplicates(embedded: Embedded, threshold: float | None, most: int) -> l
         threshold: Cosine similarity above which pairs are returned; None for the most similar ones,
             whatever their similarity.
         most: Number of pairs without a threshold.
+
+    Returns:
+        The pairs; and None if these are all, else how many neighbours of each image were compared.
     """
     rows = embedded.rows()
     vectors = embedded.vectors(rows)
     index = build_index(vectors, len(vectors))
-    k, above = (1, -1.0) if threshold is None else (NEIGHBOURS, threshold)
-    pairs, scores, _ = pairs_above(index, vectors, k, above)
-    order = np.argsort(-scores, kind="stable")
     if threshold is None:
-        order = order[:most]
+        pairs, scores, compared = *_most_similar(index, vectors, most), None
+    else:
+        pairs, scores, compared = _all_above(index, vectors, threshold)
+    order = np.argsort(-scores, kind="stable")
     pairs, scores = pairs[order], scores[order]
     components = components_of(pairs, len(rows))[pairs[:, 0]].tolist()
     groups = {component: n for n, component in enumerate(dict.fromkeys(components), 1)}
     return [
         Pair(float(score), embedded.names[rows[first]], embedded.names[rows[second]], groups[of])
         for (first, second), score, of in zip(pairs.tolist(), scores, components, strict=True)
-    ]
+    ], compared
+
+
+def _most_similar(index: Index, vectors: Vectors, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the ``most`` most similar pairs (M, 2), and their similarities (M,)."""
+    limit = min(most, len(vectors) - 1)
+    k = min(NEIGHBOURS, limit)
+    while True:
+        near = NearPairs(1, most)  # No similarity is above 1: the most similar are nearest to it.
+        pairs_above(index, vectors, k, 1, near)
+        pairs, scores = near.below[:, :2].astype(np.int32), near.below[:, 2].astype(np.float32)
+        # Each image of a pair that is missing has k neighbours that are more similar to it.
+        if k == limit or np.bincount(pairs.ravel()).max() < k:
+            return pairs, scores
+        k = min(2 * k, limit)
+
+
+def _all_above(
+    index: Index, vectors: Vectors, threshold: float
+) -> tuple[np.ndarray, np.ndarray, int | None]:
+    """Finds the pairs (E, 2) above a threshold, their similarities, and what was compared."""
+    limit = len(vectors) - 1
+    k = min(NEIGHBOURS, limit)
+    while True:
+        pairs, scores, _ = pairs_above(index, vectors, k, threshold)
+        found = np.bincount(pairs.ravel(), minlength=len(vectors))
+        if k == limit or found.max() < k:
+            return pairs, scores, None
+        # All that were compared of some image are above: it may have more.
+        if len(pairs) > MANY_PAIRS:
+            return pairs, scores, k
+        k = min(2 * k, limit)
 
 
 def require_names(bank: FeatureBank) -> None:

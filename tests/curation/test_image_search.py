@@ -12,7 +12,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
-from mmdino.curation.embedding import open_embedded
+from mmdino.curation.embedding import Embedded, open_embedded
 from mmdino.curation.image_search import (
     Neighbour,
     find_duplicates,
@@ -27,6 +27,7 @@ from mmdino.curation.thumbnails import thumbnails
 from mmdino.evaluation.bank_extraction import load_evaluated
 from mmdino.evaluation.embedding import embed_images, images_of
 from mmdino.evaluation.extraction_options import ExtractionOptions
+from mmdino.evaluation.feature_bank import FeatureBank
 
 OPTIONS = ExtractionOptions(size=16, crop=16, batch_size=4, workers=0)
 
@@ -146,10 +147,48 @@ def test_a_picture_of_many_neighbours_is_no_longer_than_a_jpeg_can_be(queries):
 @pytest.mark.parametrize("name", ["bank", "bank.faiss"])
 def test_duplicates_are_pairs_above_a_threshold_or_the_most_similar(banks, name):
     embedded = open_embedded(banks[name].folder)
-    (pair,) = find_duplicates(embedded, 0.9, 20)
+    (pair,), _ = find_duplicates(embedded, 0.9, 20)
     assert (pair.first, pair.second, pair.group) == ("5.png", "6.png", 1)
-    assert find_duplicates(embedded, 0.99999, 20) == []
-    nearest = find_duplicates(embedded, None, 2)
+    assert find_duplicates(embedded, 0.99999, 20) == ([], None)
+    nearest, _ = find_duplicates(embedded, None, 2)
     assert nearest[0] == pair
     assert len(nearest) == 2
     assert nearest[1].score < 0.9
+
+
+def made_bank(copies, others=40, width=8):
+    """Features of images of which the first are copies of one, with small changes."""
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((copies + others, width))
+    features[:copies] = features[0] + 0.02 * features[:copies]
+    names = [f"{number}.png" for number in range(copies + others)]
+    features = features.astype(np.float32)
+    labels = np.zeros(len(names), dtype=np.int64)
+    bank = FeatureBank(Path("bank"), {"source": "images"}, labels, width, names, array=features)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return Embedded(bank, names, {}), unit @ unit.T
+
+
+@pytest.mark.parametrize("compared", [2, 64])
+@pytest.mark.parametrize("most", [1, 4, 30, 999])
+def test_the_most_similar_pairs_are_those_of_all_pairs(most, compared, monkeypatch):
+    """Seven copies make 21 pairs, of which only some are of an image and its nearest one."""
+    monkeypatch.setattr("mmdino.curation.image_search.NEIGHBOURS", compared)
+    embedded, similarity = made_bank(copies=7)
+    pairs, _ = find_duplicates(embedded, None, most)
+    expected = np.sort(similarity[np.triu_indices(47, 1)])[::-1][:most]
+    np.testing.assert_allclose([pair.score for pair in pairs], expected, atol=1e-6)
+    assert len({(pair.first, pair.second) for pair in pairs}) == most
+    for pair in pairs:
+        first, second = (int(name.removesuffix(".png")) for name in (pair.first, pair.second))
+        assert pair.score == pytest.approx(similarity[first, second], abs=1e-6)
+
+
+def test_all_pairs_of_a_large_group_are_found(monkeypatch):
+    embedded, _ = made_bank(copies=200)
+    pairs, compared = find_duplicates(embedded, 0.99, 20)
+    assert (len(pairs), compared) == (200 * 199 / 2, None)
+    assert {pair.group for pair in pairs} == {1}
+    monkeypatch.setattr("mmdino.curation.image_search.MANY_PAIRS", 1000)
+    fewer, compared = find_duplicates(embedded, 0.99, 20)
+    assert (compared, len(fewer) < len(pairs)) == (64, True)

@@ -77,3 +77,10 @@ def test_duplicates_are_printed_written_and_drawn(bank, tmp_path, capsys):
     assert Image.open(figure).width == 1156
     search(bank, "--duplicates", "--threshold", 0.999)
     assert "0 pairs in 0 groups above 0.9990 (--threshold)" in capsys.readouterr().out
+
+
+def test_a_table_that_lacks_pairs_says_so(bank, monkeypatch, capsys):
+    monkeypatch.setattr("mmdino.curation.image_search.NEIGHBOURS", 2)
+    monkeypatch.setattr("mmdino.curation.image_search.MANY_PAIRS", 1)
+    search(bank, "--duplicates", "--threshold", -0.999)
+    assert "there are more: of each image only the 2 nearest were" in capsys.readouterr().out
