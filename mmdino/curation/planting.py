@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from mmdino.curation.near_duplicates import components_of, keep_one
+from mmdino.utils.atomic_write import atomic_write
+from mmdino.utils.printable import printable
 from mmdino.visualization.media import read_image
 
 Alteration = Callable[[Image.Image, np.random.Generator], bytes]
+STAMP = ".planted.json"
+"""File beside planted images that says of what they were made; hidden, as it is no image."""
+PLANTED_NAME = re.compile(rf"(original|copy)_\d+\.|\.?{re.escape(STAMP)}")
 
 
 def _png(image: Image.Image) -> bytes:
@@ -76,31 +85,123 @@ class Planted:
     alteration: np.ndarray
 
 
-def plant(images: Sequence[Path], folder: Path, seed: int = 0) -> list[str]:
+@dataclass(frozen=True)
+class Planting:
+    """What :func:`plant` wrote.
+
+    Args:
+        names: Names of the files: all originals, then all copies.
+        tried: Path, size and time of change of each image that was read.
+        unreadable: Paths of those that could not be read.
+    """
+
+    names: list[str]
+    tried: list[list]
+    unreadable: list[str]
+
+    @property
+    def originals(self) -> int:
+        """Number of originals."""
+        return len(self.names) // 2
+
+
+def plant(images: Sequence[Path], folder: Path, most: int, seed: int = 0) -> Planting:
     """Writes originals and one altered copy of each, the alterations in turn.
 
     Args:
-        images: The originals; they are copied.
-        folder: Where to write.
+        images: The originals, which are copied; one that cannot be read is left out.
+        folder: Where to write; what was planted there before is removed.
+        most: Number of originals, where there are as many that can be read.
         seed: Seed of the crops.
 
-    Returns:
-        Names of the files: all originals, then all copies.
+    Raises:
+        ValueError: If no image can be read, or the folder has other files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    originals, copies = [], []
-    for number, path in enumerate(images):
+    _clear(folder)
+    folder.mkdir(parents=True)
+    originals, copies, tried, unreadable = [], [], [], []
+    for path in images:
+        number = len(originals)
+        if number == most:
+            break
+        tried.append(_state(path))
+        try:
+            content = list(ALTERATIONS.values())[number % len(ALTERATIONS)](
+                Image.fromarray(read_image(path)), np.random.default_rng((seed, number))
+            )
+        except (OSError, ValueError):  # the latter of images that are damaged
+            unreadable.append(str(path))
+            continue
         original = f"original_{number:06d}{path.suffix.lower()}"
-        content = list(ALTERATIONS.values())[number % len(ALTERATIONS)](
-            Image.fromarray(read_image(path)), np.random.default_rng((seed, number))
-        )
         suffix = ".png" if content.startswith(b"\x89PNG") else ".jpg"
         copy = f"copy_{number:06d}{suffix}"
         shutil.copyfile(path, folder / original)
         (folder / copy).write_bytes(content)
         originals.append(original)
         copies.append(copy)
-    return [*originals, *copies]
+    if not originals:
+        raise ValueError(
+            f"None of the {len(unreadable)} image(s) can be read, such as "
+            f"{printable(unreadable[0])}. Give others."
+        )
+    planting = Planting([*originals, *copies], tried, unreadable)
+    # Written last: a folder that has it is complete.
+    with atomic_write(folder / STAMP) as partial:
+        partial.write_text(json.dumps({**_settings(most, seed), **asdict(planting)}))
+    return planting
+
+
+def planted_before(
+    images: Sequence[Path], folder: Path, most: int, seed: int = 0
+) -> Planting | None:
+    """Returns what is planted in a folder, if :func:`plant` would write the same.
+
+    Args:
+        images: As :func:`plant` takes them.
+        folder: The folder.
+        most: Number of originals.
+        seed: Seed of the crops.
+    """
+    try:
+        record = json.loads((folder / STAMP).read_text())
+    except (OSError, ValueError):
+        return None
+    settings = _settings(most, seed)
+    if {name: record.pop(name, None) for name in settings} != settings:
+        return None
+    planting = Planting(**record)
+    count = len(planting.tried)
+    is_all = planting.originals == most or count == len(images)
+    same = is_all and planting.tried == [_state(path) for path in images[:count]]
+    return planting if same else None
+
+
+def _settings(most: int, seed: int) -> dict[str, Any]:
+    """Returns what planted files depend on beside the images, as JSON values."""
+    return {"most": most, "seed": seed, "alterations": list(ALTERATIONS)}
+
+
+def _state(path: Path) -> list:
+    """Returns the path, the size and the time of change of a file, as JSON values."""
+    try:
+        status = path.stat()
+    except OSError:
+        return [os.path.realpath(path), None, None]
+    return [os.path.realpath(path), status.st_size, status.st_mtime_ns]
+
+
+def _clear(folder: Path) -> None:
+    """Removes what was planted in a folder."""
+    if not folder.exists():
+        return
+    strange = [path.name for path in folder.iterdir() if not PLANTED_NAME.match(path.name)]
+    if strange:
+        raise ValueError(
+            f"{printable(folder)} holds files that were not planted, such as "
+            f"{printable(strange[0])}. Give another output."
+        )
+    (folder / STAMP).unlink(missing_ok=True)  # first: from here on the folder is not complete
+    shutil.rmtree(folder)
 
 
 def planted_set(names: Sequence[str]) -> Planted:

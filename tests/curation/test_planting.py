@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +14,7 @@ from mmdino.curation.planting import (
     Planted,
     measure,
     plant,
+    planted_before,
     planted_set,
     suggest,
 )
@@ -25,7 +28,7 @@ def test_each_image_gets_one_altered_copy_in_turn(tmp_path):
         pixels = np.random.default_rng(number).integers(256, size=(20, 40, 3), dtype=np.uint8)
         images.append(tmp_path / f"{number}.png")
         Image.fromarray(pixels).save(images[-1])
-    names = plant(images, tmp_path / "planted")
+    names = plant(images, tmp_path / "planted", len(images)).names
     planted = planted_set(names)
     count = len(images)
     assert planted.group.tolist() == [*range(count), *range(count)]
@@ -41,6 +44,61 @@ def test_each_image_gets_one_altered_copy_in_turn(tmp_path):
     flipped = np.asarray(copies["flip"])
     np.testing.assert_array_equal(flipped[:, ::-1], Image.open(images[KINDS.index("flip")]))
     assert (tmp_path / "planted" / names[0]).read_bytes() == images[0].read_bytes()
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Nine images, of which the second is broken and the fifth is none."""
+    paths = []
+    for number in range(9):
+        pixels = np.random.default_rng(number).integers(256, size=(8, 8, 3), dtype=np.uint8)
+        paths.append(tmp_path / "images" / f"{number}.png")
+        paths[-1].parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(paths[-1])
+    paths[1].write_bytes(paths[1].read_bytes()[:60])
+    paths[4].write_text("no image")
+    return paths
+
+
+def test_others_take_the_place_of_images_that_cannot_be_read(photographs, tmp_path):
+    planting = plant(photographs, tmp_path / "planted", 5)
+    assert planting.originals == 5
+    assert planting.unreadable == [str(photographs[1]), str(photographs[4])]
+    for name, number in zip(planting.names, (0, 2, 3, 5, 6), strict=False):
+        assert (tmp_path / "planted" / name).read_bytes() == photographs[number].read_bytes()
+    assert plant(photographs, tmp_path / "planted", 9).originals == 7
+    assert planted_before(photographs, tmp_path / "planted", 9).originals == 7
+    with pytest.raises(ValueError, match=r"None of the 1 image.* such as .*4\.png\. Give others"):
+        plant(photographs[4:5], tmp_path / "planted", 1)
+
+
+def test_what_is_planted_is_known_by_its_images_and_settings(photographs, tmp_path):
+    folder = tmp_path / "planted"
+    assert planted_before(photographs, folder, 5) is None
+    planting = plant(photographs, folder, 5)
+    assert planted_before(photographs, folder, 5) == planting
+    # The last two images were not drawn.
+    assert planted_before(photographs[:7], folder, 5) == planting
+    assert planted_before(photographs, folder, 4) is None
+    assert planted_before(photographs, folder, 5, seed=1) is None
+    assert planted_before(photographs[::-1], folder, 5) is None
+    others = [path.rename(path.with_stem(f"{path.stem}_")) for path in photographs]
+    assert planted_before(others, folder, 5) is None
+    plant(others, folder, 5)
+    status = others[3].stat()
+    os.utime(others[3], ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    assert planted_before(others, folder, 5) is None
+
+
+def test_planting_leaves_nothing_of_before_and_no_files_of_others(photographs, tmp_path):
+    folder = tmp_path / "planted"
+    plant(photographs, folder, 7)
+    names = plant(photographs, folder, 2).names
+    assert {path.name for path in folder.iterdir() if path.suffix != ".json"} == {*names}
+    (folder / "holiday.jpg").touch()
+    with pytest.raises(ValueError, match=r"not planted, such as holiday\.jpg\. Give another"):
+        plant(photographs, folder, 2)
+    assert (folder / names[0]).is_file()
 
 
 def test_precision_and_recall_of_what_is_dropped():

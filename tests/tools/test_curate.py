@@ -229,6 +229,29 @@ def test_a_calibration_suggests_the_threshold_that_is_used(images, bank, tmp_pat
         )
 
 
+def test_a_second_calibration_uses_nothing_of_other_images(images, tmp_path, capsys):
+    """The first is of pictures 5 to 11; the second of all, and of a broken file."""
+    few, out = tmp_path / "few", tmp_path / "out"
+    few.mkdir()
+    for number in range(5, HALF):
+        shutil.copy(images / f"{number:02d}.png", few)
+    number = ("--images", HALF + 5)
+    run("calibrate", "pixels", few, out, *number, *SIZES)
+    first = report_of(out)
+    capsys.readouterr()
+    run("calibrate", "pixels", few, out, *number, *SIZES)
+    printed = capsys.readouterr().out
+    assert "a copy of each of 7 images is there already" in printed
+    assert "the features of 14 images are there already" in printed
+    assert report_of(out) == first
+    run("calibrate", "pixels", images, out, *number, *SIZES)
+    assert "1 image(s) cannot be read and are left out" in capsys.readouterr().out
+    run("calibrate", "pixels", images, tmp_path / "fresh", *number, *SIZES)
+    second, fresh = report_of(out), report_of(tmp_path / "fresh")
+    assert (second["originals"], second["unreadable"]) == (HALF + 4, 1)
+    assert second["thresholds"] == fresh["thresholds"]
+
+
 def test_any_checkpoint_embeds_and_an_interrupted_run_goes_on(
     images, tmp_path, monkeypatch, capsys
 ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,26 @@ from mmdino.curation.embedding import embed
 from mmdino.curation.near_duplicates import NEIGHBOURS, NearPairs, pairs_above
 from mmdino.curation.options import ORIGINALS, PRECISION
 from mmdino.curation.pictures import DROPPED, KEPT, Tile, draw_curves, draw_strips
-from mmdino.curation.planting import ALTERATIONS, measure, plant, planted_set, suggest
+from mmdino.curation.planting import (
+    ALTERATIONS,
+    Planting,
+    measure,
+    plant,
+    planted_before,
+    planted_set,
+    suggest,
+)
 from mmdino.curation.report import write_page, write_report
 from mmdino.curation.search import build_index
 from mmdino.curation.steps.deduplicate import pair_sections
 from mmdino.evaluation.bank_extraction import Evaluated
 from mmdino.evaluation.bank_images import all_images
 from mmdino.evaluation.extraction_options import ExtractionOptions
+from mmdino.evaluation.feature_bank import BANK as FINISHED
+from mmdino.evaluation.feature_bank import PLAN as UNFINISHED
 from mmdino.utils.command_line import require_outside, require_writable
 from mmdino.utils.numbers import require_number
+from mmdino.utils.printable import printable
 
 THRESHOLDS = 1 - np.geomspace(0.7, 1e-4, 90)
 """Dense near 1, where untrained networks have all similarities."""
@@ -40,6 +53,8 @@ def calibrate(
 ) -> dict[str, Any]:
     """Plants one altered copy of each of some images, and measures what thresholds find of them.
 
+    Copies of the same images, and their features, that are there from before are used again.
+
     Writes to ``output``: the images with their copies, their features, ``report.json``, and
     ``report.html`` with pictures.
 
@@ -57,8 +72,8 @@ def calibrate(
         The numbers of the report.
 
     Raises:
-        ValueError: If an option is out of range, or the output would lie among the images or
-            cannot be written.
+        ValueError: If an option is out of range, no image can be read, or the output would lie
+            among the images or cannot be written.
     """
     require_number("Curation", "images", originals, least=len(ALTERATIONS), whole=True)
     require_number("Curation", "precision", least_precision, above=0, most=1)
@@ -67,11 +82,12 @@ def calibrate(
     output = Path(output)
     images = all_images(folder, options)
     paths = [Path(images.get_data_info(index)["img_path"]) for index in range(len(images))]
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(paths))[:originals])
-    if len(chosen) < originals:
-        print(f"{originals} originals are lowered to {len(chosen)}: there are {len(chosen)}.")
-    print(f"{output / PLANTED}: planting a copy of each of {len(chosen)} images")
-    plant([paths[index] for index in chosen], output / PLANTED, seed)
+    if len(paths) < originals:
+        print(f"{originals} originals are lowered to {len(paths)}: there are {len(paths)}.")
+        originals = len(paths)
+    drawn = np.random.default_rng(seed).permutation(len(paths))
+    drawn[:originals].sort()  # those after them are for images that cannot be read
+    planting = _plant([paths[index] for index in drawn], output, originals, seed)
     options = replace(options, every=1)
     embedded = embed(evaluated, output / PLANTED, output / BANK, options, command)
     planted = planted_set(embedded.names)
@@ -83,7 +99,8 @@ def calibrate(
     suggested = suggest(found, least_precision)
     numbers = {
         "command": command,
-        "originals": len(chosen),
+        "originals": planting.originals,
+        "unreadable": len(planting.unreadable),
         "least precision": least_precision,
         "suggested threshold": suggested and suggested.threshold,
         "at the suggested threshold": suggested and asdict(suggested),
@@ -97,7 +114,7 @@ def calibrate(
         **{name: [at.by_alteration[name] for at in found] for name in found[0].by_alteration},
     }
     value = suggested and suggested.threshold
-    title = f"{len(chosen)} planted copies, {evaluated.checkpoint}, {evaluated.network}"
+    title = f"{planting.originals} planted copies, {evaluated.checkpoint}, {evaluated.network}"
     draw_curves(output / "curves.png", title, THRESHOLDS, curves, value)
     pictures = {"curves.png": "What thresholds find of the planted copies"}
     if suggested is not None:
@@ -121,6 +138,26 @@ def calibrate(
         pictures["pairs.jpg"] = "Pairs around the suggested threshold"
     write_page(output, "Calibration", numbers, pictures)
     return numbers
+
+
+def _plant(images: Sequence[Path], output: Path, most: int, seed: int) -> Planting:
+    """Plants copies, if those that are there are not the same, and says so."""
+    folder, bank = output / PLANTED, output / BANK
+    planting = planted_before(images, folder, most, seed)
+    if planting is not None:
+        print(f"{folder}: a copy of each of {planting.originals} images is there already")
+        return planting
+    print(f"{folder}: planting a copy of each of {most} images")
+    # Names of planted images are always the same: their features would be taken for those of these.
+    if (bank / FINISHED).is_file() or (bank / UNFINISHED).is_file():
+        shutil.rmtree(bank)
+    planting = plant(images, folder, most, seed)
+    if planting.unreadable:
+        print(
+            f"{len(planting.unreadable)} image(s) cannot be read and are left out, such as "
+            f"{printable(planting.unreadable[0])}; copies of {planting.originals} are planted"
+        )
+    return planting
 
 
 def _kind(alteration: int) -> str:
