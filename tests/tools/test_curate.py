@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,10 +16,12 @@ import torch
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from mmdino.curation.embedding import open_embedded
+from mmdino.curation.steps import calibrate
 from mmdino.curation.thumbnails import thumbnails
 from mmdino.datasets.image_list import read_image_list
 from mmdino.evaluation.embedding import embed_images, images_of
 from mmdino.evaluation.extraction_options import ExtractionOptions
+from mmdino.evaluation.stored_input import ImageInput
 
 SIZES = ("--size", "32", "--crop", "32", "--workers", "0")
 HALF = 12
@@ -250,6 +253,20 @@ def test_a_second_calibration_uses_nothing_of_other_images(images, tmp_path, cap
     second, fresh = report_of(out), report_of(tmp_path / "fresh")
     assert (second["originals"], second["unreadable"]) == (HALF + 4, 1)
     assert second["thresholds"] == fresh["thresholds"]
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        {"type": "LoadImageFromFile", "color_type": "unchanged"},
+        {"type": "mmdino.LoadImage", "reader": "mmdino.read_tiff", "channels": 3},
+    ],
+)
+def test_a_network_for_other_images_than_of_8_bits_is_not_calibrated(images, tmp_path, load):
+    network = replace(thumbnails(32), image_input=ImageInput(load=load))
+    with pytest.raises(ValueError, match=r"images of 8 bits.* Set --threshold of dedup by hand"):
+        calibrate(network, images, tmp_path / "out", ExtractionOptions(), "the command")
+    assert not (tmp_path / "out").exists()
 
 
 def test_any_checkpoint_embeds_and_an_interrupted_run_goes_on(

@@ -31,6 +31,7 @@ from mmdino.evaluation.bank_images import all_images
 from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.feature_bank import BANK as FINISHED
 from mmdino.evaluation.feature_bank import PLAN as UNFINISHED
+from mmdino.evaluation.stored_input import FROM_FILE
 from mmdino.utils.command_line import require_outside, require_writable
 from mmdino.utils.numbers import require_number
 from mmdino.utils.printable import printable
@@ -72,11 +73,12 @@ def calibrate(
         The numbers of the report.
 
     Raises:
-        ValueError: If an option is out of range, no image can be read, or the output would lie
-            among the images or cannot be written.
+        ValueError: If an option is out of range, the network does not take images of 8 bits, no
+            image can be read, or the output would lie among the images or cannot be written.
     """
     require_number("Curation", "images", originals, least=len(ALTERATIONS), whole=True)
     require_number("Curation", "precision", least_precision, above=0, most=1)
+    _require_eight_bits(evaluated)
     require_outside(output, folder)
     require_writable(output, "output folder", "Give another.")
     output = Path(output)
@@ -138,6 +140,21 @@ def calibrate(
         pictures["pairs.jpg"] = "Pairs around the suggested threshold"
     write_page(output, "Calibration", numbers, pictures)
     return numbers
+
+
+def _require_eight_bits(evaluated: Evaluated) -> None:
+    """Checks that a network sees planted copies as it does their originals."""
+    load = evaluated.image_input.load
+    if (
+        load["type"] != FROM_FILE
+        or load.get("color_type") == "unchanged"
+        or load.get("imdecode_backend") == "tifffile"
+    ):
+        raise ValueError(
+            f"calibrate plants copies that are images of 8 bits, grey or in colour, and "
+            f"{evaluated.checkpoint} takes others, which are read by {dict(load)}. Set --threshold "
+            "of dedup by hand, by the pairs in its report."
+        )
 
 
 def _plant(images: Sequence[Path], output: Path, most: int, seed: int) -> Planting:
