@@ -255,6 +255,19 @@ def test_a_second_calibration_uses_nothing_of_other_images(images, tmp_path, cap
     assert second["thresholds"] == fresh["thresholds"]
 
 
+def test_copies_count_whatever_the_extension_of_the_originals(images, tmp_path):
+    clean, options = tmp_path / "bmp", ExtractionOptions(size=32, crop=32, workers=0)
+    clean.mkdir()
+    for number in range(HALF):
+        cv2.imwrite(str(clean / f"{number}.bmp"), picture(number))
+    (clean / "notes.png").touch()
+    network = thumbnails(32)
+    network = replace(network, image_input=replace(network.image_input, extensions=(".bmp",)))
+    numbers = calibrate(network, clean, tmp_path / "out", options, "the command")
+    assert (numbers["originals"], numbers["unreadable"]) == (HALF, 0)
+    assert numbers["at the suggested threshold"]["by_alteration"]["JPEG quality 50"] == 1
+
+
 @pytest.mark.parametrize(
     "load",
     [

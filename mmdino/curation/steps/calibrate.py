@@ -26,6 +26,7 @@ from mmdino.curation.planting import (
 from mmdino.curation.report import write_page, write_report
 from mmdino.curation.search import build_index
 from mmdino.curation.steps.deduplicate import pair_sections
+from mmdino.datasets.image_folder import EXTENSIONS
 from mmdino.evaluation.bank_extraction import Evaluated
 from mmdino.evaluation.bank_images import all_images
 from mmdino.evaluation.extraction_options import ExtractionOptions
@@ -82,7 +83,7 @@ def calibrate(
     require_outside(output, folder)
     require_writable(output, "output folder", "Give another.")
     output = Path(output)
-    images = all_images(folder, options)
+    images = all_images(folder, options, image_input=evaluated.image_input)
     paths = [Path(images.get_data_info(index)["img_path"]) for index in range(len(images))]
     if len(paths) < originals:
         print(f"{originals} originals are lowered to {len(paths)}: there are {len(paths)}.")
@@ -91,6 +92,9 @@ def calibrate(
     drawn[:originals].sort()  # those after them are for images that cannot be read
     planting = _plant([paths[index] for index in drawn], output, originals, seed)
     options = replace(options, every=1)
+    # Copies have the extensions of their formats, not those of the run's images.
+    image_input = replace(evaluated.image_input, extensions=EXTENSIONS)
+    evaluated = replace(evaluated, image_input=image_input)
     embedded = embed(evaluated, output / PLANTED, output / BANK, options, command)
     planted = planted_set(embedded.names)
     vectors = embedded.vectors()
