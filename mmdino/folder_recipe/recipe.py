@@ -323,6 +323,7 @@ def _schedules(
     said = f"{steps:,} steps"
     tiny = network == "tiny"
     fast = tiny and short
+    not_frozen = "the run is short" if short else "as the run has one" if epochs < 2 else ""
     rate = (0.001 if short else 0.0005) * PAPER_BATCH / batch if tiny else PAPER_LR
     pace = min(0.05, max(amount.slowest, 40 / steps))
     prototypes = max(256, amount.prototypes // 4) if short else amount.prototypes
@@ -371,9 +372,9 @@ def _schedules(
             "As in the short runs of docs/results.md." if short else "As the paper for a ViT.",
         ),
         "freeze_epochs": Choice(
-            0 if short else 1,
+            0 if not_frozen else 1,
             "Epochs that the prototypes are kept as they are: "
-            + ("none, the run is short." if short else "the paper's."),
+            + (f"none, {not_frozen}." if not_frozen else "the paper's."),
         ),
     }
 

@@ -116,6 +116,14 @@ def test_the_length_decides_how_slow_the_teacher_is(epochs, expected):
     assert recipe["max_epochs"] == epochs
 
 
+@pytest.mark.parametrize(("epochs", "frozen"), [(1, 0), (2, 1)])
+def test_prototypes_are_not_frozen_for_the_whole_run(epochs, frozen):
+    """Of 400,000 images, whose single epoch is no short run."""
+    recipe = choose(folder(400_000), CPU, epochs=epochs)
+    assert recipe.batches > 5000
+    assert recipe["freeze_epochs"] == frozen
+
+
 def test_a_small_network_in_a_short_run_gets_sharp_targets_and_koleo():
     names = ("teacher_temp", "koleo_weight")
     found = {

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from mmdino.engine.model_access import bare_model
-from mmdino.engine.progress import current_epoch, current_step, num_steps
+from mmdino.engine.progress import current_epoch, current_step, num_steps, steps_of_epochs
 from mmdino.registry import HOOKS
 from mmdino.utils.numbers import require_number
 
@@ -94,10 +94,11 @@ class LastLayerFreezeHook(Hook):
                 f"LastLayerFreezeHook freezes {self.layer} for steps={self.steps}, but the run has "
                 f"{num_steps(runner)} optimiser step(s). Lower steps, or train longer."
             )
-        if self.steps and self.steps == num_steps(runner):
+        frozen = steps_of_epochs(runner, self.epochs) if self.steps is None else self.steps
+        if frozen and frozen >= num_steps(runner):
             runner.logger.warning(
-                f"LastLayerFreezeHook freezes {self.layer} for all {self.steps} optimiser step(s) "
-                "of the run."
+                f"LastLayerFreezeHook freezes {self.layer} for all {num_steps(runner)} optimiser "
+                "step(s) of the run."
             )
         model = bare_model(runner)
         try:

@@ -63,8 +63,9 @@ def test_a_freeze_by_more_steps_than_the_run_has_is_refused(tmp_path):
         moved(tmp_path, steps=10)
 
 
-def test_a_freeze_for_the_whole_run_is_told(tmp_path):
-    moved(tmp_path, steps=9)
+@pytest.mark.parametrize("length", [{"steps": 9}, {"epochs": 3}, {"epochs": 4}])
+def test_a_freeze_for_the_whole_run_is_told(tmp_path, length):
+    moved(tmp_path, **length)
     log = "".join(path.read_text() for path in tmp_path.rglob("*.log"))
     assert "freezes head.last_layer for all 9 optimiser step(s) of the run" in log
 
