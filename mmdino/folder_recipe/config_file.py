@@ -68,9 +68,7 @@ optim_wrapper = dict(
     precision=precision,
 )
 param_scheduler = [
-    dict(
-        _base_.lr_schedule, warmup=warmup_batches, by_epoch=False, convert_to_iter_based=False
-    ),
+    dict(_base_.lr_schedule, warmup=warmup_epochs),
     dict(_base_.decay_schedule, end_value=weight_decay_end),
 ]
 default_hooks = dict(

@@ -148,7 +148,7 @@ def choose(
     batches = count // choices["batch_size"].value
     choices["max_epochs"] = _epochs(count, amount, batches, epochs, accelerated)
     steps = choices["max_epochs"].value * math.ceil(batches / accumulated)
-    choices |= _schedules(steps, choices["max_epochs"].value, batches, amount, effective, name)
+    choices |= _schedules(steps, choices["max_epochs"].value, amount, effective, name)
     choices |= _running(folder, machine, choices["max_epochs"].value, batches)
     return Recipe(choices, batches, _notes(folder, choices, has_classes))
 
@@ -316,7 +316,7 @@ def _epochs(
 
 
 def _schedules(
-    steps: int, epochs: int, batches: int, amount: Amount, batch: int, network: str
+    steps: int, epochs: int, amount: Amount, batch: int, network: str
 ) -> dict[str, Choice]:
     """What depends on the number of steps."""
     short = steps < SHORT_RUN
@@ -340,9 +340,10 @@ def _schedules(
             f"For a batch of {PAPER_BATCH}; {rate * batch / PAPER_BATCH:.2g} for one of {batch}. "
             + ("A small network takes a high one." if tiny else "The paper's."),
         ),
-        "warmup_batches": Choice(
-            max(1, min(10 * batches, round(epochs * batches / 12))),
-            "Batches in which the rate rises: a twelfth of the run, at most the paper's 10 epochs.",
+        # Not in batches, of which several processes have fewer in an epoch.
+        "warmup_epochs": Choice(
+            round(min(10, epochs / 12), 3),
+            "Epochs in which the rate rises: a twelfth of the run, at most the paper's 10.",
         ),
         "weight_decay_end": Choice(
             0.1 if tiny else 0.4, "Little, as the network is small." if tiny else "The paper's."

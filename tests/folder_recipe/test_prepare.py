@@ -100,12 +100,14 @@ def test_what_is_written_is_a_config_without_a_doubt(tmp_path, header, size):
         "precision": cfg.optim_wrapper.precision,
         "momentum": cfg.default_hooks.ema_teacher.momentum,
         "num_prototypes": cfg.model.head.out_channels,
-        "warmup_batches": cfg.param_scheduler[0].warmup,
+        "warmup_epochs": cfg.param_scheduler[0].warmup,
         "weight_decay_end": cfg.param_scheduler[1].end_value,
         "eval_size": cfg.model.backbone.img_size,
         "unreadable_limit": cfg.default_hooks.unreadable_images.limit,
     }.items():
         assert value == recipe[name], name
+    # Several processes have fewer batches in an epoch.
+    assert all(schedule.by_epoch for schedule in cfg.param_scheduler)
 
 
 def test_without_classes_nothing_is_compared(tmp_path):

@@ -104,10 +104,10 @@ def test_few_images_have_some_batches_in_an_epoch(count, batch):
 @pytest.mark.parametrize(
     ("epochs", "expected"),
     [
-        (1, dict(momentum=0.95, warmup_batches=3)),
+        (1, dict(momentum=0.95, warmup_epochs=0.083)),
         (40, dict(num_prototypes=256, head_batch_norm=True, freeze_epochs=0, center_momentum=0.8)),
         (200, dict(num_prototypes=1024, head_batch_norm=False, freeze_epochs=1, momentum=0.9935)),
-        (9999, dict(momentum=0.9995, warmup_batches=310)),
+        (9999, dict(momentum=0.9995, warmup_epochs=10)),
     ],
 )
 def test_the_length_decides_how_slow_the_teacher_is(epochs, expected):

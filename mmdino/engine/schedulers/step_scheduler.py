@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from mmdino.schedules import step_of
+from mmdino.utils.numbers import require_number
 
 
 class StepScheduler(_ParamScheduler):
@@ -54,10 +55,14 @@ class StepScheduler(_ParamScheduler):
     def build_iter_from_epoch(
         cls, *args: Any, end: int, epoch_length: int, by_epoch: bool = True, **kwargs: Any
     ) -> StepScheduler:
-        """Builds from lengths in epochs, as mmengine does for ``convert_to_iter_based``."""
+        """Builds from lengths in epochs, as mmengine does for ``convert_to_iter_based``.
+
+        They may be fractions, of which the nearest number of micro-batches is taken.
+        """
         for name in cls.lengths:
             if name in kwargs:
-                kwargs[name] *= epoch_length
+                require_number(cls.__name__, name, kwargs[name], least=0)
+                kwargs[name] = round(kwargs[name] * epoch_length)
         return cls(*args, end=end * epoch_length, by_epoch=False, **kwargs)
 
     def steps(self, micro_batches: int) -> int:

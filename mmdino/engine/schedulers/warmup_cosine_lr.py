@@ -18,7 +18,8 @@ class WarmupCosineLR(StepScheduler):
     """Linear warm-up to the optimiser's rate, then half a cosine (Caron et al. 2021, 3.2).
 
     Args:
-        warmup: Length of the warm-up, in epochs with ``by_epoch=True``, else in iterations.
+        warmup: Length of the warm-up, in epochs with ``by_epoch=True``, also such as 0.5, else in
+            iterations.
         end_lr: Rate at the end; 1e-6, the paper's, if ``end_ratio`` is not given either. For
             parameters whose rate has a factor it has that factor too.
         end_ratio: Rate at the end as a fraction of the peak, in place of ``end_lr``.
@@ -42,7 +43,7 @@ class WarmupCosineLR(StepScheduler):
     def __init__(
         self,
         *args: Any,
-        warmup: int = 10,
+        warmup: float = 10,
         end_lr: float | None = None,
         end_ratio: float | None = None,
         start_ratio: float = 0.0,

@@ -64,6 +64,15 @@ def test_learning_rate_is_the_methods(wrapper, lengths):
     assert 1e-5 < found[-1] < 2e-4
 
 
+def test_a_fraction_of_an_epoch_is_the_nearest_number_of_iterations(wrapper):
+    """3.5 of 7 micro-batches are 4."""
+    scheduler = build(wrapper, LR, **EPOCHS, warmup=0.5)
+    warmup = scheduler.steps(4)
+    assert values(wrapper, scheduler, "lr", 35) == expected(
+        wrapper, 35, lambda step, steps, _: warmup_cosine(step, steps, warmup, 0.002, 1e-5)
+    )
+
+
 @pytest.mark.parametrize("lengths", [EPOCHS, ITERATIONS], ids=["epochs", "iters"])
 def test_weight_decay_is_the_methods(wrapper, lengths):
     found = values(wrapper, build(wrapper, WEIGHT_DECAY, **lengths), "weight_decay", 35)
