@@ -76,11 +76,11 @@ default_hooks = dict(
     ema_teacher=dict(momentum=momentum),
     last_layer_freeze=dict(epochs=freeze_epochs),
     teacher_temp_warmup=dict(start=teacher_temp),
-    checkpoint=dict(interval=interval),
+    checkpoint=checkpoint,
     unreadable_images=dict(limit=unreadable_limit),
     report=dict(type="mmdino.ReportHook", interval=2),  # every second validation: report.html
 )
-train_cfg = dict(max_epochs=max_epochs, val_interval=interval, val_at_start={validates})
+train_cfg = dict(max_epochs=max_epochs, val_interval=val_interval, val_at_start={validates})
 """
 KNN = """
 # The folders of the first level look like classes, so that the log has the accuracy of nearest

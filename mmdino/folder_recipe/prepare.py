@@ -138,11 +138,12 @@ def prepare(
     try:
         cfg = read_recipe(path, cfg_options)
         rate = measure_rate(cfg)
+        epochs = wish.epochs
         if wish.time is not None:
             epochs = epochs_in(seconds_of(wish.time), rate, wish.time)
-            recipe = choose(folder, machine, wish.size, epochs, has_classes=bool(classes))
-            write(recipe)
-            cfg = read_recipe(path, cfg_options)
+        recipe = choose(folder, machine, wish.size, epochs, bool(classes), rate)
+        write(recipe)
+        cfg = read_recipe(path, cfg_options)
     except BaseException:
         # A second try must not find a config that was never announced.
         path.unlink()

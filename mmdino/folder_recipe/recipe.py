@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmdino.folder_recipe.images import FolderFacts
 from mmdino.folder_recipe.machine import Machine
+
+if TYPE_CHECKING:
+    from mmdino.folder_recipe.rate import Rate
 
 MIN_IMAGES = 16
 """Fewer do not make ``MIN_STEPS_AN_EPOCH`` batches of 4."""
@@ -35,6 +38,8 @@ MEMORY_A_VALUE = 68
 """Bytes that a float32 block keeps for the backward pass, for each number of each token; an upper
 estimate (34 in 16 bits: Korthikanti et al. 2022, equation 1, without the attention matrix)."""
 PLENTY_MEGAPIXELS = 2.0
+MINUTES_AT_RISK = 20
+"""What a run that is killed loses at most, by the measured rate."""
 
 
 class Size(NamedTuple):
@@ -111,6 +116,7 @@ def choose(
     size: str | None = None,
     epochs: int | None = None,
     has_classes: bool = False,
+    rate: Rate | None = None,
 ) -> Recipe:
     """Chooses a recipe.
 
@@ -120,6 +126,8 @@ def choose(
         size: A key of ``SIZES``; None for "small" on an accelerator, else "tiny".
         epochs: Length of the run; None for that which suits the images and the device.
         has_classes: Whether there will be k-NN accuracy.
+        rate: How fast it trains, for the time between checkpoints; None where that is not known,
+            for one at each validation.
 
     Raises:
         ValueError: If there are too few images, or the size is unknown.
@@ -149,7 +157,8 @@ def choose(
     choices["max_epochs"] = _epochs(count, amount, batches, epochs, accelerated)
     steps = choices["max_epochs"].value * math.ceil(batches / accumulated)
     choices |= _schedules(steps, choices["max_epochs"].value, amount, effective, name)
-    choices |= _running(folder, machine, choices["max_epochs"].value, batches)
+    choices |= _running(folder, machine)
+    choices |= _intervals(choices["max_epochs"].value, batches, rate)
     return Recipe(choices, batches, _notes(folder, choices, has_classes))
 
 
@@ -380,8 +389,8 @@ def _schedules(
     }
 
 
-def _running(folder: FolderFacts, machine: Machine, epochs: int, batches: int) -> dict[str, Choice]:
-    """Precision, processes and intervals."""
+def _running(folder: FolderFacts, machine: Machine) -> dict[str, Choice]:
+    """Precision, processes and what may be unreadable."""
     accelerated = machine.device != "cpu"
     workers = min(16, machine.cores - 1) if accelerated else machine.cores // 4
     limit = 100 + 2 * folder.unreadable_count
@@ -398,16 +407,39 @@ def _running(folder: FolderFacts, machine: Machine, epochs: int, batches: int) -
             + ("all cores but one." if accelerated else "the network needs the other cores."),
         ),
         "pin_memory": Choice(machine.device == "cuda", "For faster copies to a GPU."),
-        "interval": Choice(
-            max(1, epochs // 8), "Epochs between checkpoints, and between validations."
-        ),
-        "log_interval": Choice(min(50, batches), "Batches between lines of the log."),
         "unreadable_limit": Choice(
             limit,
             "Unreadable images that stop the run: "
             + ("more than are expected." if limit > 100 else "none was found."),
         ),
     }
+
+
+def _intervals(epochs: int, batches: int, rate: Rate | None) -> dict[str, Choice]:
+    """Validations, checkpoints and lines of the log."""
+    interval = max(1, epochs // 8)
+    return {
+        "val_interval": Choice(interval, "Epochs between validations."),
+        "checkpoint": _checkpoint(interval, rate),
+        "log_interval": Choice(min(50, batches), "Batches between lines of the log."),
+    }
+
+
+def _checkpoint(val_interval: int, rate: Rate | None) -> Choice:
+    """Epochs between checkpoints, or batches where an epoch takes too long."""
+    seconds = 60 * MINUTES_AT_RISK
+    epoch = rate.step * rate.batches if rate else 0
+    if epoch > seconds:
+        return Choice(
+            {"by_epoch": False, "interval": max(1, int(seconds / rate.step))},
+            f"Batches between checkpoints: {MINUTES_AT_RISK} min, as an epoch takes longer.",
+        )
+    # At each validation too, for the report of its network.
+    divisors = [n for n in range(1, val_interval + 1) if not val_interval % n]
+    return Choice(
+        {"interval": max(n for n in divisors if n * epoch <= seconds)},
+        f"Epochs between checkpoints: at most {MINUTES_AT_RISK} min, and one at each validation.",
+    )
 
 
 def _notes(

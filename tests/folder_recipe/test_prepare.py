@@ -196,6 +196,13 @@ def test_the_recipe_is_written_for_the_time_that_was_asked_for(images, tmp_path,
     assert all(line.replace("\n", " ") in text for line in said[0].splitlines())
 
 
+def test_checkpoints_follow_the_rate(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "measure_rate", lambda cfg: Rate(400.0, 9, 4, 0.0))
+    cfg = read_config(str(prepare(images, tmp_path / "run", Wish(epochs=1), say=list)))
+    checkpoint = cfg.default_hooks.checkpoint
+    assert (checkpoint.by_epoch, checkpoint.interval, checkpoint.max_keep_ckpts) == (False, 3, 3)
+
+
 def test_options_count_in_what_is_said(images, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "measure_rate", lambda cfg: Rate(0.5, 9, 4, 0.0))
     said = []

@@ -6,13 +6,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from mmengine.registry import HOOKS
 from tiny_folder import SMALL, pretrain
 
 import mmdino
+from mmdino.engine.training import NEWEST, train
+from mmdino.folder_recipe import prepare as module
 from mmdino.folder_recipe import recipe
 from mmdino.folder_recipe.prepare import read_recipe
-from mmdino.folder_recipe.rate import measure_rate
+from mmdino.folder_recipe.rate import Rate, measure_rate
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,43 @@ def test_without_classes_held_out_images_show_whether_features_improve(tmp_path,
     pretrain(tmp_path, epochs=1, cfg_options=no_bank)
     scalars = next((tmp_path / "run").glob("*/vis_data/scalars.json")).read_text()
     assert scalars.count("features/neighbor_overlap") == 2  # untrained, and after the epoch
+
+
+class Killed(Exception):
+    """Ends a run."""
+
+
+class Kill(Hook):
+    """Ends a run within its only epoch."""
+
+    priority = "LOWEST"
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == 4:
+            raise Killed
+
+
+def test_a_run_of_one_long_epoch_resumes_within_it(tmp_path, monkeypatch):
+    """Five batches of 400 s, by the rate, so that there is a checkpoint after three."""
+    monkeypatch.setitem(HOOKS.module_dict, "Kill", Kill)
+    write_images(tmp_path / "images", 20)
+    no_validation = {name: value for name, value in SMALL.items() if not name.startswith("val")}
+    monkeypatch.setattr(module, "measure_rate", lambda cfg: Rate(400.0, 9, 5, 0.0))
+    ends = []
+    for name in ("whole", "killed"):
+        path = module.prepare(
+            tmp_path / "images", tmp_path / name, module.Wish("tiny", epochs=1), say=list
+        )
+        cfg = read_recipe(path, no_validation)
+        if name == "killed":
+            with pytest.raises(Killed):
+                train(read_recipe(path, no_validation | {"custom_hooks": [{"type": "Kill"}]}))
+            assert [file.name for file in (tmp_path / name).glob("*.pth")] == ["iter_3.pth"]
+        runner = train(cfg, resume=NEWEST if name == "killed" else None)
+        ends.append(runner.model.state_dict())
+    assert runner.iter == 5
+    for name, tensor in ends[0].items():
+        assert torch.equal(tensor, ends[1][name]), name
 
 
 def test_the_trial_of_the_steps_leaves_the_log_to_the_run(trained, capfd):

@@ -7,6 +7,7 @@ import pytest
 from mmdino.datasets.image_check import ImageHeader
 from mmdino.folder_recipe.images import FolderFacts
 from mmdino.folder_recipe.machine import Machine
+from mmdino.folder_recipe.rate import Rate
 from mmdino.folder_recipe.recipe import SIZES, choose
 
 CPU = Machine("cpu", "No GPU", 16.0, 2, "bfloat16")
@@ -160,6 +161,23 @@ def test_a_part_is_held_out_where_there_is_no_knn(count, has_classes, held_out):
     recipe = choose(folder(count), CPU, has_classes=has_classes)
     assert recipe["hold_out"] == held_out
     assert recipe.batches_an_epoch == (count - held_out) // recipe["batch_size"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (None, dict(interval=12)),
+        (0.001, dict(interval=12)),
+        (0.06, dict(interval=4)),  # five epochs of 4 min, of which twelve are no multiple
+        (0.3, dict(interval=1)),
+        (0.4, dict(by_epoch=False, interval=3000)),
+    ],
+)
+def test_a_killed_run_loses_at_most_20_minutes(seconds, expected):
+    """A hundred epochs of 3,906 batches."""
+    rate = seconds and Rate(seconds, 9, 3906, 0.0)
+    recipe = choose(folder(10**6), GPU, has_classes=True, rate=rate)
+    assert (recipe["checkpoint"], recipe["val_interval"]) == (expected, 12)
 
 
 def test_what_cannot_be_read_raises_the_limit():
