@@ -323,9 +323,11 @@ class ImageFolder(CustomDataset):
         while isinstance(sample := self._read(index), Unreadable):
             skipped.append(sample)
             if self.test_mode or len(skipped) > min(self.max_refetch, len(self) - 1):
+                listed = self.list or self.ann_file
+                lines = f", and their lines in {printable(listed)!r}" if listed else ""
                 raise ValueError(
                     f"{len(skipped)} consecutive image(s) cannot be read: "
-                    f"{', '.join(map(str, skipped[:5]))}. Repair or remove them."
+                    f"{', '.join(map(str, skipped[:5]))}. Repair or remove them{lines}."
                 )
             index = _next_index(index, len(self))
         if skipped:

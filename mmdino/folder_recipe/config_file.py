@@ -98,7 +98,6 @@ _labelled = dict(
     classes=[
 {classes}
     ],
-    test_mode=True,
     pipeline=[
         {load},
         dict(
@@ -258,7 +257,7 @@ def config_text(
         drop_path=0.1 if network.arch else 0.0,
         head="" if network.arch else TINY_HEAD,
         preprocessor=_preprocessor(recipe),
-        load=_load(reader, may_skip=True),
+        load=_load(reader),
         **options,
         validates=split is not None or recipe["hold_out"] > 0,
     )
@@ -274,14 +273,14 @@ def config_text(
             ),
             query_file=_literal(str(lists["queries"])),
             bank_file=_literal(str(lists["bank"])),
-            load=_load(reader, may_skip=False),
+            load=_load(reader),
             **(resize_of(recipe["channels"]) if deep else resize),
             **_few_images(len(split.queries), network),
         )
     elif recipe["hold_out"]:
         text += VIEWS.format(
             rest=options["rest"],
-            load=_load(reader, may_skip=True),
+            load=_load(reader),
             **_few_images(recipe["hold_out"], network),
         )
     return text
@@ -296,11 +295,10 @@ def _reader(reader: str | Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _load(reader: str | Mapping[str, Any] | None, may_skip: bool) -> str:
+def _load(reader: str | Mapping[str, Any] | None) -> str:
     """Returns the step that loads an image."""
     if reader is None:
-        more = ", ignore_empty=True" if may_skip else ""
-        return f'dict(type="LoadImageFromFile", color_type=color_type{more})'
+        return 'dict(type="LoadImageFromFile", color_type=color_type, ignore_empty=True)'
     return 'dict(type="mmdino.LoadImage", reader=reader, channels=channels)'
 
 

@@ -29,6 +29,7 @@ from mmdino.datasets.image_folder import (
     LOADING_ERRORS,
     TIFF,
     ImageFolder,
+    Unreadable,
     evenly_spaced,
 )
 from mmdino.datasets.image_table import CSV, PARQUET, is_table
@@ -66,7 +67,7 @@ class FolderFacts:
     their addresses."""
     headers: tuple[ImageHeader, ...]
     """Headers of the images that were looked at and could be read."""
-    unreadable: tuple[str, ...]
+    unreadable: tuple[Unreadable, ...]
     """Names and reasons of those that could not."""
     decoded: int
     """How many were decoded."""
@@ -86,6 +87,12 @@ class FolderFacts:
     def where(self) -> str:
         """Path of what was looked at."""
         return self.source.get("list") or os.path.join(self.root, self.source.get("shards", ""))
+
+    @property
+    def usable(self) -> list[str]:
+        """Names of the images, without those that were found unreadable."""
+        unreadable = {image.path for image in self.unreadable}
+        return [name for name in self.names if name not in unreadable]
 
     @property
     def looked_at(self) -> int:
@@ -231,12 +238,12 @@ def _look_at_sample(found: _Found) -> ReadImages:
         if isinstance(seen, ImageHeader):
             headers.append(seen)
         else:
-            unreadable.append(f"{printable(name)} {seen}")
+            unreadable.append(Unreadable(name, seen))
     return ReadImages(tuple(headers), tuple(unreadable))
 
 
 def _none_readable(
-    unreadable: Sequence[str], names: Sequence[str], path: Path, reading: Reading | None
+    unreadable: Sequence[Unreadable], names: Sequence[str], path: Path, reading: Reading | None
 ) -> ValueError:
     """Returns the error of images none of which can be read, of those that were looked at."""
     advice = ""
@@ -334,5 +341,6 @@ def _shares(values: Sequence[int]) -> str:
     return " and ".join(f"{value} ({count / total:.0%})" for value, count in counts)
 
 
-def _first(lines: Sequence[str]) -> str:
-    return ", ".join(lines[:MAX_NAMED]) + (", ..." if len(lines) > MAX_NAMED else "")
+def _first(unreadable: Sequence[Unreadable]) -> str:
+    more = ", ..." if len(unreadable) > MAX_NAMED else ""
+    return ", ".join(map(str, unreadable[:MAX_NAMED])) + more

@@ -125,7 +125,7 @@ def prepare(
     say(folder.describe())
     say(machine.describe())
     about = f"{folder.describe()}\n{machine.describe()}"
-    classes = classes_of(folder.names)
+    classes = classes_of(folder.usable)
     split = knn_split(classes) if classes else None
     recipe = choose(folder, machine, wish.size, wish.epochs, has_classes=bool(classes))
     lock_folder(work_dir)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmdino.datasets.image_check import ImageHeader, image_fault
-from mmdino.datasets.image_folder import LOADING_ERRORS
+from mmdino.datasets.image_folder import LOADING_ERRORS, Unreadable
 from mmdino.datasets.readers.levels import ReaderMismatchError
 from mmdino.datasets.readers.reading import Reading
 from mmdino.datasets.tar_backend import PREFIX
@@ -34,7 +34,7 @@ class ReadImages:
     """
 
     headers: tuple[ImageHeader, ...]
-    unreadable: tuple[str, ...]
+    unreadable: tuple[Unreadable, ...]
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
@@ -62,12 +62,12 @@ def read_images(names: Sequence[str], root: str, reading: Reading) -> ReadImages
         path = name if in_shard else os.path.join(root, name)
         # As the data set does before it decodes a file.
         if not in_shard and (fault := image_fault(path)):
-            unreadable.append(f"{printable(name)} {fault}")
+            unreadable.append(Unreadable(name, fault))
             continue
         try:
             image = load.transform({"img_path": path})["img"]
         except LOADING_ERRORS as error:
-            unreadable.append(f"{printable(name)} ({error})")
+            unreadable.append(Unreadable(name, f"({error})"))
             continue
         height, width, channels = image.shape
         headers.append(ImageHeader(width, height, channels, 8 * image.itemsize))

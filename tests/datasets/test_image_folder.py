@@ -183,6 +183,14 @@ def test_too_many_unreadable_images_in_a_row_are_an_error(folder):
     assert dataset[1]["data_samples"].img_path == str(folder / IMAGES[3])
 
 
+def test_the_list_that_names_an_unreadable_image_is_named_too(folder, tmp_path):
+    (tmp_path / "ann.txt").write_text(f"{IMAGES[0]} 0\n{IMAGES[1]} 1\n")
+    dataset = build(folder, ann_file=str(tmp_path / "ann.txt"), with_label=True, test_mode=True)
+    (folder / IMAGES[1]).unlink()
+    with pytest.raises(ValueError, match=r"remove them, and their lines in '.*ann\.txt'"):
+        dataset[1]
+
+
 def test_other_failures_of_the_pipeline_are_not_taken_for_unreadable_images(folder):
     def fail(results):
         raise AssertionError("a mistake in a transform")

@@ -81,7 +81,8 @@ def test_of_many_images_a_sample_is_looked_at(tmp_path, monkeypatch):
         (tmp_path / f"{index}.png").write_bytes(whole[:40])
     folder = look_at_images(tmp_path)
     assert "8 images. Looked at 4 (spread over the names; 1 decoded)" in folder.describe()
-    assert folder.unreadable == ("0.png is damaged, or no image",)
+    assert [*map(str, folder.unreadable)] == ["0.png is damaged, or no image"]
+    assert folder.usable == [f"{index}.png" for index in range(1, 8)]
     assert (folder.count, folder.unreadable_count) == (6, 2)
 
 
@@ -108,7 +109,7 @@ def test_shards_are_looked_at(tmp_path, monkeypatch, given):
         tar.add(tmp_path / "empty.png", "empty.png")
     facts = look_at_images(tmp_path / given)
     assert facts.headers == ((10, 12, 1, 16),) * 2
-    assert facts.unreadable[0].endswith("/empty.png is empty")
+    assert str(facts.unreadable[0]).endswith("/empty.png is empty")
     assert facts.source == {"type": "mmdino.TarShards", "shards": "*.tar"}
     assert facts.root == str(tmp_path / "shards")
 

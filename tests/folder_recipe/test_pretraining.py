@@ -13,8 +13,8 @@ from tiny_folder import SMALL, pretrain
 
 import mmdino
 from mmdino.engine.training import NEWEST, train
+from mmdino.folder_recipe import images, recipe
 from mmdino.folder_recipe import prepare as module
-from mmdino.folder_recipe import recipe
 from mmdino.folder_recipe.prepare import read_recipe
 from mmdino.folder_recipe.rate import Rate, measure_rate
 
@@ -46,6 +46,22 @@ def test_a_folder_is_pretrained(trained):
     scalars = next((root / "run").glob("*/vis_data/scalars.json")).read_text()
     assert scalars.count("knn/top1") == 3  # untrained, and after each epoch
     assert "Finished at iteration 10." in (root / "run" / "report.html").read_text()
+
+
+def test_unreadable_images_do_not_end_a_run_with_classes(tmp_path, monkeypatch):
+    """Of four that are looked at, one is unreadable; validations meet the others."""
+    monkeypatch.setattr(images, "MAX_HEADERS", 4)
+    for label in ("cat", "dog"):
+        write_images(tmp_path / "images" / label, 14)
+    for name in ("cat/0.png", "cat/5.png", "cat/8.png", "dog/5.png"):
+        (tmp_path / "images" / name).write_bytes(b"")
+    pretrain(tmp_path, epochs=1, cfg_options=SMALL)
+    folder = tmp_path / "run" / "recipe"
+    listed = "".join((folder / f"knn_{name}.txt").read_text() for name in ("bank", "queries"))
+    assert "cat/0.png" not in listed
+    assert {"cat/5.png 0", "cat/8.png 0", "dog/5.png 1"} <= set(listed.splitlines())
+    scalars = next((tmp_path / "run").glob("*/vis_data/scalars.json")).read_text()
+    assert scalars.count("knn/top1") == 2  # untrained, and after the epoch
 
 
 def test_without_classes_held_out_images_show_whether_features_improve(tmp_path, monkeypatch):

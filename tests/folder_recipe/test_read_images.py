@@ -42,7 +42,7 @@ def test_channels_bits_and_statistics_are_those_of_all_pixels(tmp_path, dtype):
     (tmp_path / "picture.png").touch()
     facts = look_at_images(tmp_path, READING)
     assert facts.headers == ((24, 20, 5, 8 * np.dtype(dtype).itemsize),) * 3
-    assert [line.split(" ")[0] for line in facts.unreadable] == ["broken.npy"]
+    assert [image.path for image in facts.unreadable] == ["broken.npy"]
     assert facts.source == {"extensions": [".npy"]}
     pixels = np.concatenate([np.load(tmp_path / f"{i}.npy") for i in range(3)]).reshape(-1, 5)
     scale = 255 / np.iinfo(dtype).max

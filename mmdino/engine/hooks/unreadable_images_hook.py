@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
-from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmdino.engine.skipped_images import of_all_ranks, skipped_for
 from mmdino.registry import HOOKS
 from mmdino.utils.printable import printable
 
@@ -42,7 +42,7 @@ class UnreadableImagesHook(Hook):
             )
         self.limit = limit
         self.interval = interval
-        self._skipped: list[tuple[str, str]] = []
+        self._skipped: dict[str, str] = {}
 
     def after_train_iter(
         self,
@@ -52,10 +52,7 @@ class UnreadableImagesHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Collects the paths that were skipped for this batch."""
-        for sample in data_batch.get("data_samples") or []:
-            paths = sample.get("skipped_paths", ())
-            reasons = sample.get("skipped_reasons", [""] * len(paths))
-            self._skipped += zip(paths, reasons, strict=True)
+        self._skipped |= skipped_for(data_batch.get("data_samples") or [])
         if get_world_size() == 1:
             due = bool(self._skipped)
         else:
@@ -66,8 +63,8 @@ class UnreadableImagesHook(Hook):
             self._record(runner)
 
     def _record(self, runner: Runner) -> None:
-        skipped = dict(chain(*all_gather_object(self._skipped)))
-        self._skipped = []
+        skipped = of_all_ranks(self._skipped)
+        self._skipped = {}
         record = list(runner.message_hub.runtime_info.get(RECORD, []))
         new = [path for path in skipped if path not in record]
         if not new:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 import tiny_mmpretrain
 import tiny_run
@@ -107,6 +109,56 @@ def test_a_bank_loader_that_leaves_images_out_is_refused(tmp_path):
     runner = tiny_run.build(tmp_path, **validation)
     with pytest.raises(ValueError, match=r"gave 15 of 16 images.*drop_last=False"):
         runner.val()
+
+
+def listed_images(folder, name, indices):
+    """Loader of images, three classes in turn, by a list."""
+    (folder / name).write_text("".join(f"{index}.png {index % 3}\n" for index in indices))
+    dataset = {
+        "type": "mmdino.ImageFolder",
+        "data_root": str(folder),
+        "ann_file": str(folder / name),
+        "with_label": True,
+        "pipeline": [{"type": "LoadImageFromFile"}, {"type": "PackInputs"}],
+    }
+    return tiny_run.loader(dataset)
+
+
+def test_images_that_cannot_be_read_are_left_out(tmp_path):
+    """Metrics are those without them, and each is named once."""
+    rng = np.random.default_rng(0)
+    for index in range(24):
+        image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"{index}.png"), image)
+    for index in (4, 15, 20):
+        (tmp_path / f"{index}.png").write_bytes(b"")
+    (tmp_path / "5.png").unlink()
+    found, good = [], [index for index in range(24) if index not in (4, 5, 15, 20)]
+    for name, indices in (("all", range(24)), ("good", good)):
+        validation = tiny_run.validation(k=(1, 3))
+        bank, queries = (
+            listed_images(tmp_path, f"{name}_{part}.txt", chosen)
+            for part, chosen in (
+                ("bank", [index for index in indices if index < 16]),
+                ("queries", [index for index in indices if index >= 16]),
+            )
+        )
+        validation["val_cfg"]["bank_dataloader"] = bank
+        validation["val_dataloader"] = queries
+        runner = tiny_run.build(tmp_path / name, **validation)
+        found.append([runner.val(), runner.val_loop.run(), *runner.val_loop.fill_bank()])
+        log = tiny_run.log_text(runner)
+        if name == "all":
+            assert log.count("leaves out 3 of 16 images of the bank, which cannot be read: ") == 1
+            assert log.count("leaves out 1 of 8 query images, which cannot be read: ") == 1
+            assert f"{tmp_path / '20.png'} is empty. Repair" in log
+            assert "their lines in " in log
+        else:
+            assert "cannot be read" not in log
+    (*metrics, features, labels), (*expected, bank_features, bank_labels) = found
+    assert metrics == expected
+    assert torch.equal(labels, bank_labels)
+    torch.testing.assert_close(features, bank_features)
 
 
 def test_images_of_mixed_sizes_are_named(tmp_path):
