@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmdino.datasets.readers.reading import Reading
+from mmdino.engine.checkpoints import newest_checkpoint
 from mmdino.folder_recipe.config_file import config_path_in, knn_split, write_config
 from mmdino.folder_recipe.images import classes_of, look_at_images
 from mmdino.folder_recipe.machine import this_machine
@@ -161,10 +162,18 @@ def require_new(data: str | Path, work_dir: str | Path) -> None:
     """
     path, folder = config_path_in(work_dir), Path(data).resolve()
     if path.exists():
+        if newest_checkpoint(work_dir).found is None:
+            advice = (
+                f"Its run has no checkpoint yet. To start it: mmdino train {printable(path)}. For "
+                "another recipe remove this one, or name another folder with --work-dir."
+            )
+        else:
+            advice = (
+                f"To go on with its run: mmdino train {printable(path)} --resume (without --resume "
+                "it starts anew). For another run name another folder with --work-dir."
+            )
         raise ValueError(
-            f"{printable(work_dir)!r} has a recipe already, {printable(path)!r}. To go on with its "
-            f"run: mmdino train {printable(path)} --resume (without --resume it starts anew). For "
-            "another run name another folder with --work-dir."
+            f"{printable(work_dir)!r} has a recipe already, {printable(path)!r}. {advice}"
         )
     if folder in (resolved := Path(work_dir).resolve()).parents or folder == resolved:
         raise ValueError(

@@ -220,7 +220,8 @@ def test_a_second_recipe_is_refused_and_a_failed_one_is_not_kept(images, tmp_pat
     prepare(images, work_dir, Wish(), say=list)
     before = config_path_in(work_dir).read_text()
     with pytest.raises(
-        ValueError, match=r"has a recipe already.*pretrain\.py --resume.*--work-dir"
+        ValueError,
+        match=r"has a recipe already.*no checkpoint yet\. To start it: .*pretrain\.py\. ",
     ):
         prepare(images, work_dir, Wish(), say=list)
     assert config_path_in(work_dir).read_text() == before

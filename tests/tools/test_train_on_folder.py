@@ -79,4 +79,4 @@ def test_the_written_config_is_what_is_trained(root, tmp_path, monkeypatch, caps
     assert f"  mmdino embed {checkpoint} {root / 'images'} features.npz" in shown
     code, _, written = end("train.py", arguments, monkeypatch, capsys)
     assert code == 2
-    assert "pretrain.py --resume" in written.strip().splitlines()[-1]
+    assert "has a recipe already" in written.strip().splitlines()[-1]
