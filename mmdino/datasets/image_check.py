@@ -8,6 +8,12 @@ import struct
 from typing import BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import (
+    EXTRASAMPLES,
+    PHOTOMETRIC_INTERPRETATION,
+    SAMPLESPERPIXEL,
+    ImageFileDirectory_v2,
+)
 
 MAX_PIXELS = 178_956_970
 """Above this Pillow takes an image for a decompression bomb; decoded it is 0.5 GiB in colour."""
@@ -19,6 +25,9 @@ JPEG = b"\xff\xd8"
 """What a JPEG starts with."""
 JPEG_FRAMES = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2")
 """Markers of the size of a baseline, an extended and a progressive JPEG."""
+
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""Little- and big-endian, and the same of BigTIFF."""
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """Channels by the colour type of a PNG; a palette holds colours."""
@@ -121,6 +130,26 @@ def read_header(file: BinaryIO) -> ImageHeader:
     with Image.open(file) as image:
         channels = PILLOW_CHANNELS.get(image.mode, len(image.getbands()))
         return ImageHeader(*image.size, channels, PILLOW_BITS.get(image.mode, 8))
+
+
+def dropped_bands(file: BinaryIO) -> str | None:
+    """Says of a TIFF which bands OpenCV leaves out when it reads it as grey or colours.
+
+    Returns:
+        Such as "has 4 bands, of which 1 would be read"; None if it is no TIFF, or has no bands but
+        grey or colours, and transparency.
+    """
+    start = file.read(4)
+    if start not in TIFF_STARTS:
+        return None
+    start += file.read(12 if 43 in start else 4)
+    tags = ImageFileDirectory_v2(start)
+    file.seek(tags.next)
+    tags.load(file)
+    bands, kind = tags.get(SAMPLESPERPIXEL, 1), tags.get(PHOTOMETRIC_INTERPRETATION)
+    read = {0: 1, 1: 1, 2: 3}.get(kind, bands)
+    others = bands - read - (tags.get(EXTRASAMPLES, ()) in ((1,), (2,)))
+    return f"has {bands} bands, of which {read} would be read" if others > 0 else None
 
 
 def _jpeg_header(file: BinaryIO) -> ImageHeader | None:

@@ -20,6 +20,7 @@ from mmdino.datasets.folder_listing import LeftOut, list_images
 from mmdino.datasets.image_check import (
     ImageHeader,
     content_fault,
+    dropped_bands,
     image_fault,
     image_header,
     read_header,
@@ -248,7 +249,7 @@ def _none_readable(
     """Returns the error of images none of which can be read, of those that were looked at."""
     advice = ""
     if reading is None and all(name.lower().endswith(TIFF) for name in names):
-        advice = " TIFFs with more than four bands, or floats, need --reader mmdino.read_tiff."
+        advice = " TIFFs of other bands than colours, or of floats, need --reader mmdino.read_tiff."
     return ValueError(
         f"None of the {len(unreadable):,} images of {printable(path)!r} that were looked at (of "
         f"{len(names):,}) can be read: {_first(unreadable)}.{advice}"
@@ -315,6 +316,13 @@ def _look_at(name: str, root: str, decode: bool) -> ImageHeader | str:
     fault = image_fault(path) if is_local else content_fault(io.BytesIO(content), len(content))
     if fault:
         return fault
+    try:
+        with open(path, "rb") if is_local else io.BytesIO(content) as file:
+            if dropped := dropped_bands(file):
+                return dropped
+    except LOADING_ERRORS:
+        # A damaged TIFF, of which the decoder tells.
+        pass
     if not decode:
         try:
             return image_header(path) if is_local else read_header(io.BytesIO(content))

@@ -124,6 +124,30 @@ def many_channels(folder):
     tifffile.imwrite(folder / "a.tif", bands, photometric="minisblack", planarconfig="contig")
 
 
+@pytest.mark.parametrize(
+    ("bands", "dtype", "options", "dropped"),
+    [
+        (4, "uint8", {"photometric": "minisblack"}, "has 4 bands, of which 1 would be read"),
+        (3, "uint16", {"photometric": "minisblack"}, "has 3 bands, of which 1 would be read"),
+        (4, "uint16", {"extrasamples": [0]}, "has 4 bands, of which 3 would be read"),
+        (4, "uint8", {"extrasamples": [0], "bigtiff": True}, "has 4 bands, of which 3"),
+        (4, "uint8", {"extrasamples": [0], "byteorder": ">"}, "has 4 bands, of which 3"),
+        (4, "uint8", {"extrasamples": ["unassalpha"]}, ""),
+        (3, "uint16", {}, ""),
+    ],
+)
+def test_bands_that_would_be_dropped_are_told(tmp_path, bands, dtype, options, dropped):
+    """OpenCV reads them as grey or colours without a word."""
+    image = np.zeros((9, 9, bands), dtype)
+    options = {"photometric": "rgb", "planarconfig": "contig", **options}
+    tifffile.imwrite(tmp_path / "a.tif", image, **options)
+    if dropped:
+        with pytest.raises(ValueError, match=rf"a\.tif {dropped}.*need --reader"):
+            look_at_images(tmp_path)
+    else:
+        assert look_at_images(tmp_path).headers[0].channels == bands
+
+
 def broken(folder):
     for index in range(5):
         (folder / f"{index}.png").write_bytes(b"")
@@ -137,7 +161,11 @@ def broken(folder):
         (lambda f: None, FileNotFoundError, r"No image in .*images': expected files at any depth"),
         (lambda f: (f / "a.txt").touch(), FileNotFoundError, r"\.webp\. 1 left out: other ext"),
         (lambda f: (f / "a.MP4").touch(), FileNotFoundError, r"\.mp4: a\.MP4\)\. .*ffmpeg -i CLIP"),
-        (many_channels, ValueError, r"a\.tif is damaged, .*need --reader mmdino\.read_tiff"),
+        (
+            many_channels,
+            ValueError,
+            r"a\.tif has 5 bands, of which 1 .*need --reader mmdino",
+        ),
         (broken, ValueError, r"None of the 5 images of .* \(of 5\) can be read: 0\.png is empty, "),
     ],
 )
