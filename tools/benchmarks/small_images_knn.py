@@ -23,7 +23,7 @@ from typing import Any
 
 import cv2
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
@@ -39,6 +39,7 @@ from mmdino.comparison.measuring import features_of
 from mmdino.evaluation.features import BackboneModel, feature_of
 from mmdino.evaluation.knn import knn_accuracy
 from mmdino.models.layers import at_least_float32
+from mmdino.utils.options_action import OptionsAction
 from mmdino.utils.tool_errors import run_tool
 
 LIGHTLY, REFERENCE = "lightly", "reference"
@@ -81,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights, views and order")
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, default={}, help="changes to the config"
+        "--cfg-options", nargs="+", action=OptionsAction, default={}, help="changes to the config"
     )
     return parser
 
