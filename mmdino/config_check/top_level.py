@@ -71,19 +71,20 @@ def check_top_level(cfg: Mapping[str, Any], runner: type, problems: Problems) ->
     read = keys_of_runner(runner)
     unread = [key for key in cfg if key not in read | READ_BY_OTHERS and not key.startswith("_")]
     file = getattr(cfg, "filename", None)
-    is_copy = False
     if unread and file is not None and Path(file).is_file():
+        # The runner's copy of a config has its variables as keys, which nothing refers to any more,
+        # and which may be called nearly as a key of the runner. The config itself was checked.
+        if _is_in_work_dir(Path(file), cfg):
+            return []
         used = names_used(Path(file))
         unread = [key for key in unread if key not in used]
-        is_copy = _is_in_work_dir(Path(file), cfg)
     doubtful = []
     for key in unread:
         if _is_misspelt(key, read):
             problems.add_unknown("", key, runner.__name__, read)
         else:
             doubtful.append(key)
-    # The runner's copy of a config has its variables as keys, which nothing refers to any more.
-    if not doubtful or is_copy:
+    if not doubtful:
         return []
     return [
         f"Nothing reads {', '.join(doubtful)} of the config. If it is a variable, that does not "

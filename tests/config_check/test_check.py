@@ -445,6 +445,21 @@ def test_variables_are_keys_in_the_copy_that_a_run_keeps_of_its_config(
     assert len(check_config(Config.fromfile(path))) == doubts
 
 
+def test_variables_called_nearly_as_a_key_are_no_mistake_in_the_copy_of_a_run(tmp_path):
+    text = (
+        f"_base_ = {str(CONFIGS / PRETRAINING)!r}\n"
+        "custom_hook = dict(type='EmptyCacheHook')\n"
+        "custom_hooks = [custom_hook]\n"
+        f"work_dir = {str(tmp_path / 'run')!r}\n"
+    )
+    (tmp_path / "mine.py").write_text(text)
+    cfg = Config.fromfile(tmp_path / "mine.py")
+    assert check_config(cfg) == []
+    (tmp_path / "run").mkdir()
+    cfg.dump(tmp_path / "run" / "mine.py")
+    assert check_config(Config.fromfile(tmp_path / "run" / "mine.py")) == []
+
+
 def test_sections_that_a_tool_needs_are_named():
     with pytest.raises(ValueError, match="test_dataloader: it is missing, and this tool needs it"):
         check_config(read(PRETRAINING), needs=("model", "test_dataloader"))
