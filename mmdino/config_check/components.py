@@ -12,7 +12,14 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmdino.config_check.arguments import Argument, Arguments, arguments_of
-from mmdino.config_check.places import EXTRA_KEYS, PLAIN, PROJECTS, REGISTRIES, WHOLE, Place
+from mmdino.config_check.places import (
+    EXTRA_KEYS,
+    PLAIN,
+    REGISTRIES,
+    WHOLE,
+    Place,
+    is_of_project,
+)
 from mmdino.config_check.problems import Problems, join
 from mmdino.config_check.ranges import range_problem
 from mmdino.config_check.registries import describe, find, find_anywhere, nearest_names
@@ -105,14 +112,14 @@ class Walk:
         registry = REGISTRIES.get(key, place.registry)
         if key.endswith("pipeline"):
             registry = TRANSFORMS
-        module = getattr(owner, "__module__", None) or ""
+        # A class of one's own may add arguments to a config, or take some out of it.
+        is_known = is_of_project(owner)
         inner = Place(
             registry,
             extra=keys_read(owner, key) | EXTRA_KEYS.get(key, set()),
             default=default_type(owner, key) if isinstance(owner, type) else None,
-            is_whole=key in WHOLE or key.endswith("pipeline"),
-            # A function may stand for a class whose packages are not installed.
-            is_strict=isinstance(owner, type) and module.split(".")[0] in PROJECTS,
+            is_whole=is_known and (key in WHOLE or key.endswith("pipeline")),
+            is_strict=is_known,
         )
         self.inside(value, join(path, key), key, owner, inner)
 

@@ -28,7 +28,8 @@ PROJECTS = ("mmdino", "mmengine", "mmcv", "mmpretrain", "mmseg", "torch")
 """Packages whose classes are known to hand on a config as it is. Another project's class may take
 keys out of it before."""
 WHOLE = ("backbone", "neck", "head", "decode_head", "data_preprocessor", "pipeline")
-"""Arguments that are built from their config alone, so that it must have all that is required."""
+"""Arguments that classes of these projects build from their config alone, so that it must have all
+that is required."""
 REGISTRIES: dict[str, Registry] = {
     "init_cfg": WEIGHT_INITIALIZERS,
     "override": WEIGHT_INITIALIZERS,
@@ -53,6 +54,15 @@ PLAIN: dict[tuple[type, str], Collection[str]] = {
     (VisionTransformer, "arch"): tuple(VIT_ARCHS["base"]),
 }
 """Keys of dicts without a type that our classes take."""
+
+
+def is_of_project(obj: Any) -> bool:
+    """Whether a class is of a project that is known to hand on a config as it is.
+
+    A function is of none: it may stand for a class whose packages are not installed.
+    """
+    module = getattr(obj, "__module__", None) or ""
+    return isinstance(obj, type) and module.split(".")[0] in PROJECTS
 
 
 @dataclass

@@ -10,6 +10,7 @@ import pytest
 import tiny_segmentation
 from mmengine.config import Config
 from mmengine.visualization import MLflowVisBackend
+from torch import nn
 
 from mmdino.config_check import check_config, sections
 
@@ -481,3 +482,22 @@ def test_no_hooks_are_allowed(hooks):
     cfg.default_hooks = hooks
     cfg.custom_hooks = None
     assert check_config(cfg) == []
+
+
+class OwnModel(nn.Module):
+    """A model of a user, which gives its head and backbone what their configs lack."""
+
+    def __init__(self, backbone, head, data_preprocessor=None):
+        super().__init__()
+
+
+def test_a_model_of_ones_own_may_complete_the_configs_of_its_parts():
+    cfg = changed(FINETUNING)
+    head = {"type": "LinearClsHead", "num_classes": 3}
+    cfg.model = {"type": OwnModel, "backbone": cfg.model.backbone.to_dict(), "head": head}
+    assert check_config(cfg) == []
+    cfg.model.head = {"type": "LinearClsHead", "num_clases": 3}
+    assert "did you mean num_classes?" in only_mistake(cfg)
+    cfg = changed(FINETUNING)
+    cfg.model.head = head
+    assert "LinearClsHead needs 'in_channels'" in only_mistake(cfg)
