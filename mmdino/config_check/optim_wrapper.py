@@ -11,7 +11,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMI
 
 from mmdino.config_check.arguments import Argument, arguments_of
 from mmdino.config_check.components import Walk
-from mmdino.config_check.places import Place
+from mmdino.config_check.places import Place, is_of_project
 from mmdino.config_check.problems import join
 from mmdino.config_check.registries import describe
 from mmdino.config_check.source import keys_read
@@ -100,5 +100,9 @@ def _check_clipping(walk: Walk, value: Mapping, path: str, wrapper: Any) -> None
 
 def _check_paramwise(walk: Walk, value: Mapping, path: str, constructor: Any) -> None:
     known = keys_read(constructor, "paramwise_cfg")
-    if known:
-        walk.keys(value, path, describe(constructor), known)
+    if not known:
+        return
+    # A constructor of one's own may read others in a way that its source does not show.
+    is_strict = is_of_project(constructor)
+    judged = [key for key in value if is_strict or near_misses(str(key), known)]
+    walk.keys({key: value[key] for key in judged}, path, describe(constructor), known)

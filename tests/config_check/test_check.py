@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny_segmentation
 from mmengine.config import Config
+from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.visualization import MLflowVisBackend
 from torch import nn
 
@@ -501,3 +502,23 @@ def test_a_model_of_ones_own_may_complete_the_configs_of_its_parts():
     cfg = changed(FINETUNING)
     cfg.model.head = head
     assert "LinearClsHead needs 'in_channels'" in only_mistake(cfg)
+
+
+class OwnConstructor(DefaultOptimWrapperConstructor):
+    """A constructor of a user, which reads a key of its own before the others."""
+
+    def __init__(self, optim_wrapper_cfg, paramwise_cfg=None):
+        options = dict(paramwise_cfg)
+        self.adapter_lr_mult = options.pop("adapter_lr_mult", 1)
+        super().__init__(optim_wrapper_cfg, options)
+
+
+def test_a_constructor_of_ones_own_may_read_other_keys():
+    cfg = changed(PRETRAINING, optim_wrapper__constructor=OwnConstructor)
+    cfg.optim_wrapper.paramwise_cfg = {"adapter_lr_mult": 0.1, "norm_decay_mult": 0}
+    assert check_config(cfg) == []
+    cfg.optim_wrapper.paramwise_cfg = {"norm_decay_mul": 0}
+    assert "did you mean norm_decay_mult?" in only_mistake(cfg)
+    cfg = changed(PRETRAINING, optim_wrapper__constructor="DefaultOptimWrapperConstructor")
+    cfg.optim_wrapper.paramwise_cfg = {"adapter_lr_mult": 0.1}
+    assert "has no 'adapter_lr_mult'" in only_mistake(cfg)
