@@ -96,12 +96,12 @@ class Walk:
         for key in keys:
             argument = takes.known.get(key, Argument())
             if key in known or not is_strict:
-                self.value(value[key], join(path, key), argument)
+                self.value(value[key], join(path, key), argument, is_of_project(owner))
             self.nested(value[key], path, str(key), owner, place)
 
-    def value(self, value: Any, path: str, argument: Argument) -> None:
-        """Checks a number or text."""
-        problem = range_problem(path, value) or type_problem(argument, value)
+    def value(self, value: Any, path: str, argument: Argument, is_known: bool = True) -> None:
+        """Checks a number or text; ``is_known`` says whether a known project's class takes it."""
+        problem = range_problem(path, value, is_known) or type_problem(argument, value)
         if path.rpartition(".")[2] == "init_cfg" and isinstance(value, (str, Real)):
             problem = "expected a dict, such as dict(type='Pretrained', checkpoint=PATH)"
         if problem:

@@ -23,6 +23,8 @@ class Range(NamedTuple):
     """Whether None is refused."""
     takes_list: bool = False
     """Whether there may be several."""
+    for_all: bool = True
+    """Whether it holds for the arguments of classes of one's own too."""
 
     def takes(self, value: Any) -> bool:
         """Whether a value is a number that is allowed."""
@@ -74,13 +76,15 @@ RANGES = (
         rf"{HOOK}\.interval",
         lambda x: x >= 1 or x == -1,
         "a whole number of at least 1, or -1 for never",
-        True,
+        is_whole=True,
+        for_all=False,
     ),
     Range(
         rf"{HOOK}\.max_keep_ckpts",
         lambda x: x >= 1 or x == -1,
         "a whole number of at least 1, or -1 for all",
-        True,
+        is_whole=True,
+        for_all=False,
     ),
     Range(
         r"(val|test)_evaluator(\.\d+)?\.topk",
@@ -134,18 +138,21 @@ CHOICES = {
 """Texts that mmcv takes, by regular expressions of the whole path; it fails at the first image."""
 
 
-def range_problem(path: str, value: Any) -> str | None:
+def range_problem(path: str, value: Any, is_known: bool = True) -> str | None:
     """Returns what is wrong with a value at a place of the config, None if nothing is.
 
     Args:
         path: Path of the key, with dots.
         value: Its value; of a list each member is judged.
+        is_known: Whether what reads it is of a project that is known.
     """
     choices = next((words for rule, words in CHOICES.items() if re.fullmatch(rule, path)), ())
     if choices and value is not None and value not in choices:
         return f"expected one of {', '.join(map(repr, choices))}"
     rule = next((rule for rule in RANGES if re.fullmatch(rule.path, path)), None)
-    if rule is None or (value is None and not rule.is_needed):
+    if rule is None or not (rule.for_all or is_known):
+        return None
+    if value is None and not rule.is_needed:
         return None
     values = value if rule.takes_list and isinstance(value, (list, tuple)) else [value]
     return None if all(map(rule.takes, values)) else f"expected {rule.expected}"

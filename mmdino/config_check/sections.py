@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from mmengine.dist import init_dist
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import (
     EVALUATOR,
     HOOKS,
@@ -125,6 +126,7 @@ def check_loop(walk: Walk, value: Any, path: str) -> None:
 def check_hooks(walk: Walk, value: Any, path: str) -> None:
     """Checks hooks, in a dict by their names or in a list."""
     place = Place(HOOKS, extra={"priority"})
+    built: dict[str, Callable | None] = {}
     if path == "default_hooks" and isinstance(value, Mapping):
         for name, hook in value.items():
             if near_misses(name, MMENGINE_HOOKS):
@@ -134,21 +136,24 @@ def check_hooks(walk: Walk, value: Any, path: str) -> None:
                 guess = did_you_mean(nearest(name, others))
                 walk.problems.add(join(path, name), f"this hook has no type{guess}")
             elif hook is not None:
-                walk.component(hook, join(path, name), place)
+                built[join(path, name)] = walk.component(hook, join(path, name), place)
         members = {join(path, name): hook for name, hook in value.items()}
     elif path == "default_hooks":
         walk.problems.add(path, f"got {value!r}; expected a dict of hooks by name")
         return
     elif isinstance(value, (list, tuple)):
-        walk.component(value, path, place)
         members = {join(path, index): hook for index, hook in enumerate(value)}
+        built = {name: walk.component(hook, name, place) for name, hook in members.items()}
     else:
         walk.problems.add(path, f"got {value!r}; expected a list of hooks")
         return
     for name, hook in members.items():
         if isinstance(hook, Mapping) and "priority" in hook:
             _check_priority(walk, hook["priority"], join(name, "priority"))
-        template = hook.get("filename_tmpl") if isinstance(hook, Mapping) else None
+        # A hook of another kind may write other files.
+        kind = built.get(name)
+        writes = isinstance(kind, type) and issubclass(kind, CheckpointHook)
+        template = hook.get("filename_tmpl") if writes else None
         if isinstance(template, str) and not ("{}" in template and template.endswith(".pth")):
             walk.problems.add(
                 join(name, "filename_tmpl"),

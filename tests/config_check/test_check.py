@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny_segmentation
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.visualization import MLflowVisBackend
 from torch import nn
@@ -522,3 +523,28 @@ def test_a_constructor_of_ones_own_may_read_other_keys():
     cfg = changed(PRETRAINING, optim_wrapper__constructor="DefaultOptimWrapperConstructor")
     cfg.optim_wrapper.paramwise_cfg = {"adapter_lr_mult": 0.1}
     assert "has no 'adapter_lr_mult'" in only_mistake(cfg)
+
+
+class OwnHook(Hook):
+    """A hook of a user, whose arguments mean something else than those of mmengine's hooks."""
+
+    def __init__(self, interval, max_keep_ckpts=1, filename_tmpl="{}"):
+        pass
+
+
+class OwnCheckpointHook(CheckpointHook):
+    """A hook of a user that writes checkpoints."""
+
+
+@pytest.mark.parametrize("interval", [0.5, 0])
+def test_a_hook_of_ones_own_may_have_other_intervals_and_files(interval):
+    options = {"interval": interval, "max_keep_ckpts": 0, "filename_tmpl": "vis_{}.png"}
+    hook = {"type": OwnHook, **options}
+    cfg = changed(PRETRAINING, custom_hooks=[hook], default_hooks__pictures=hook)
+    assert check_config(cfg) == []
+
+
+def test_a_hook_of_ones_own_that_writes_checkpoints_needs_their_names():
+    hook = {"type": OwnCheckpointHook, "filename_tmpl": "vis_{}.png"}
+    line = only_mistake(changed(PRETRAINING, custom_hooks=[hook]))
+    assert line.startswith("custom_hooks.0.filename_tmpl: ")
