@@ -11,7 +11,15 @@ from typing import Any, Literal
 import torch
 from mmengine.dist import init_dist
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import (
+    CheckpointHook,
+    DistSamplerSeedHook,
+    Hook,
+    IterTimerHook,
+    LoggerHook,
+    ParamSchedulerHook,
+    RuntimeInfoHook,
+)
 from mmengine.registry import (
     EVALUATOR,
     HOOKS,
@@ -40,20 +48,21 @@ from torch.distributed import init_process_group
 from mmdino.config_check.arguments import Argument, arguments_of
 from mmdino.config_check.components import Walk
 from mmdino.config_check.optim_wrapper import check_optim_wrapper
-from mmdino.config_check.places import Place
+from mmdino.config_check.places import Place, is_of_project
 from mmdino.config_check.problems import join
+from mmdino.config_check.registries import find
 from mmdino.config_check.source import keys_read
 from mmdino.config_check.spelling import did_you_mean, near_misses, nearest
 from mmdino.utils.dependencies import missing_optional
 
-MMENGINE_HOOKS = (
-    "runtime_info",
-    "timer",
-    "sampler_seed",
-    "logger",
-    "param_scheduler",
-    "checkpoint",
-)
+MMENGINE_HOOKS: dict[str, type[Hook]] = {
+    "runtime_info": RuntimeInfoHook,
+    "timer": IterTimerHook,
+    "sampler_seed": DistSamplerSeedHook,
+    "logger": LoggerHook,
+    "param_scheduler": ParamSchedulerHook,
+    "checkpoint": CheckpointHook,
+}
 """Entries of ``default_hooks`` that mmengine has by itself, and leaves out where they are None."""
 TOGETHER = (
     ("train_dataloader", "train_cfg", "optim_wrapper"),
@@ -129,7 +138,7 @@ def check_hooks(walk: Walk, value: Any, path: str) -> None:
     built: dict[str, Callable | None] = {}
     if path == "default_hooks" and isinstance(value, Mapping):
         for name, hook in value.items():
-            if near_misses(name, MMENGINE_HOOKS):
+            if _is_misspelt(walk, name, hook):
                 walk.problems.add_unknown(path, name, "mmengine", MMENGINE_HOOKS)
             elif isinstance(hook, Mapping) and "type" not in hook:
                 others = {*value, *MMENGINE_HOOKS} - {name}
@@ -160,6 +169,21 @@ def check_hooks(walk: Walk, value: Any, path: str) -> None:
                 f"got {template!r}; expected {{}} for the number and .pth at the end, such as "
                 "'epoch_{}.pth', or checkpoints overwrite each other and are not found again",
             )
+
+
+def _is_misspelt(walk: Walk, name: str, hook: Any) -> bool:
+    """Whether a hook's name is that of one of mmengine's hooks, misspelt.
+
+    It is not if the hook has a type of its own, which does something else.
+    """
+    meant = near_misses(name, MMENGINE_HOOKS)
+    if not meant or not isinstance(hook, Mapping) or "type" not in hook:
+        return bool(meant)
+    kind = hook["type"]
+    if isinstance(kind, str):
+        kind = find(kind, HOOKS, hook.get("_scope_") or walk.scope)
+    replaces = isinstance(kind, type) and issubclass(kind, MMENGINE_HOOKS[meant[0]])
+    return replaces and is_of_project(kind)
 
 
 def _check_priority(walk: Walk, value: Any, path: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tiny_segmentation
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.visualization import MLflowVisBackend
 from torch import nn
@@ -548,3 +548,22 @@ def test_a_hook_of_ones_own_that_writes_checkpoints_needs_their_names():
     hook = {"type": OwnCheckpointHook, "filename_tmpl": "vis_{}.png"}
     line = only_mistake(changed(PRETRAINING, custom_hooks=[hook]))
     assert line.startswith("custom_hooks.0.filename_tmpl: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "is_refused"),
+    [
+        ("timers", "EmptyCacheHook", False),
+        ("loggers", OwnHook, False),
+        ("checkpoints", OwnCheckpointHook, False),
+        ("checkpoints", "CheckpointHook", True),
+        ("loger", LoggerHook, True),
+    ],
+)
+def test_a_hook_with_another_type_may_be_called_nearly_as_one_of_mmengine(name, kind, is_refused):
+    hook = {"type": kind, "interval": 1} if kind != "EmptyCacheHook" else {"type": kind}
+    cfg = changed(PRETRAINING, **{f"default_hooks__{name}": hook})
+    if is_refused:
+        assert f"default_hooks.{name}: mmengine has no {name!r}; did you mean" in only_mistake(cfg)
+    else:
+        assert check_config(cfg) == []
