@@ -47,7 +47,12 @@ REGISTRIES: dict[str, Registry] = {
     "data_preprocessor": MODELS,
 }
 """Registry of what is built from an argument, by its name; by default that of the owner."""
-EXTRA_KEYS = {"norm_cfg": {"requires_grad"}, "init_cfg": {"override"}, "override": {"name"}}
+EXTRA_KEYS = {
+    "norm_cfg": {"requires_grad"},
+    "init_cfg": {"override"},
+    "override": {"name"},
+    "policies": {"magnitude_key"},  # mmpretrain's RandAugment, for old configs
+}
 """Keys that are taken out of the config of an argument before anything is built from it."""
 PLAIN: dict[tuple[type, str], Collection[str]] = {
     (MultiCropTransform, "views"): tuple(option.name for option in fields(ViewGroup)),

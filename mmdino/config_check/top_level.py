@@ -22,6 +22,7 @@ SIMILAR = 0.85
 READ_BY_OTHERS = {
     "custom_imports",  # mmengine's Config
     "env_variables",
+    "read_base",
     "runner_type",  # mmengine's registry of runners
     "tta_model",  # the tools of mmpretrain and mmsegmentation
     "tta_pipeline",

@@ -17,8 +17,8 @@ NOT_INSTALLED = ("there is no dataset 'COCO", "Flickr30k", "FlamingoEval", "RefC
 NEEDED_ELSEWHERE = ("Mask2FormerHead", "MaskFormerHead", "'NoCaps'", "'OCRVQA'", "'GQA'")
 NO_RUN = {
     "headless": "no default_scope: weights for other projects",
-    "_randaug_policies": "a part of other configs, which misspells magnitude_key",
-    "resnest": "val_cfg and test_cfg are missing, and magnitude_key is no argument",
+    "_randaug_policies": "a part of other configs",
+    "resnest": "val_cfg and test_cfg are missing",
     "in21k": "val_cfg without val_dataloader",
     "ipu": "train_cfg and optim_wrapper are missing",
     "maskfeat": "train_cfg with a type and by_epoch, which mmengine refuses",

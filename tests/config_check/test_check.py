@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiny_segmentation
-from mmengine.config import Config
+from mmengine.config import Config, read_base
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.visualization import MLflowVisBackend
@@ -567,3 +567,15 @@ def test_a_hook_with_another_type_may_be_called_nearly_as_one_of_mmengine(name, 
         assert f"default_hooks.{name}: mmengine has no {name!r}; did you mean" in only_mistake(cfg)
     else:
         assert check_config(cfg) == []
+
+
+def test_policies_may_name_the_argument_that_their_magnitude_is_of():
+    policy = {"type": "Rotate", "magnitude_key": "angle", "magnitude_range": (0, 30)}
+    augment = {"type": "RandAugment", "policies": [policy], "num_policies": 1, "magnitude_level": 9}
+    cfg = changed(FINETUNING)
+    cfg.train_dataloader.dataset.pipeline.insert(1, augment)
+    assert check_config(cfg) == []
+
+
+def test_what_a_config_in_the_new_style_imports_for_its_bases_is_read():
+    assert check_config(changed(PRETRAINING, read_base=read_base)) == []
