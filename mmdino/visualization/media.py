@@ -131,17 +131,25 @@ def write_image(path: Path, image: np.ndarray) -> None:
 def list_images(folder: str | Path) -> list[Path]:
     """Lists the images of a folder in natural order, frame2 before frame10.
 
+    Hidden files are left out: a Mac writes ``._photo.jpg`` beside ``photo.jpg`` on other systems'
+    drives, which is no image.
+
     Raises:
         FileNotFoundError: If the folder does not exist or contains no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"The folder {str(folder)!r} does not exist.")
-    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    ]
     if not images:
         raise FileNotFoundError(
             f"The folder {str(folder)!r} has no image with one of the suffixes "
-            f"{', '.join(IMAGE_SUFFIXES)}. Subfolders are not searched."
+            f"{', '.join(IMAGE_SUFFIXES)}. Hidden files are left out, and "
+            "subfolders are not searched."
         )
     return sorted(images, key=natural_order)
 

@@ -135,6 +135,14 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path):
     ]
 
 
+def test_hidden_files_are_no_images(tmp_path):
+    (tmp_path / "._photo.jpg").touch()
+    with pytest.raises(FileNotFoundError, match="Hidden files are left out"):
+        list_images(tmp_path)
+    (tmp_path / "photo.jpg").touch()
+    assert [path.name for path in list_images(tmp_path)] == ["photo.jpg"]
+
+
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(FileNotFoundError, match="has no image with one of the suffixes"):
