@@ -136,7 +136,8 @@ def draw_curves(
     axes.set_xticks([0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001, 1e-4])
     axes.xaxis.set_major_formatter(lambda value, _: f"{1 - value:.4g}")
     axes.minorticks_off()
-    axes.set(xlabel="threshold of the cosine similarity", ylabel="%", ylim=(0, 103), title=title)
+    axes.set(xlabel="threshold of the cosine similarity", ylabel="%", ylim=(0, 103))
+    axes.set_title(title, parse_math=False)  # The name of a checkpoint may have dollar signs.
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)

@@ -44,6 +44,7 @@ STYLE = {
     "lines.markersize": 3.5,
     "pdf.fonttype": 42,  # Many journals reject matplotlib's default of type 3.
     "savefig.dpi": 200,
+    "text.parse_math": False,  # Names of files and runs may have dollar signs.
     "xtick.labelsize": 8,
     "xtick.major.width": 0.6,
     "ytick.labelsize": 8,

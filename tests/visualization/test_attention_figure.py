@@ -193,6 +193,13 @@ def test_files_are_complete_and_no_temporary_file_is_left(tmp_path):
     assert matplotlib.pyplot.get_fignums() == []
 
 
+def test_a_name_with_dollar_signs_is_drawn_as_it_is(tmp_path):
+    figure = draw_attention_figure(picture(), make_maps(), 0.6, notes=["a$x^{$b.png"])
+    write_figure(figure, tmp_path / "a.png")
+    networks = {"a$x^{$b": [make_maps()], "c": [make_maps()]}
+    write_figure(draw_attention_grid([picture()], networks, 0.6), tmp_path / "b.png")
+
+
 def test_other_formats_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"suffix must be one of \.jpg"):
         write_figure(draw_attention_figure(picture(), make_maps(), 0.6), tmp_path / "cat.bmp")

@@ -148,6 +148,12 @@ def test_no_text_is_clipped_or_covers_another(number):
         assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
+def test_a_name_with_dollar_signs_is_drawn_as_it_is(tmp_path):
+    figure = draw_comparison([make_run("a$x^{$b")])
+    write_figure(figure, tmp_path / "comparison.png")
+    assert legend(figure) == ["a$x^{$b  60.0"]
+
+
 def test_the_file_has_a_picture_and_the_global_style_stays(tmp_path):
     matplotlib.get_backend()  # Chosen when first asked for.
     before = matplotlib.rcParams.copy()
