@@ -249,9 +249,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmengine.registry import init_default_scope
 
     from mmdino.evaluation.attention import check_fraction
+    from mmdino.visualization.attention_figure import check_figure_path
     from mmdino.visualization.sources import source_of
 
     check_fraction(args.fraction)
+    if args.figure:
+        check_figure_path(args.figure)
     init_default_scope("mmpretrain")
     sources = [source_of(Path(path), args.every) for path in args.input]
     networks = load_networks(args)

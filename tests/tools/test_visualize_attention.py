@@ -130,6 +130,11 @@ def test_several_inputs_in_one_figure(tmp_path, checkpoint, images):
     assert pixels(path).shape[1] > 1.5 * alone.shape[1]
 
 
+def test_a_figure_of_another_format_is_refused_before_anything_is_read(tmp_path, images):
+    with pytest.raises(ValueError, match=r"cat\.jpeg: its suffix must be one of"):
+        run(tmp_path / "none.pth", images, "--figure", tmp_path / "cat.jpeg")
+
+
 def test_a_figure_of_many_images_shows_the_first(tmp_path, checkpoint, images, monkeypatch, capsys):
     monkeypatch.setitem(main.__globals__, "MAX_IN_GRID", 2)
     run(checkpoint, images, "--figure", tmp_path / "capped.png")
