@@ -7,17 +7,32 @@ import torch
 from mmengine.registry import MODELS
 from tiny_run import resnet_model, vit_model
 
+from mmdino.evaluation.image_input import Statistics
+
 HEADS = ("--num-heads", "2")
 
 
-def save_checkpoint(path):
-    """Writes a checkpoint as a training run does, student and teacher apart; returns its path."""
+OWN = Statistics((127.5, 127.5, 127.5), (40.0, 90.0, 140.0))
+"""Mean and deviation that are not ImageNet's."""
+
+
+def save_checkpoint(path, statistics=None):
+    """Writes a checkpoint as a training run does, student and teacher apart; returns its path.
+
+    Args:
+        path: The file.
+        statistics: Mean and deviation in the config of the run; by default it has no config.
+    """
     torch.manual_seed(0)
     model = MODELS.build(vit_model())
     for parameter in model.teacher.parameters():
         # Far enough from even attention that heads differ to the eye.
         parameter.data += 0.3 * torch.randn_like(parameter)
-    torch.save({"state_dict": model.state_dict(), "meta": {}}, path)
+    meta = {}
+    if statistics is not None:
+        preprocessor = {"mean": list(statistics.mean), "std": list(statistics.std)}
+        meta["cfg"] = f"model = {dict(data_preprocessor=preprocessor)}"
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, path)
     return path
 
 

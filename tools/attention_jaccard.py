@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import Dataset
 
+    from mmdino.evaluation.image_input import Statistics
     from mmdino.evaluation.jaccard import JaccardSummary
 
 DRAWN_IMAGES = 1000
@@ -109,7 +110,11 @@ def image_of(sample: dict) -> np.ndarray:
 
 
 def compare(
-    dataset: Dataset, networks: Mapping[str, nn.Module], size: int | None, fraction: float
+    dataset: Dataset,
+    networks: Mapping[str, nn.Module],
+    size: int | None,
+    fraction: float,
+    statistics: Statistics,
 ) -> dict[str, JaccardSummary]:
     """Computes the indices of networks, and of baselines that do not depend on the image.
 
@@ -118,6 +123,7 @@ def compare(
         networks: Backbones by name.
         size: Shorter side of the networks' input in pixels; None for that of each image.
         fraction: Fraction of the attention that a mask holds.
+        statistics: By which the networks' images are normalised.
 
     Returns:
         Summaries by name.
@@ -146,7 +152,7 @@ def compare(
         image = image_of(sample)
         for name, backbone in networks.items():
             try:
-                sample["attention"] = attention_maps(backbone, image, size)
+                sample["attention"] = attention_maps(backbone, image, size, statistics)
             except ValueError as error:
                 raise ValueError(f"{sample['img_path']}: {error}") from error
             metrics[name].process(None, [sample])
@@ -173,12 +179,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from mmdino.evaluation.attention import check_fraction, require_attention
     from mmdino.evaluation.image_input import reference_size
-    from mmdino.weights.networks import load_backbone, untrained_like
+    from mmdino.evaluation.stored_input import stored_statistics
+    from mmdino.weights.networks import backbone_weights, build_backbone, untrained_like
 
     check_fraction(args.fraction)
     init_default_scope("mmpretrain")
     dataset = build_dataset(args)
-    trained = load_backbone(args.checkpoint, args.network, args.num_heads)
+    weights = backbone_weights(args.checkpoint, args.network, num_heads=args.num_heads)
+    trained = build_backbone(weights.config, weights.state_dict, args.checkpoint)
     require_attention(trained)
     networks = {"trained": trained}
     if args.untrained is not None:
@@ -190,7 +198,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if size is None and args.voc:
         size = reference_size(trained)
     print(f"{args.network} of {args.checkpoint}, shorter side {size or 'as it is'}")
-    summaries = compare(dataset, networks, size, args.fraction)
+    statistics = stored_statistics(weights.meta)
+    summaries = compare(dataset, networks, size, args.fraction, statistics)
     for line in table(summaries, args.fraction):
         print(line)
 

@@ -115,14 +115,17 @@ def load_painters(args: argparse.Namespace) -> dict[str, Painter]:
     from mmdino.visualization.pca_painter import Painter
     from mmdino.weights.networks import untrained_like
 
-    trained = load_map_backbone(args.checkpoint, args.network, args.num_heads)
+    trained, statistics = load_map_backbone(args.checkpoint, args.network, args.num_heads)
     if args.untrained is None:
         networks = {"PCA": trained}
     else:
         untrained = untrained_like(trained, args.untrained)
         networks = {"trained": trained, f"untrained, seed {args.untrained}": untrained}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return {name: Painter(network.to(device), args.size) for name, network in networks.items()}
+    return {
+        name: Painter(network.to(device), args.size, statistics)
+        for name, network in networks.items()
+    }
 
 
 def numbered(sources: Sequence[Source]) -> Iterator[tuple[int, str, np.ndarray]]:

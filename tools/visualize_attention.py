@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from mmdino.evaluation.image_input import Statistics
     from mmdino.visualization.sources import Source
 
 MAX_IN_GRID = 32
@@ -90,8 +91,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def load_networks(args: argparse.Namespace) -> dict[str, nn.Module]:
-    """Loads the networks to show, by name.
+def load_networks(args: argparse.Namespace) -> tuple[dict[str, nn.Module], Statistics]:
+    """Loads the networks to show, by name, and how their images are normalised.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
@@ -100,17 +101,20 @@ def load_networks(args: argparse.Namespace) -> dict[str, nn.Module]:
     import torch
 
     from mmdino.evaluation.attention import require_attention
+    from mmdino.evaluation.stored_input import stored_statistics
     from mmdino.visualization.attention_figure import check_heads
-    from mmdino.weights.networks import load_backbone, untrained_like
+    from mmdino.weights.networks import backbone_weights, build_backbone, untrained_like
 
-    trained = load_backbone(args.checkpoint, args.network, args.num_heads)
+    weights = backbone_weights(args.checkpoint, args.network, num_heads=args.num_heads)
+    trained = build_backbone(weights.config, weights.state_dict, args.checkpoint)
     require_attention(trained)
     check_heads(args.heads or (), num_heads(trained))
     networks = {"trained": trained}
     if args.untrained is not None:
         networks[f"untrained, seed {args.untrained}"] = untrained_like(trained, args.untrained)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return {name: network.to(device) for name, network in networks.items()}
+    networks = {name: network.to(device) for name, network in networks.items()}
+    return networks, stored_statistics(weights.meta)
 
 
 def num_heads(backbone: nn.Module) -> int:
@@ -119,7 +123,7 @@ def num_heads(backbone: nn.Module) -> int:
 
 
 def compute_attention(
-    backbone: nn.Module, image: np.ndarray, name: str, size: int | None
+    backbone: nn.Module, image: np.ndarray, name: str, size: int | None, statistics: Statistics
 ) -> Tensor:
     """Computes the attention (heads, h, w) of an image, with its name in errors."""
     from mmdino.evaluation.attention import attention_maps
@@ -127,7 +131,7 @@ def compute_attention(
 
     try:
         size = viewing_size(backbone, image) if size is None else size
-        return attention_maps(backbone, image, size)
+        return attention_maps(backbone, image, size, statistics)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -138,7 +142,10 @@ def file_tag(network: str) -> str:
 
 
 def write_figures(
-    sources: Sequence[Source], networks: Mapping[str, nn.Module], args: argparse.Namespace
+    sources: Sequence[Source],
+    networks: Mapping[str, nn.Module],
+    statistics: Statistics,
+    args: argparse.Namespace,
 ) -> int:
     """Writes one figure per image and network and returns their number."""
     import numpy as np
@@ -152,7 +159,7 @@ def write_figures(
     for source in sources:
         for name, image in source.read():
             for network, backbone in networks.items():
-                maps = compute_attention(backbone, image, name, args.size)
+                maps = compute_attention(backbone, image, name, args.size, statistics)
                 path = args.out / f"{name}_{file_tag(network)}.png"
                 add_output(path, written)
                 notes = [name, f"{args.network} of {Path(args.checkpoint).name}"]
@@ -169,7 +176,10 @@ def write_figures(
 
 
 def write_animations(
-    sources: Sequence[Source], networks: Mapping[str, nn.Module], args: argparse.Namespace
+    sources: Sequence[Source],
+    networks: Mapping[str, nn.Module],
+    statistics: Statistics,
+    args: argparse.Namespace,
 ) -> int:
     """Writes one animation per folder or video and network and returns their number.
 
@@ -195,7 +205,7 @@ def write_animations(
         for network, backbone in networks.items():
             maps = []
             for name, image in source.read():
-                attention = compute_attention(backbone, image, name, args.size)
+                attention = compute_attention(backbone, image, name, args.size, statistics)
                 maps.append(attention[args.heads or slice(None)].mean(0))
                 bar.update()
                 if maps[-1].shape != maps[0].shape:
@@ -219,7 +229,10 @@ def write_animations(
 
 
 def write_grid(
-    sources: Sequence[Source], networks: Mapping[str, nn.Module], args: argparse.Namespace
+    sources: Sequence[Source],
+    networks: Mapping[str, nn.Module],
+    statistics: Statistics,
+    args: argparse.Namespace,
 ) -> None:
     """Writes one figure of the first images."""
     from mmdino.visualization.attention_figure import draw_attention_grid, write_figure
@@ -232,7 +245,9 @@ def write_grid(
             "--out DIR draws all, a file each."
         )
     maps = {
-        network: [compute_attention(backbone, image, name, args.size) for name, image in named]
+        network: [
+            compute_attention(backbone, image, name, args.size, statistics) for name, image in named
+        ]
         for network, backbone in networks.items()
     }
     default = min(HEADS_IN_GRID[len(networks)], num_heads(networks["trained"]))
@@ -257,13 +272,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_figure_path(args.figure)
     init_default_scope("mmpretrain")
     sources = [source_of(Path(path), args.every) for path in args.input]
-    networks = load_networks(args)
+    networks, statistics = load_networks(args)
     if args.figure:
-        write_grid(sources, networks, args)
+        write_grid(sources, networks, statistics, args)
         print(f"Wrote {args.figure}.")
         return
     write = write_figures if args.format == "png" else write_animations
-    count = write(sources, networks, args)
+    count = write(sources, networks, statistics, args)
     print(f"Wrote {count} {'figure' if args.format == 'png' else 'animation'}(s) to {args.out}.")
 
 

@@ -18,6 +18,7 @@ from mmdino.diagnostics.cka import MIN_BATCH, MinibatchCKA, centered_gram
 from mmdino.diagnostics.images import batch_input, content_sha256, even_batches, read_batch
 from mmdino.diagnostics.networks import Diagnosed
 from mmdino.diagnostics.record import read_record, write_record
+from mmdino.evaluation.image_input import IMAGENET
 from mmdino.utils.atomic_write import atomic_write
 from mmdino.utils.command_line import progress_bar
 
@@ -54,7 +55,7 @@ class Diagnosis:
     def attention_of(self, network: Diagnosed) -> dict[str, Any]:
         """Returns the numbers of a network's attention, computed if they are not there."""
         known = self._record["networks"].get(network.name)
-        key = {"sha256": network.sha256, **self.options}
+        key = {"sha256": network.sha256, **self.options, **_of_input([network])}
         if known and known.get("key") == key and self._maps_path(network).is_file():
             print(f"{network.name}: attention was measured before, skipped")
             return known["attention"]
@@ -65,7 +66,7 @@ class Diagnosis:
         bar = progress_bar(len(self.paths))
         for paths in even_batches(self.paths, self.batch):
             images = read_batch(paths, self.shape)
-            pixels = batch_input(images, self.shape, network.backbone)
+            pixels = batch_input(images, self.shape, network.backbone, network.statistics)
             run_blocks(network.backbone, pixels, on_attention=statistics.add)
             bar.update(len(paths))
         bar.file.write("\n")
@@ -121,7 +122,10 @@ class Diagnosis:
         for paths in even_batches(self.paths, max(self.batch, 2 * MIN_BATCH)):
             images = read_batch(paths, self.shape)
             grams = {
-                name: layer_grams(network, batch_input(images, self.shape, network.backbone))
+                name: layer_grams(
+                    network,
+                    batch_input(images, self.shape, network.backbone, network.statistics),
+                )
                 for name, network in networks.items()
             }
             for (first, second), result in zip(pairs, results, strict=True):
@@ -144,11 +148,21 @@ class Diagnosis:
 
     def _cka_key(self, pair: tuple[Diagnosed, Diagnosed]) -> dict[str, Any]:
         hashes = [network.sha256 for network in pair]
-        return {"sha256": hashes, "batch": self.batch, **self.options}
+        return {"sha256": hashes, "batch": self.batch, **self.options, **_of_input(pair)}
 
     def _maps_path(self, network: Diagnosed) -> Path:
         name = re.sub(r"[^\w.-]+", "_", network.name)
         return self.folder / "maps" / f"{name}-{network.sha256[:8]}.npz"
+
+
+def _of_input(networks: Sequence[Diagnosed]) -> dict[str, Any]:
+    """Returns what of a key is about the normalisation of images; nothing if it is ImageNet's.
+
+    Records of such networks have no entry for it, and stay known.
+    """
+    if all(network.statistics == IMAGENET for network in networks):
+        return {}
+    return {"statistics": [[list(part) for part in network.statistics] for network in networks]}
 
 
 def layer_grams(network: Diagnosed, pixels: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mmdino.datasets.folder_listing import LeftOut, list_images
-from mmdino.evaluation.image_input import network_input
+from mmdino.evaluation.image_input import IMAGENET, Statistics, network_input
 from mmdino.visualization.media import IMAGE_SUFFIXES, read_image
 
 T = TypeVar("T")
@@ -90,17 +90,23 @@ def crop_and_resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(picture.resize(shape[::-1], Image.Resampling.BICUBIC, box=box))
 
 
-def batch_input(images: Sequence[np.ndarray], shape: tuple[int, int], vit: nn.Module) -> Tensor:
+def batch_input(
+    images: Sequence[np.ndarray],
+    shape: tuple[int, int],
+    vit: nn.Module,
+    statistics: Statistics = IMAGENET,
+) -> Tensor:
     """Returns the normalised pixels (B, 3, H, W) that enter a ViT.
 
     Args:
         images: Images (H, W, 3) uint8, RGB.
         shape: Height H and width W, multiples of the patch.
         vit: The network.
+        statistics: By which its images are normalised.
     """
     weight = vit.patch_embed.projection.weight
     return torch.cat(
-        [network_input(image, weight.shape[-1], min(shape), weight) for image in images]
+        [network_input(image, weight.shape[-1], min(shape), weight, statistics) for image in images]
     )
 
 

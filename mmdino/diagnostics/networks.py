@@ -13,6 +13,8 @@ from torch import nn
 
 from mmdino.evaluation.attention import require_attention
 from mmdino.evaluation.bank_extraction import network_sha256
+from mmdino.evaluation.image_input import IMAGENET, Statistics
+from mmdino.evaluation.stored_input import stored_statistics
 from mmdino.weights.networks import Network, backbone_weights, build_backbone, untrained_like
 
 
@@ -25,12 +27,14 @@ class Diagnosed:
         origin: Its file, and which network of it.
         backbone: The network in eval mode.
         sha256: Hash of its weights and of options that no weight has.
+        statistics: By which its images are normalised.
     """
 
     name: str
     origin: str
     backbone: nn.Module
     sha256: str
+    statistics: Statistics = IMAGENET
 
 
 def load_networks(
@@ -65,16 +69,19 @@ def load_networks(
         # Printed since it names what was guessed, such as the number of heads.
         print(f"{name}: {checkpoint}, {weights}")
         origin = f"{weights.network} of {checkpoint}"
-        loaded.append(_diagnosed(name, origin, backbone.to(device)))
+        statistics = stored_statistics(weights.meta)
+        loaded.append(_diagnosed(name, origin, backbone.to(device), statistics))
     if untrained is not None:
         fresh = untrained_like(loaded[0].backbone, untrained)
         origin = f"untrained, architecture of {loaded[0].origin}"
-        loaded.append(_diagnosed(f"untrained, seed {untrained}", origin, fresh))
+        loaded.append(
+            _diagnosed(f"untrained, seed {untrained}", origin, fresh, loaded[0].statistics)
+        )
     return loaded
 
 
-def _diagnosed(name: str, origin: str, backbone: nn.Module) -> Diagnosed:
-    return Diagnosed(name, origin, backbone, network_sha256(backbone))
+def _diagnosed(name: str, origin: str, backbone: nn.Module, statistics: Statistics) -> Diagnosed:
+    return Diagnosed(name, origin, backbone, network_sha256(backbone), statistics)
 
 
 def network_names(checkpoints: Sequence[str], given: Sequence[str] | None) -> list[str]:

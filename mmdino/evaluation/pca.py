@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmdino.evaluation.image_input import IMAGENET, Statistics, network_input
 from mmdino.evaluation.protocol import FOREGROUNDS
+from mmdino.evaluation.stored_input import stored_statistics
 from mmdino.models.backbones.features import last_output
 from mmdino.utils.numbers import require_number
 from mmdino.weights.networks import (
@@ -97,8 +98,10 @@ def load_map_backbone(
     path: str | Path,
     network: Literal["teacher", "student"] = "teacher",
     num_heads: int | None = None,
-) -> nn.Module:
+) -> tuple[nn.Module, Statistics]:
     """Loads a backbone whose output is a map (B, D, h, w) of the last block or stage.
+
+    Its images are normalised by the statistics that come with it.
 
     Args:
         path: Any file that :func:`backbone_weights` reads.
@@ -109,14 +112,15 @@ def load_map_backbone(
         FileNotFoundError: If there is no such file.
         ValueError: If no backbone of colour images is found in it.
     """
-    backbone = map_backbone(backbone_weights(path, network, num_heads=num_heads), str(path))
+    weights = backbone_weights(path, network, num_heads=num_heads)
+    backbone = map_backbone(weights, str(path))
     channels = input_channels(backbone)
     if channels != 3:
         raise ValueError(
             f"The network of {path} takes images of {channels} channel(s), and the tools read "
             "colour images only."
         )
-    return backbone
+    return backbone, stored_statistics(weights.meta)
 
 
 def map_backbone(weights: BackboneWeights, source: str) -> nn.Module:

@@ -12,6 +12,7 @@ import torch
 import mmdino.registry  # noqa: F401  # the scope, with the readers of this project
 from mmdino.datasets.image_folder import EXTENSIONS
 from mmdino.evaluation.extraction_options import CROP, SIZE
+from mmdino.evaluation.image_input import Statistics
 from mmdino.models.preprocessors.multi_view_preprocessor import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -93,6 +94,17 @@ def stored_input(meta: Any, may_fail: bool = True) -> ImageInput:
         # Another data set may give RGB; files are BGR.
         found.pop("bgr_to_rgb", None)
     return ImageInput(**found, **_sizes(cfg))
+
+
+def stored_statistics(meta: Any) -> Statistics:
+    """Returns the mean and deviation of a network's images, as :func:`stored_input` finds them.
+
+    Args:
+        meta: ``meta`` of the checkpoint.
+    """
+    # Who has the pixels at hand needs no reader.
+    stored = stored_input(meta, may_fail=False)
+    return Statistics(stored.mean, stored.std)
 
 
 def read_by(

@@ -28,7 +28,7 @@ from mmdino.evaluation.image_input import (
 )
 from mmdino.evaluation.knn import nearest_others
 from mmdino.evaluation.pca import fit_pca, map_backbone, patch_map
-from mmdino.evaluation.stored_input import stored_input
+from mmdino.evaluation.stored_input import stored_input, stored_statistics
 from mmdino.models.preprocessors.multi_view_preprocessor import LEVELS_16_TO_8
 from mmdino.models.selfsup.base import patch_stride
 from mmdino.report.work_dir import Run, SavedCheckpoint
@@ -37,7 +37,6 @@ from mmdino.visualization import displayable, shown_levels
 from mmdino.visualization.attention_figure import colorize
 from mmdino.visualization.media import read_image
 from mmdino.weights.networks import (
-    BackboneWeights,
     backbone_weights,
     build_backbone,
     untrained_like,
@@ -296,12 +295,7 @@ def map_network(checkpoint: SavedCheckpoint) -> tuple[nn.Module, Statistics]:
         ValueError: If it has no such network.
     """
     weights = backbone_weights(checkpoint.path)
-    return map_backbone(weights, str(checkpoint.path)), _statistics(weights)
-
-
-def _statistics(weights: BackboneWeights) -> Statistics:
-    stored = stored_input(weights.meta, may_fail=False)
-    return Statistics(stored.mean, stored.std)
+    return map_backbone(weights, str(checkpoint.path)), stored_statistics(weights.meta)
 
 
 def maps_of_run(run: Run, images: Images, most: int, device: torch.device) -> Iterator[Maps]:
@@ -373,7 +367,7 @@ def neighbours_of_run(
     """
     newest = run.checkpoints[-1]
     weights = backbone_weights(newest.path)
-    statistics = _statistics(weights)
+    statistics = stored_statistics(weights.meta)
     backbone = build_backbone(weights.config, weights.state_dict, str(newest.path)).to(device)
     yield neighbours_of(backbone, images, queries, k, newest.iteration, statistics)
     yield neighbours_of(untrained_like(backbone), images, queries, k, 0, statistics)

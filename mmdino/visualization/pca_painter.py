@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from mmdino.evaluation.image_input import input_shape, viewing_size
+from mmdino.evaluation.image_input import IMAGENET, Statistics, input_shape, viewing_size
 from mmdino.evaluation.pca import Foreground, PatchPCA, fit_pca, map_stride, patch_map
 
 
@@ -15,11 +15,15 @@ class Painter:
     Args:
         backbone: The network.
         size: Shorter side of its input in pixels; None for :func:`viewing_size`.
+        statistics: By which its images are normalised.
     """
 
-    def __init__(self, backbone: nn.Module, size: int | None) -> None:
+    def __init__(
+        self, backbone: nn.Module, size: int | None, statistics: Statistics = IMAGENET
+    ) -> None:
         self.backbone = backbone
         self.size = size
+        self.statistics = statistics
         self.pca: PatchPCA | None = None
         self._maps: dict[int, Tensor] = {}
 
@@ -52,6 +56,6 @@ class Painter:
 
     def _features(self, name: str, image: np.ndarray) -> Tensor:
         try:
-            return patch_map(self.backbone, image, self._size(image))
+            return patch_map(self.backbone, image, self._size(image), self.statistics)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error

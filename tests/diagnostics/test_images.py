@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_weights
-from tiny_vit import picture
+import torch
+from tiny_vit import OWN, picture
 
 from mmdino.diagnostics.images import (
     batch_input,
@@ -44,6 +45,13 @@ def test_batches_are_even(count):
 def test_any_image_enters_at_the_same_shape(shape, size):
     image = crop_and_resize(picture(0, *size), shape)
     assert batch_input([image] * 2, shape, tiny_weights.vit()).shape == (2, 3, *shape)
+
+
+def test_images_enter_with_the_statistics_of_the_network():
+    image = np.full((16, 16, 3), 200, np.uint8)
+    found = batch_input([image], (16, 16), tiny_weights.vit(), OWN)
+    expected = (200 - torch.tensor(OWN.mean)) / torch.tensor(OWN.std)
+    torch.testing.assert_close(found, expected[:, None, None].expand(1, 3, 16, 16))
 
 
 def test_the_centre_is_kept():

@@ -125,7 +125,7 @@ def save_authors_file(path, options):
 def test_patches_of_the_authors_networks_come_without_class_token_and_registers(tmp_path, kind):
     options = {**tiny_weights.DINOV2, **tiny_weights.DINOV3}[kind]
     vit = save_authors_file(tmp_path / "w.pth", options)
-    backbone = load_map_backbone(tmp_path / "w.pth", num_heads=tiny_weights.HEADS)
+    backbone, _ = load_map_backbone(tmp_path / "w.pth", num_heads=tiny_weights.HEADS)
     image = picture(height=41, width=57)
     features = patch_map(backbone, image)
     assert features.shape == (5, 7, vit.embed_dims)
@@ -136,13 +136,13 @@ def test_patches_of_the_authors_networks_come_without_class_token_and_registers(
 
 
 def test_positions_of_a_resnets_last_map_are_its_patches(tmp_path):
-    backbone = load_map_backbone(save_resnet(tmp_path / "resnet.pth"))
+    backbone, _ = load_map_backbone(save_resnet(tmp_path / "resnet.pth"))
     features = patch_map(backbone, picture(height=70, width=100))
     assert features.shape[:2] == (2, 3)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
-    backbone = load_map_backbone(save_checkpoint(tmp_path / "epoch_1.pth"), num_heads=2)
+    backbone, _ = load_map_backbone(save_checkpoint(tmp_path / "epoch_1.pth"), num_heads=2)
     backbone.cls_token.data.fill_(torch.nan)
     with pytest.raises(ValueError, match="patch features are not finite"):
         patch_map(backbone, picture())

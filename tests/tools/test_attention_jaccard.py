@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS
 from PIL import Image
-from tiny_vit import HEADS, picture, save_checkpoint, save_resnet
+from tiny_vit import HEADS, OWN, picture, save_checkpoint, save_resnet
 
 from mmdino.evaluation.attention import attention_maps, attention_mask
+from mmdino.evaluation.image_input import IMAGENET
 from mmdino.evaluation.jaccard import object_jaccards, summarise
 from mmdino.weights.networks import load_backbone
 
@@ -22,6 +23,12 @@ TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "attention_jacca
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return save_checkpoint(tmp_path_factory.mktemp("run") / "epoch_1.pth")
+
+
+@pytest.fixture(scope="module")
+def own_checkpoint(tmp_path_factory):
+    """Of a run with its own mean and deviation."""
+    return save_checkpoint(tmp_path_factory.mktemp("own") / "epoch_1.pth", OWN)
 
 
 @pytest.fixture
@@ -58,21 +65,36 @@ def test_drawn_images_for_trained_and_untrained(capsys, checkpoint):
         "centred patches",
         "whole image",
     ]
-    backbone = load_backbone(checkpoint, num_heads=2)
     dataset = DATASETS.build({"type": "mmdino.DrawnShapes", "num_images": 6, "split": "test"})
-    expected = summarise(
-        [
-            object_jaccards(
-                attention_mask(attention_maps(backbone, info["img"][..., ::-1])), info["gt_seg_map"]
-            )
-            for info in map(dataset.get_data_info, range(6))
-        ]
-    )
-    figures = (expected.best_head, expected.best_single_head, expected.mean_head)
-    assert table["trained"] == tuple(round(figure, 1) for figure in figures)
+    assert table["trained"] == figures_of(checkpoint, dataset, IMAGENET)
     assert table["trained"] != table["untrained, seed 1"]
     objects = np.mean([dataset.get_data_info(index)["gt_seg_map"].mean() for index in range(6)])
     assert table["whole image"][0] == pytest.approx(100 * objects, abs=0.06)
+
+
+def figures_of(checkpoint, dataset, statistics):
+    """The first row of the table, computed once more."""
+    backbone = load_backbone(checkpoint, num_heads=2)
+    expected = summarise(
+        [
+            object_jaccards(
+                attention_mask(
+                    attention_maps(backbone, info["img"][..., ::-1], statistics=statistics)
+                ),
+                info["gt_seg_map"],
+            )
+            for info in map(dataset.get_data_info, range(len(dataset)))
+        ]
+    )
+    figures = (expected.best_head, expected.best_single_head, expected.mean_head)
+    return tuple(round(figure, 1) for figure in figures)
+
+
+def test_images_are_normalised_as_in_the_run(capsys, own_checkpoint):
+    _, table = run(capsys, own_checkpoint, "--drawn", 6)
+    dataset = DATASETS.build({"type": "mmdino.DrawnShapes", "num_images": 6, "split": "test"})
+    assert table["trained"] == figures_of(own_checkpoint, dataset, OWN)
+    assert table["trained"] != figures_of(own_checkpoint, dataset, IMAGENET)
 
 
 def test_voc_layout_leaves_out_images_without_an_object(capsys, checkpoint, voc):

@@ -11,7 +11,7 @@ import pytest
 import tiny_distillation
 import torch
 from mmengine.registry import MODELS
-from tiny_vit import picture, save_checkpoint, save_resnet
+from tiny_vit import OWN, picture, save_checkpoint, save_resnet
 
 from mmdino.visualization.media import write_image
 
@@ -81,6 +81,23 @@ def test_what_is_there_is_skipped_until_weights_or_images_change(files, capsys):
     run(files, "--images", 5)
     assert "skipped" not in capsys.readouterr().out
     assert record(files)["networks"]["vit"]["images"] == 5
+
+
+def test_images_are_normalised_as_in_the_run_of_each_network(files, tmp_path, capsys):
+    """The same weights with ImageNet's statistics and with their own, one after the other too."""
+    out = ("--out", tmp_path / "out", "--images", 4)
+    save_checkpoint(files / "own.pth", OWN)
+    run(files, *out, checkpoints=("vit.pth", "own.pth"))
+    found = json.loads((tmp_path / "out" / "diagnose.json").read_text())
+    vit, own = (found["networks"][name]["attention"]["distance"] for name in ("vit", "own"))
+    assert np.abs(np.subtract(vit, own)).max() > 1e-3
+    both = next(each for each in found["cka"] if (each["first"], each["second"]) == ("vit", "own"))
+    assert both["cka"][0][0] < 0.9999
+    capsys.readouterr()
+    run(files, *out, "--names", "vit", checkpoints=("own.pth",))
+    assert "vit: attention of 4 image(s)" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "diagnose.json").read_text())
+    assert found["networks"]["vit"]["attention"]["distance"] == own
 
 
 def test_a_distilled_student_beside_its_teacher(files):

@@ -10,9 +10,12 @@ import pytest
 import tiny_weights
 import torch
 from PIL import Image
-from tiny_vit import HEADS, picture, save_checkpoint, save_resnet
+from tiny_vit import HEADS, OWN, picture, save_checkpoint, save_resnet
 
+from mmdino.evaluation.image_input import IMAGENET
+from mmdino.evaluation.pca import fit_pca, load_map_backbone, patch_map
 from mmdino.visualization.media import read_frames, write_animation
+from mmdino.visualization.pca_figure import color_picture
 from mmdino.weights.layouts import authors_vit
 
 TOOL = Path(__file__).parents[2] / "tools" / "pca.py"
@@ -70,6 +73,20 @@ def test_two_colours_separate_and_are_the_same_in_all_images(tmp_path, checkpoin
     assert "64 x 48 px enter the network as 64 x 48 px, 8 x 6 patches of 8 px" in output
     assert "PCA: 96 patches of 2 of 2 image(s)" in output
     assert f"Wrote 2 file(s) to {tmp_path}." in output
+
+
+def test_images_are_normalised_as_in_the_run(tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "disc.png")
+    path = save_checkpoint(tmp_path / "own.pth", OWN)
+    run(path, tmp_path / "disc.png", "--out", tmp_path / "out")
+    backbone, statistics = load_map_backbone(path, num_heads=2)
+    assert statistics == OWN
+    shown = []
+    for given in (OWN, IMAGENET):
+        features = patch_map(backbone, picture(), statistics=given)
+        shown.append(color_picture(fit_pca([features]).colors(features), (240, 336), "nearest"))
+    np.testing.assert_array_equal(pixels(tmp_path / "out" / "disc_pca.png"), shown[0])
+    assert not np.array_equal(*shown)
 
 
 def test_the_result_is_always_the_same(tmp_path, checkpoint, images):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from script_process import run_script
-from tiny_vit import HEADS, picture, save_checkpoint, save_resnet
+from tiny_vit import HEADS, OWN, picture, save_checkpoint, save_resnet
 
 from mmdino.evaluation.attention import attention_maps
 from mmdino.visualization.media import read_frames, read_image, write_animation
@@ -55,6 +55,15 @@ def test_an_image_gives_a_figure_and_the_numbers(tmp_path, checkpoint, images, c
     np.testing.assert_allclose(found, expected)
     assert pixels(tmp_path / "cat0_attention.png").std() > 20
     assert f"Wrote 1 figure(s) to {tmp_path}." in capsys.readouterr().out
+
+
+def test_images_are_normalised_as_in_the_run(tmp_path, images):
+    path = save_checkpoint(tmp_path / "own.pth", OWN)
+    run(path, images / "cat0.png", "--out", tmp_path / "out", "--maps")
+    backbone, image = load_backbone(path, num_heads=2), read_image(images / "cat0.png")
+    found = np.load(tmp_path / "out" / "cat0_attention.npz")["attention"]
+    np.testing.assert_allclose(found, attention_maps(backbone, image, statistics=OWN))
+    assert abs(found - attention_maps(backbone, image).numpy()).max() > 1e-3
 
 
 @pytest.mark.parametrize(("size", "shape"), [(16, (2, 3)), (64, (8, 11))])

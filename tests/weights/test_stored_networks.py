@@ -77,7 +77,7 @@ def test_a_run_of_any_backbone_gives_the_features_of_its_teacher(tmp_path, name)
 @pytest.mark.parametrize(("name", "stride"), [("cifar", 8), ("swin_v2", 8), ("convnext", 32)])
 def test_untrained_and_as_a_map(tmp_path, capsys, name, stride):
     save_run(tmp_path / "epoch_1.pth", NETWORKS[name])
-    backbone = load_map_backbone(tmp_path / "epoch_1.pth")
+    backbone, _ = load_map_backbone(tmp_path / "epoch_1.pth")
     assert map_stride(backbone) == stride
     assert backbone(IMAGES)[-1].shape[2:] == (32 // stride, 32 // stride)
     fresh, again = (dict(untrained_like(backbone, 0).named_parameters()) for _ in range(2))
