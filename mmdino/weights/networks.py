@@ -331,6 +331,8 @@ def _renamed(
     if beit.has_tables(source):
         found, project, assumed = beit.to_mmdino(source), "timm", {}
     elif timm_vit.is_timm(source):
+        if not (stored or {}).get("position_encoding"):
+            timm_vit.require_known_positions(source)
         found, project = timm_vit.to_mmdino(source), "timm"
         assumed = {"position_encoding": {"type": ROTARY}} if timm_vit.is_rotary(source) else {}
     else:

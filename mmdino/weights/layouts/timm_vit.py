@@ -8,6 +8,7 @@ positions itself.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -23,6 +24,8 @@ SIGNS = re.compile(
 )
 """Tensors whose names the authors do not have."""
 GATES = ("fc1_g", "fc1_x")
+OWN_BIASES = {"blocks.0.attn.q_bias", "blocks.0.attn.q_proj.bias"}
+"""Biases of queries, which keys do not have, in BEiT, EVA and DINOv3."""
 DROPPED = re.compile(r"mask_token|local_cls_norm\..*|rope_embed\.periods|.*\.bias_mask")
 """What timm's networks do not have."""
 
@@ -57,10 +60,36 @@ def is_rotary(state_dict: Mapping[str, Tensor]) -> bool:
     return is_timm(state_dict) and "pos_embed" not in state_dict
 
 
+def require_known_positions(state_dict: Mapping[str, Tensor]) -> None:
+    """Checks that tensors with timm's names are of no network with other rotary positions.
+
+    timm computes those without tensors, so that the network would load and compute other features.
+    DINOv3 has registers and no learned positions.
+
+    Raises:
+        ValueError: If they are.
+    """
+    positions = state_dict.get("pos_embed")
+    if positions is None:
+        known, name = "reg_token" in state_dict, "ViT with rope in its name"
+    elif OWN_BIASES & state_dict.keys():
+        known, name = not _is_gated(state_dict), "EVA-02"
+    else:
+        # With rope_ape in its name; the class token has no position.
+        without_class = positions.dim() == 3 and is_square(positions.shape[1])
+        known = "blocks.0.gamma_1" not in state_dict or not without_class
+        name = "ViT with rope in its name"
+    if not known:
+        raise ValueError(
+            f"The tensors are those of timm's {name}, whose rotary positions mmdino does not have. "
+            "Of timm's networks with rotary positions it reads DINOv3. Use another network."
+        )
+
+
 def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames the tensors, and joins gates and biases; periods of rotary positions are missing."""
     tensors = rename(_with_qkv_bias(state_dict), TO_AUTHORS)
-    if _is_packed(tensors) or any(f".{GATES[0]}." in name for name in tensors):
+    if _is_gated(tensors):
         tensors = rename(join_rows(tensors, GATES, "fc1"), GATED_TO_AUTHORS)
     positions = tensors.get("pos_embed")
     if "register_tokens" in tensors and positions is not None and positions.dim() == 3:
@@ -92,6 +121,15 @@ def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if rotary:
         tensors = rename(_with_own_biases(tensors), ROTARY_FROM_AUTHORS)
     return rename(tensors, FROM_AUTHORS)
+
+
+def is_square(number: int) -> bool:
+    """Whether a number of patches may be that of a square."""
+    return math.isqrt(number) ** 2 == number
+
+
+def _is_gated(state_dict: Mapping[str, Tensor]) -> bool:
+    return _is_packed(state_dict) or any(f".{GATES[0]}." in name for name in state_dict)
 
 
 def _is_packed(state_dict: Mapping[str, Tensor]) -> bool:

@@ -57,6 +57,32 @@ def test_features_are_timms(tmp_path, network):
         assert_same_features(ours, network, other)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("eva02_tiny_patch14_224", "timm's EVA-02, whose rotary positions"),
+        ("eva02_base_patch14_224", "timm's EVA-02, whose rotary positions"),
+        ("vit_small_patch16_rope_224", "timm's ViT with rope in its name, whose rotary"),
+        ("vit_small_patch16_rope_mixed_224", "timm's ViT with rope in its name, whose rotary"),
+        ("vit_small_patch16_rope_ape_224", "timm's ViT with rope in its name, whose rotary"),
+    ],
+)
+def test_other_rotary_positions_are_refused(tmp_path, name, message):
+    torch.save(timm.create_model(name, depth=1).state_dict(), tmp_path / "timm.pth")
+    with pytest.raises(ValueError, match=message):
+        backbone_weights(tmp_path / "timm.pth")
+
+
+def test_eva_without_rotary_positions_is_read(tmp_path):
+    options = {"depth": 1, "embed_dim": 64, "num_heads": 1, "num_classes": 0}
+    network = timm.create_model("eva_giant_patch14_224", global_pool="token", **options)
+    torch.save(network.state_dict(), tmp_path / "timm.pth")
+    weights = backbone_weights(tmp_path / "timm.pth")
+    assert_same_features(
+        build_backbone(weights.config, weights.state_dict), network.eval(), (224, 224)
+    )
+
+
 @pytest.mark.parametrize("network", NETWORKS, indirect=True)
 def test_names_come_back(network):
     state = network.state_dict()
