@@ -35,6 +35,7 @@ from mmdino.weights.matching import compare
 from mmdino.weights.specs import (
     NORM_EPS,
     PERIODS,
+    PRE_NORM,
     QUICK_GELU,
     RESNET,
     ROTARY,
@@ -116,11 +117,14 @@ class BackboneWeights(NamedTuple):
     """Names of ignored tensors beside the backbone, such as ``fc.weight``."""
     meta: Mapping[str, Any]
     """``meta`` of the file, with the config of its run; empty if it has none."""
+    gelu_from: str = ""
+    """Description of the source of CLIP's GELU; empty if the file says it, or for no CLIP."""
 
     def __str__(self) -> str:
         network = "" if self.network == "backbone" else f"the {self.network} in "
         unused = f"; left out: {', '.join(self.unused)}" if self.unused else ""
-        return f"{network}{self.layout}; {describe(self.config, self.heads_from)}{unused}"
+        config = describe(self.config, self.heads_from, self.gelu_from)
+        return f"{network}{self.layout}; {config}{unused}"
 
 
 def input_channels(backbone: nn.Module) -> int:
@@ -139,7 +143,7 @@ def image_side(config: Mapping[str, Any], default: int) -> int:
     return size if isinstance(size, int) else min(size)
 
 
-def describe(config: Mapping[str, Any], heads_from: str) -> str:
+def describe(config: Mapping[str, Any], heads_from: str, gelu_from: str = "") -> str:
     """Describes the network of a backbone config in one line."""
     if config["type"] == RESNET:
         return f"ResNet-{config['depth']}"
@@ -147,11 +151,13 @@ def describe(config: Mapping[str, Any], heads_from: str) -> str:
         return f"{config['type']}, as the config in the file says"
     arch = config["arch"]
     eps = norm_eps(config)
+    gelu = "QuickGELU" if config.get("ffn") == QUICK_GELU else "GELU" if gelu_from else ""
     return (
         f"ViT, width {arch['embed_dims']}, depth {arch['num_layers']}, {arch['num_heads']} heads "
         f"({heads_from}), patch {config['patch_size']}, image {config['img_size']}"
         + (f", layer-norm eps {eps:g} instead of DINO's {NORM_EPS:g}" if eps != NORM_EPS else "")
-        + (", QuickGELU" if config.get("ffn") == QUICK_GELU else "")
+        + (f", {gelu}" if gelu else "")
+        + (f" ({gelu_from})" if gelu_from else "")
     )
 
 
@@ -160,6 +166,7 @@ def backbone_weights(
     network: Network = "teacher",
     prefix: str | None = None,
     num_heads: int | None = None,
+    gelu: Literal["exact", "quick"] | None = None,
 ) -> BackboneWeights:
     """Finds the backbone in a weight file.
 
@@ -174,10 +181,13 @@ def backbone_weights(
         network: Which network to use if the file has both.
         prefix: If given, only tensors whose names start with it are used.
         num_heads: Number of heads of a ViT, if it cannot be inferred.
+        gelu: GELU of a CLIP whose file does not say it: ``"exact"``, or ``"quick"`` for OpenAI's
+            approximation. By default it is assumed from the kind of file.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file has no such network or prefix, or no known backbone.
+        ValueError: If the file has no such network or prefix, or no known backbone, or says the
+            GELU itself.
     """
     if network not in ("teacher", "student"):
         raise ValueError(f"invalid network={network!r}: expected 'teacher' or 'student'.")
@@ -208,7 +218,9 @@ def backbone_weights(
     unused = tuple(name for name in found if _is_unused(name, found))
     source = {name: tensor for name, tensor in found.items() if name not in unused}
     require_weights(source, str(path))
+    beside = {name: found[name] for name in unused}
     found, project, stored = _renamed(source, unused, meta)
+    stored, gelu_from = _with_gelu(stored, found, project, beside, meta, gelu)
     if VIT_MARKER in found:
         kind = "vit"
         config, heads_from = vit_config(found, stored, num_heads)
@@ -234,6 +246,7 @@ def backbone_weights(
         heads_from=heads_from,
         unused=unused,
         meta=meta,
+        gelu_from=gelu_from,
     )
 
 
@@ -340,6 +353,28 @@ def _renamed(
     if FINAL_NORM not in found and POOLED_NORM in unused:
         assumed["final_norm"] = False
     return found, project, {**released_options(found), **assumed, **(stored or {})}
+
+
+def _with_gelu(
+    stored: dict[str, Any] | None,
+    found: Mapping[str, Tensor],
+    project: str,
+    beside: Mapping[str, Tensor],
+    meta: Mapping[str, Any],
+    given: str | None,
+) -> tuple[dict[str, Any] | None, str]:
+    """Returns the stored config with the GELU of a CLIP, and the source of it."""
+    if given not in (None, clip.EXACT, clip.QUICK):
+        raise ValueError(f"invalid gelu={given!r}: expected 'exact' or 'quick'.")
+    in_file = "huggingface" in meta or "ffn" in (config_in_meta(meta) or {})
+    if PRE_NORM not in found or project == "mmdino" or in_file:
+        if given is not None:
+            raise ValueError(
+                f"gelu={given!r} was given, but the file says its GELU, or is no CLIP. Omit it."
+            )
+        return stored, ""
+    kind, source = clip.assumed_gelu(beside) if given is None else (given, "as given")
+    return {**(stored or {}), "ffn": QUICK_GELU if kind == clip.QUICK else "mlp"}, source
 
 
 def _completed(state_dict: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:

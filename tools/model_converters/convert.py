@@ -36,6 +36,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--num-heads", type=int, help="heads of a ViT, if neither file nor width determines them"
     )
     parser.add_argument(
+        "--gelu",
+        choices=("exact", "quick"),
+        help="GELU of a CLIP whose file does not say it; quick is OpenAI's approximation",
+    )
+    parser.add_argument(
         "--allow-missing", action="store_true", help="write even if expected tensors are missing"
     )
     parser.add_argument(
@@ -63,7 +68,7 @@ def convert_one(args: argparse.Namespace) -> None:
     from mmdino.weights.networks import backbone_weights
 
     check_target(args.target, args.to, args.source)
-    weights = backbone_weights(args.source, args.network, args.prefix, args.num_heads)
+    weights = backbone_weights(args.source, args.network, args.prefix, args.num_heads, args.gelu)
     print(f"{args.source}: {weights}")
     match = match_weights(weights)
     print(match)
@@ -114,8 +119,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Converts."""
     args = parse_args(argv)
     if args.full:
-        if args.prefix or args.network == "student":
-            raise ValueError("--full converts both networks; leave out --network and --prefix.")
+        if args.prefix or args.network == "student" or args.gelu:
+            raise ValueError(
+                "--full converts both networks of a run; leave out --network, --prefix and --gelu."
+            )
         convert_full(args)
     else:
         convert_one(args)

@@ -34,6 +34,14 @@ STD = (0.26862954 * 255, 0.26130258 * 255, 0.27577711 * 255)
 """Mean and deviation of each channel, 0 to 255, that OpenAI's and most of open_clip's networks were
 trained with."""
 
+EXACT, QUICK = "exact", "quick"
+"""GELU itself, and OpenAI's approximation of it."""
+ASSUMED = "assumed, since no tensor shows it: convert.py --to mmdino --gelu {} for the other"
+"""How the GELU of a network is told that may be either."""
+PROJECTION = 64
+"""What divides the widths of the space that CLIP shares with texts, but not 1000, 11821 and 21841,
+the classes of timm's fine-tuned networks."""
+
 _BLOCK = r"transformer\.resblocks\.(\d+)\."
 TO_MMDINO = (
     (r"class_embedding", "cls_token"),
@@ -47,6 +55,23 @@ TO_MMDINO = (
     (_BLOCK + r"mlp\.c_fc\.", r"layers.\1.ffn.layers.0.0."),
     (_BLOCK + r"mlp\.c_proj\.", r"layers.\1.ffn.layers.1."),
 )
+
+
+def assumed_gelu(beside: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns the GELU of a network whose file does not say it, and how that is known.
+
+    OpenAI's networks have the approximation, and so have those of others in timm with
+    ``quickgelu`` in their names. All that timm has fine-tuned are exact.
+
+    Args:
+        beside: Tensors in the file beside the tower, by name.
+    """
+    if any(name in beside for name in COUNTERS):
+        return QUICK, "as in OpenAI's networks"
+    head = beside.get("head.weight")
+    if head is not None and head.dim() == 2 and len(head) % PROJECTION:
+        return EXACT, ASSUMED.format(QUICK)
+    return QUICK, ASSUMED.format(EXACT)
 
 
 def has_tower(state_dict: Mapping[str, Any]) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import runpy
+from pathlib import Path
+
 import pytest
 import timm
 import tiny_weights
@@ -12,6 +16,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionMode
 from mmdino.weights.layouts import clip, huggingface_clip
 from mmdino.weights.networks import backbone_weights, build_backbone
 
+CONVERT = Path(__file__).parents[3] / "tools" / "model_converters" / "convert.py"
 VISION = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -50,7 +55,7 @@ def test_openais_names_are_read_beside_the_text_tower(golden, tmp_path):
     assert weights.config["norm_cfg"]["eps"] == 1e-5
     assert weights.project == "clip"
     assert weights.unused == ("proj", *clip.COUNTERS)
-    assert "QuickGELU" in str(weights)
+    assert "QuickGELU (as in OpenAI's networks)" in str(weights)
     build_backbone(weights.config, weights.state_dict)
     # As open_clip's training writes it.
     state = {f"module.{name}": tensor for name, tensor in (tensors | text).items()}
@@ -129,15 +134,41 @@ def test_configs_of_other_models_are_refused(config):
         huggingface_clip.backbone_config(config)
 
 
-def test_features_are_timms(tmp_path):
-    name = "vit_base_patch16_clip_quickgelu_224"
-    model = timm.create_model(name, depth=2, embed_dim=64, num_heads=1, num_classes=0).eval()
+@pytest.mark.parametrize(
+    ("name", "classes", "gelu", "source"),
+    [
+        ("vit_base_patch16_clip_quickgelu_224", 0, None, "QuickGELU (assumed, .* --gelu exact"),
+        ("vit_base_patch16_clip_quickgelu_224", 512, None, "QuickGELU (assumed, .* --gelu exact"),
+        ("vit_base_patch16_clip_224", 1000, None, " GELU (assumed, .* --gelu quick for"),
+        ("vit_base_patch16_clip_224", 512, "exact", " GELU (as given)"),
+    ],
+)
+def test_features_are_timms(tmp_path, name, classes, gelu, source):
+    model = timm.create_model(name, depth=2, embed_dim=64, num_heads=1, num_classes=classes).eval()
     tiny_weights.randomise(model)
     torch.save(model.state_dict(), tmp_path / "timm.pth")
-    weights = backbone_weights(tmp_path / "timm.pth")
+    weights = backbone_weights(tmp_path / "timm.pth", gelu=gelu)
+    assert re.search(source.replace("(", r"\(").replace(")", r"\)"), str(weights))
     ours = build_backbone(weights.config, weights.state_dict)
     with torch.no_grad():
         view = torch.nn.functional.interpolate(images(), 224)
         ours.out_type = "raw"
         expected = model.forward_features(view)
         torch.testing.assert_close(ours(view)[-1], expected, rtol=0, atol=2e-5)
+
+
+def test_the_gelu_is_given_where_no_file_says_it(golden, tmp_path, capsys):
+    """Into a file of this project, which every tool believes."""
+    torch.save(golden("distillation", "clip/teacher/"), tmp_path / "clip.pt")
+    paths = [str(tmp_path / "clip.pt"), str(tmp_path / "ours.pth")]
+    runpy.run_path(str(CONVERT))["main"](
+        [*paths, "--to", "mmdino", "--num-heads", "2", "--gelu", "exact"]
+    )
+    assert " GELU (as given)" in capsys.readouterr().out
+    weights = backbone_weights(tmp_path / "ours.pth")
+    assert weights.config.get("ffn", "mlp") == "mlp"
+    assert weights.gelu_from == ""
+    with pytest.raises(ValueError, match="the file says its GELU, or is no CLIP"):
+        backbone_weights(tmp_path / "ours.pth", gelu="exact")
+    with pytest.raises(ValueError, match="invalid gelu='new': expected 'exact' or 'quick'"):
+        backbone_weights(tmp_path / "clip.pt", num_heads=2, gelu="new")
