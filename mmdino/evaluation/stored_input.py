@@ -170,7 +170,7 @@ def _dataset(loader: Any) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
 def _sizes(cfg: Mapping[str, Any]) -> dict[str, int]:
     """Returns the sizes of the validation, or those for the network's own images."""
     _, steps = _dataset(cfg.get("val_dataloader"))
-    by_type = {str(step.get("type")): step for step in steps}
+    by_type = {str(_kind(step)): step for step in steps}
     size = by_type.get("ResizeEdge", {}).get("scale")
     crop = by_type.get("CenterCrop", {}).get("crop_size")
     if not (_is_side(size) and _is_side(crop) and crop <= size):
@@ -182,6 +182,13 @@ def _sizes(cfg: Mapping[str, Any]) -> dict[str, int]:
     return {"size": size, "crop": crop} if size else {}
 
 
+def _kind(step: Mapping[str, Any]) -> Any:
+    """Returns the type of a transform, without the scope of those that need none."""
+    kind = step.get("type")
+    scoped = isinstance(kind, str) and kind.startswith(("mmcv.", "mmpretrain."))
+    return kind.split(".")[-1] if scoped else kind
+
+
 def _is_side(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SIDE
 
@@ -189,7 +196,7 @@ def _is_side(value: Any) -> bool:
 def _loading(loader: Any, may_fail: bool) -> dict[str, Any]:
     dataset, steps = _dataset(loader)
     for step in steps:
-        kind = step.get("type")
+        kind = _kind(step)
         if kind not in KEPT:
             continue
         if kind == BY_READER and may_fail:

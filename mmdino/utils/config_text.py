@@ -7,6 +7,8 @@ from typing import Any
 
 MAX_TEXT = 2**20
 """Characters of the longest config that is parsed."""
+SCOPED, UNSCOPED = ("mmdino", "mmpretrain"), "mmcv"
+"""Packages whose classes are named with the scope, and that whose classes are named without."""
 PARSER_ERRORS = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 """Errors of Python's parser; the last two for deeply nested text."""
 
@@ -19,7 +21,7 @@ def literal_config(text: str) -> dict[str, Any]:
 
     Returns:
         The values by name, with None for whatever is neither a literal nor a ``dict(...)`` call. An
-        empty dict if the text is not Python.
+        empty dict if the text is not Python. Types are named as by :func:`short_type`.
 
     Raises:
         ValueError: If the text is too long to be a config.
@@ -39,8 +41,30 @@ def literal_config(text: str) -> dict[str, Any]:
         return {}
 
 
+def short_type(name: Any) -> Any:
+    """Returns the name in a registry of a class that a config names with its modules.
+
+    mmengine writes such names, as ``mmdino.models.VisionTransformer``, for the classes that configs
+    in its newer style import.
+
+    Args:
+        name: The type in a config. What is no such name is returned as it is.
+    """
+    parts = name.split(".") if isinstance(name, str) else []
+    if len(parts) < 3 or parts[0] not in (*SCOPED, UNSCOPED):
+        return name
+    return parts[-1] if parts[0] == UNSCOPED else f"{parts[0]}.{parts[-1]}"
+
+
 def _value(node: ast.expr) -> Any:
     """Returns the value of a literal or a ``dict(...)`` call, None for anything else."""
+    found = _plain_value(node)
+    if isinstance(found, dict) and "type" in found:
+        found["type"] = short_type(found["type"])
+    return found
+
+
+def _plain_value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call):
         if ast.unparse(node.func) != "dict":
             return None

@@ -83,6 +83,8 @@ VIT_OPTIONS: dict[str, Callable[[Any], bool]] = {
     "position_encoding": _is_position_encoding,
 }
 """Options that change what a ViT computes but not its tensors, with what a file may set."""
+LAYER_OPTIONS = {"act_cfg", "ffn_type", "drop_rate", "attn_drop_rate", "drop_path_rate", "init_cfg"}
+"""What ``layer_cfgs`` of mmpretrain's ViT may have: activation, what tensors show, and training."""
 HEAD_WIDTH = 64
 """Width of a head in all published networks of the authors."""
 NORM_EPS = 1e-6
@@ -192,7 +194,7 @@ def vit_config(
         config["layer_scale_init_value"] = config.get("layer_scale_init_value") or LAYER_SCALE
     if gated:
         config["ffn"] = "swiglu"
-    elif stored.get("ffn") == QUICK_GELU:
+    elif stored.get("ffn") == QUICK_GELU or _has_quick_gelu(stored):
         config["ffn"] = QUICK_GELU
     if rotary:
         config["learned_positions"] = "pos_embed" in state_dict
@@ -325,6 +327,28 @@ def _stored_options(stored: Mapping[str, Any]) -> dict[str, Any]:
                 "this project has. The file is damaged or malicious; do not use it."
             )
     return options
+
+
+def _has_quick_gelu(stored: Mapping[str, Any]) -> bool:
+    """Whether the ``layer_cfgs`` of mmpretrain's ViT are of blocks with CLIP's GELU.
+
+    Raises:
+        ValueError: If the blocks differ, or from ours.
+    """
+    layers = stored.get("layer_cfgs") or {}
+    found = set()
+    for layer in layers if isinstance(layers, list) else [layers]:
+        known = isinstance(layer, Mapping) and set(layer) <= LAYER_OPTIONS
+        act = layer.get("act_cfg", {"type": "GELU"}) if known else None
+        plain = isinstance(act, Mapping) and set(act) == {"type"}
+        found.add(str(act["type"]).removeprefix("mmpretrain.") if plain else None)
+    if found not in ({"GELU"}, {"QuickGELU"}):
+        raise ValueError(
+            f"The backbone's config in the file has layer_cfgs={repr(layers)[:80]}, and the ViT of "
+            "this project has blocks with GELU or QuickGELU, all the same. Evaluate the run with "
+            "mmdino test and its config."
+        )
+    return found == {"QuickGELU"}
 
 
 def _stored_heads(stored: Mapping[str, Any]) -> int | None:

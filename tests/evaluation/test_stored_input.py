@@ -159,6 +159,11 @@ def test_a_reader_is_a_registered_function(reader):
 
 STEPS = "[dict(type='ResizeEdge', scale=40), dict(type='CenterCrop', crop_size=32)]"
 
+FULL_NAMES = (
+    "[dict(type='mmpretrain.datasets.transforms.ResizeEdge', scale=40),"
+    "dict(type='mmcv.transforms.CenterCrop', crop_size=32)]"
+)
+
 
 @pytest.mark.parametrize(
     ("text", "given", "expected"),
@@ -167,6 +172,7 @@ STEPS = "[dict(type='ResizeEdge', scale=40), dict(type='CenterCrop', crop_size=3
         ("model = dict(backbone=dict(img_size=64))", {}, (73, 64)),
         ("model = dict(backbone=dict(img_size=[64, 96]))", {}, (73, 64)),
         (f"val_dataloader = dict(dataset=dict(pipeline={STEPS}))", {}, (40, 32)),
+        (f"val_dataloader = dict(dataset=dict(pipeline={FULL_NAMES}))", {}, (40, 32)),
         (f"val_dataloader = dict(dataset=dict(pipeline={STEPS}))", {"crop": 16}, (20, 16)),
         (f"val_dataloader = dict(dataset=dict(pipeline={STEPS}))", {"size": 20}, (20, 16)),
         ("model = dict(backbone=dict(img_size=64))", {"size": 32, "crop": 32}, (32, 32)),
@@ -190,6 +196,16 @@ def test_sizes_are_those_of_the_run_unless_given(text, given, expected):
         (
             "train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile',"
             "color_type='unchanged', to_float32=True)]))",
+            (False, None),
+        ),
+        (
+            "train_dataloader = dict(dataset=dict(pipeline=[dict("
+            "type='mmcv.transforms.LoadImageFromFile', color_type='grayscale')]))",
+            (False, None),
+        ),
+        (
+            "train_dataloader = dict(dataset=dict(pipeline=[dict("
+            "type='mmdino.datasets.LoadImage', reader='mmdino.read_tiff', channels=3)]))",
             (False, None),
         ),
     ],

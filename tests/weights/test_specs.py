@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from mmdino.weights.networks import backbone_weights
 from mmdino.weights.specs import (
     config_in_meta,
     config_in_text,
@@ -126,6 +127,35 @@ def test_the_backbone_comes_before_a_frozen_teacher():
     vits = [{"type": "mmdino.VisionTransformer", "patch_size": size} for size in (14, 16)]
     model = {"frozen_teacher": {"backbone": vits[0]}, "backbone": vits[1]}
     assert config_in_text(f"model = {model}") == vits[1]
+
+
+@pytest.mark.parametrize("scope", ["mmdino", "mmpretrain"])
+def test_a_config_that_imports_its_classes_says_what_no_tensor_shows(tmp_path, scope):
+    vit = {**tiny_weights.VIT, "patch_size": 8, "norm_cfg": {"type": "LN", "eps": 1e-3}}
+    state = {f"backbone.{name}": t for name, t in tiny_weights.vit().state_dict().items()}
+    cfg = Config({"model": {"backbone": {**vit, "type": f"{scope}.models.VisionTransformer"}}})
+    torch.save({"state_dict": state, "meta": {"cfg": cfg.pretty_text}}, tmp_path / "run.pth")
+    weights = backbone_weights(tmp_path / "run.pth")
+    assert (weights.kind, weights.heads_from) == ("vit", "from the file")
+    assert weights.config["arch"]["num_heads"] == tiny_weights.HEADS
+    assert weights.config["norm_cfg"]["eps"] == 1e-3
+    assert weights.config.get("pos_embed_offset") == (None if scope == "mmdino" else 0.0)
+
+
+def test_the_activation_of_mmpretrains_blocks_is_kept_and_others_are_refused():
+    state = tiny_weights.vit().state_dict()
+
+    def config(layers):
+        stored = {"type": "mmpretrain.VisionTransformer", "layer_cfgs": layers}
+        return vit_config(state, stored, num_heads=2)[0]
+
+    quick = {"act_cfg": {"type": "mmpretrain.QuickGELU"}}
+    assert config(quick)["ffn"] == config([quick] * 2)["ffn"] == "mlp_quick_gelu"
+    for plain in ({}, [], {"act_cfg": {"type": "GELU"}}, {"drop_rate": 0.1}):
+        assert "ffn" not in config(plain)
+    for other in ([quick, {}], {"act_cfg": {"type": "ReLU"}}, {"norm_cfg": {}}, "os.system", [3]):
+        with pytest.raises(ValueError, match=r"layer_cfgs=.*GELU or QuickGELU, all the same"):
+            config(other)
 
 
 def test_the_text_of_a_config_is_not_executed(tmp_path):
