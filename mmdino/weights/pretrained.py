@@ -11,14 +11,19 @@ from torch import Tensor, nn
 
 from mmdino.weights.layouts import swin
 from mmdino.weights.layouts.renaming import add_prefix
-from mmdino.weights.matching import allow_pos_embed_resize, compare, copy_shared_positions
+from mmdino.weights.matching import (
+    POS_EMBED,
+    allow_pos_embed_resize,
+    compare,
+    copy_shared_positions,
+)
 from mmdino.weights.networks import (
     UNUSED,
     backbone_weights,
     is_known,
     other_backbone_tensors,
 )
-from mmdino.weights.specs import POS_EMBED_OFFSET, VIT, norm_eps
+from mmdino.weights.specs import POS_EMBED_OFFSET, VIT, config_in_meta, norm_eps
 
 KNOWN_KEYS = {"type", "checkpoint", "prefix", "network", "map_location"}
 OPTIONAL = ("ln1.", "local_ln1.", "mask_token")
@@ -110,6 +115,9 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
             "or the depth of a ResNet, to those of the pretraining; mmpretrain's name for DINO's "
             "ViT-S is 'deit-small'."
         )
+    # A file without config may be of any grid of so many patches, so of the module's too.
+    if config is not None and ("huggingface" in weights.meta or config_in_meta(weights.meta)):
+        tensors = _with_grid_of(module, tensors, config)
     module.load_state_dict({name: expected[name] for name in match.missing} | tensors)
     print_log(f"{kind}: {match} from {path} ({layout}).", logger="current")
     other = [] if config is None else other_options(module, config)
@@ -120,6 +128,29 @@ def load_pretrained(module: nn.Module, init_cfg: dict) -> None:
             logger="current",
             level=logging.WARNING,
         )
+
+
+def _with_grid_of(
+    module: nn.Module, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """Resizes position embeddings of another grid than the module's.
+
+    Their number alone does not tell the grid: 4 x 4 patches are as many as 2 x 8.
+
+    Args:
+        module: The backbone.
+        tensors: Tensors of the file, which match it but for the number of positions.
+        config: Config of the backbone in the file.
+    """
+    positions, own = tensors.get(POS_EMBED), getattr(module, "patch_resolution", None)
+    if positions is None or own is None:
+        return dict(tensors)
+    size = config["img_size"]
+    sides = size if isinstance(size, list) else [size, size]
+    grid = tuple(side // config["patch_size"] for side in sides)
+    if grid == tuple(own):
+        return dict(tensors)
+    return {**tensors, POS_EMBED: module.positions_of_grid(positions, grid)}
 
 
 def _other_names(

@@ -67,6 +67,28 @@ def test_position_embeddings_of_another_length_are_resized(dino, checkpoint):
     torch.testing.assert_close(backbone(images), dino.teacher["backbone"](images))
 
 
+@pytest.mark.parametrize("wanted", [32, 64, (64, 16), (24, 48), (16, 64)])
+@pytest.mark.parametrize("size", [(16, 64), 32])
+def test_positions_of_a_grid_are_resized_from_that_grid(tmp_path, size, wanted):
+    """2 x 8, 4 x 4 and 8 x 2 patches are equally many."""
+    cfg = tiny_run.vit_model(backbone={**VIT, "img_size": size})
+    model = MODELS.build(cfg)
+    tiny_weights.randomise(model)
+    tiny_weights.save_training_checkpoint(tmp_path / "epoch_1.pth", model, cfg)
+    backbone = build(tmp_path / "epoch_1.pth", vit={**VIT, "img_size": wanted})
+    shape = wanted if isinstance(wanted, tuple) else (wanted, wanted)
+    images = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
+    expected = model.teacher["backbone"].eval()(images)
+    torch.testing.assert_close(backbone.eval()(images), expected)
+
+
+def test_positions_of_as_many_patches_are_kept_where_no_config_tells_the_grid(tmp_path):
+    vit = {**VIT, "img_size": (16, 64)}
+    state = build(vit=vit).state_dict()
+    torch.save(state, tmp_path / "vit.pth")
+    assert torch.equal(build(tmp_path / "vit.pth", vit=vit).pos_embed, state["pos_embed"])
+
+
 def test_without_final_norm_the_files_is_left(checkpoint):
     assert "ln1.weight" not in build(checkpoint, vit={**VIT, "final_norm": False}).state_dict()
 

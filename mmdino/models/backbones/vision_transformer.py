@@ -357,7 +357,11 @@ class VisionTransformer(BaseModule):
                 f"square, those of the network for a grid of {self.patch_resolution}. Set img_size "
                 "to that of the pretraining; the forward pass resizes them for other images."
             )
-        state_dict[name] = self._positions(loaded, (side, side), self.patch_resolution)
+        state_dict[name] = self.positions_of_grid(loaded, (side, side))
+
+    def positions_of_grid(self, pos_embed: Tensor, grid: Sequence[int]) -> Tensor:
+        """Resizes position embeddings (1, 1 + h w, D) of a grid (h, w) to that of this network."""
+        return self._positions(pos_embed, grid, self.patch_resolution)
 
     def _positions(
         self, pos_embed: Tensor, source_grid: Sequence[int], target_grid: Sequence[int]
