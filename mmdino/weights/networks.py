@@ -72,6 +72,14 @@ WHOLE = (
         "the image tower of a CLIP",
     ),
     ("vit.", re.compile(huggingface_vit.MARKER.replace(".", r"\.")), "a model with one backbone"),
+    *(
+        (
+            f"{kind}.",
+            re.compile(huggingface_dinov2.MARKER.replace(".", r"\.")),
+            "a model with one backbone",
+        )
+        for kind in huggingface_dinov2.TYPES
+    ),
     ("encoder.", authors_vit.MARKER, "a feature distillation of its authors"),
     ("encoder.", swin.MARKER, "a feature distillation of its authors"),
 )
@@ -79,6 +87,8 @@ WHOLE = (
 and what the file is."""
 OWN_PREFIXES = ("backbone.", "teacher.backbone.", "student.backbone.")
 """What the names of the backbone begin with whose config a checkpoint has."""
+WRAPPERS = ("module.", "_orig_mod.")
+"""What the names begin with in the file of a DDP wrapper and of a compiled network."""
 VIT_MARKER, RESNET_MARKER = "layers.0.ln1.weight", "layer1.0.conv1.weight"
 """A tensor of every ViT and of every ResNet."""
 NAMES = {
@@ -542,9 +552,15 @@ def _find_backbone(
 
 
 def _without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Removes the prefix ``module.`` of a DDP wrapper."""
-    wrapped = all(name.startswith("module.") for name in tensors)
-    return strip_prefix(tensors, "module.") if wrapped else dict(tensors)
+    """Removes the prefixes of wrappers, of which there may be several."""
+    found = dict(tensors)
+    wrapped = bool(found)
+    while wrapped:
+        wrapped = False
+        for start in WRAPPERS:
+            if all(name.startswith(start) for name in found):
+                found, wrapped = strip_prefix(found, start), True
+    return found
 
 
 def _require_prefix(tensors: Mapping[str, Tensor], prefix: str, path: str) -> dict[str, Tensor]:

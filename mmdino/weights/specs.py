@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -100,6 +100,8 @@ PRE_NORM = "pre_norm.weight"
 TABLE = "position_encoding.table"
 """The table of relative positions that blocks share; else each has ``layers.N.`` before it."""
 BLOCK_TABLE = f"layers.0.{TABLE}"
+DISTILLED = ("dist_token", "embeddings.distillation_token")
+"""The second class token, which has a position too, of networks that were distilled as DeiT."""
 GATED = "layers.0.ffn.w3.weight"
 QUICK_GELU = "mlp_quick_gelu"
 TOKEN_SIZES = 14
@@ -166,6 +168,7 @@ def vit_config(
     if table is not None:
         known_heads = _require_table(table, known_heads)
     heads, source = _num_heads(width, known_heads, num_heads)
+    distilled = [name for name in DISTILLED if name in state_dict]
     config = {
         "type": VIT,
         "arch": {
@@ -174,7 +177,7 @@ def vit_config(
             "num_heads": heads,
             "feedforward_channels": _mlp_width(hidden) if gated else hidden,
         },
-        "img_size": _img_size(shapes.get("pos_embed"), rows, stored.get("img_size")),
+        "img_size": _img_size(shapes.get("pos_embed"), rows, stored.get("img_size"), distilled),
         "patch_size": rows,
         "in_channels": in_channels,
         **_stored_options(stored),
@@ -456,7 +459,9 @@ def _num_heads(width: int, stored: int | None, given: int | None) -> tuple[int, 
     return heads, source
 
 
-def _img_size(pos_embed: tuple[int, ...] | None, patch_size: int, stored: Any) -> int | list[int]:
+def _img_size(
+    pos_embed: tuple[int, ...] | None, patch_size: int, stored: Any, distilled: Sequence[str] = ()
+) -> int | list[int]:
     num_patches = TOKEN_SIZES**2 if pos_embed is None else pos_embed[1] - 1
     if stored is not None:
         sides = list(stored) if isinstance(stored, list | tuple) else [stored, stored]
@@ -470,6 +475,11 @@ def _img_size(pos_embed: tuple[int, ...] | None, patch_size: int, stored: Any) -
             return sides[0] if sides[0] == sides[1] else sides
     side = math.isqrt(num_patches)
     if side * side != num_patches:
+        if distilled:
+            raise ValueError(
+                f"The network was distilled with a token of its own, {distilled[0]}, which the ViT "
+                "of mmdino does not have. Use the network without distillation."
+            )
         raise ValueError(
             f"The position embeddings are of {num_patches} patches, which is not a square number, "
             "and the file does not contain the image size. Use the checkpoint of the training run."

@@ -178,6 +178,24 @@ def test_prefix_selects_and_a_wrong_one_is_refused(tmp_path, model, checkpoint):
     assert torch.equal(teacher["cls_token"], model.teacher["backbone"].cls_token)
 
 
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_the_file_of_a_compiled_network_is_read(tmp_path, wrapper):
+    state = tiny_weights.vit().state_dict()
+    torch.save({f"{wrapper}{name}": t for name, t in state.items()}, tmp_path / "vit.pth")
+    found = backbone_weights(tmp_path / "vit.pth", num_heads=2).state_dict
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+def test_a_token_for_distillation_is_named(tmp_path):
+    state = tiny_weights.authors_names(tiny_weights.vit().state_dict())
+    positions = torch.zeros(1, state["pos_embed"].shape[1] + 1, 12)
+    tokens = {"dist_token": torch.zeros(1, 1, 12), "pos_embed": positions}
+    torch.save(state | tokens, tmp_path / "deit.pth")
+    with pytest.raises(ValueError, match="distilled with a token of its own, dist_token"):
+        backbone_weights(tmp_path / "deit.pth", num_heads=2)
+
+
 def test_heads_of_published_widths_are_assumed_and_others_asked_for(tmp_path):
     arch = tiny_run.ARCH | {"embed_dims": 128, "num_heads": 2}
     wide = tiny_weights.vit(arch=arch)

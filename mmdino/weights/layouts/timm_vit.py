@@ -2,8 +2,8 @@
 
 They differ in networks with registers, a gated feed-forward network or rotary positions, and in
 those of CLIP, which have a norm before the first block. timm has no mask token, adds the position
-of the class token to that token in a network with registers, and computes the periods of rotary
-positions itself.
+of the class token to that token in a network with registers and in DeiT III, and computes the
+periods of rotary positions itself.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ ROTARY_FROM_AUTHORS = ((r"(blocks\.\d+\.)ls([12])\.gamma", r"\1gamma_\2"),)
 
 
 def is_timm(state_dict: Mapping[str, Tensor]) -> bool:
-    """Returns whether tensors have names of timm that the authors do not have."""
-    return _is_packed(state_dict) or any(SIGNS.fullmatch(name) for name in state_dict)
+    """Returns whether tensors have names of timm that the authors do not have, or are DeiT III."""
+    signs = any(SIGNS.fullmatch(name) for name in state_dict)
+    return signs or _is_packed(state_dict) or _is_deit3(state_dict)
 
 
 def is_rotary(state_dict: Mapping[str, Tensor]) -> bool:
@@ -92,7 +93,8 @@ def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if _is_gated(tensors):
         tensors = rename(join_rows(tensors, GATES, "fc1"), GATED_TO_AUTHORS)
     positions = tensors.get("pos_embed")
-    if "register_tokens" in tensors and positions is not None and positions.dim() == 3:
+    without_class = "register_tokens" in tensors or _is_deit3(tensors)
+    if without_class and positions is not None and positions.dim() == 3:
         tensors["pos_embed"] = torch.cat([torch.zeros_like(positions[:, :1]), positions], dim=1)
     return authors_vit.to_mmdino(tensors)
 
@@ -126,6 +128,18 @@ def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def is_square(number: int) -> bool:
     """Whether a number of patches may be that of a square."""
     return math.isqrt(number) ** 2 == number
+
+
+def _is_deit3(state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether tensors are those of DeiT III, whose class token has no position.
+
+    Of other networks with LayerScale, DINOv2's have a mask token.
+    """
+    positions = state_dict.get("pos_embed")
+    if positions is None or positions.dim() != 3 or "mask_token" in state_dict:
+        return False
+    number = positions.shape[1]
+    return "blocks.0.ls1.gamma" in state_dict and is_square(number) and not is_square(number - 1)
 
 
 def _is_gated(state_dict: Mapping[str, Tensor]) -> bool:

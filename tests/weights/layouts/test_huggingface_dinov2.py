@@ -7,8 +7,10 @@ import tiny_weights
 import torch
 from transformers import (
     Dinov2Config,
+    Dinov2ForImageClassification,
     Dinov2Model,
     Dinov2WithRegistersConfig,
+    Dinov2WithRegistersForImageClassification,
     Dinov2WithRegistersModel,
 )
 
@@ -49,6 +51,27 @@ def assert_same_features(ours, theirs, size):
     with torch.no_grad():
         expected = theirs(x).last_hidden_state[:, 0]
         torch.testing.assert_close(ours(x)[-1], expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("cls", "config", "prefix"),
+    [
+        (Dinov2ForImageClassification, Dinov2Config, "dinov2"),
+        (
+            Dinov2WithRegistersForImageClassification,
+            Dinov2WithRegistersConfig,
+            "dinov2_with_registers",
+        ),
+    ],
+)
+def test_the_backbone_of_a_classifier_is_read(tmp_path, cls, config, prefix):
+    classifier = cls(config(**{**SIZES, "image_size": 56}, num_labels=4)).eval()
+    tiny_weights.randomise(classifier)
+    classifier.save_pretrained(tmp_path)
+    weights = backbone_weights(tmp_path)
+    assert weights.heads_from == "from the file"
+    ours = build_backbone(weights.config, weights.state_dict)
+    assert_same_features(ours, getattr(classifier, prefix), (56, 56))
 
 
 def test_features_are_those_of_transformers(tmp_path, model):

@@ -73,6 +73,18 @@ def test_other_rotary_positions_are_refused(tmp_path, name, message):
         backbone_weights(tmp_path / "timm.pth")
 
 
+def test_deit3_whose_class_token_has_no_position_is_read(tmp_path):
+    options = {"depth": 2, "embed_dim": 64, "num_heads": 1, "img_size": 64}
+    network = timm.create_model("deit3_small_patch16_224", num_classes=3, **options)
+    tiny_weights.randomise(network)
+    torch.save(network.state_dict(), tmp_path / "timm.pth")
+    weights = backbone_weights(tmp_path / "timm.pth")
+    assert (weights.config["img_size"], weights.project) == (64, "timm")
+    network.reset_classifier(0)
+    ours = build_backbone(weights.config, weights.state_dict)
+    assert_same_features(ours, network.eval(), (64, 64))
+
+
 def test_eva_without_rotary_positions_is_read(tmp_path):
     options = {"depth": 1, "embed_dim": 64, "num_heads": 1, "num_classes": 0}
     network = timm.create_model("eva_giant_patch14_224", global_pool="token", **options)
