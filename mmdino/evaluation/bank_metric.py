@@ -41,14 +41,19 @@ class BankMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Collects the features and labels of a batch of queries."""
         # A feature is a view of all tokens of its batch, which would stay in memory, and which
-        # several ranks would each write out with every feature.
-        self.results += [(sample["feature"].clone(), label_of(sample)) for sample in data_samples]
+        # several ranks would each write out with every feature. Where an image is unreadable,
+        # another one stands in, which comes by itself too; mmengine, which joins the results of
+        # the ranks, counts on one for each place that is not None.
+        self.results += [
+            () if sample.get("skipped_paths") else (sample["feature"].clone(), label_of(sample))
+            for sample in data_samples
+        ]
 
-    def take(self, results: list[tuple[Tensor, int]]) -> BankAndQueries:
+    def take(self, results: list[tuple[Tensor, int] | tuple[()]]) -> BankAndQueries:
         """Returns bank and queries, and lets go of the bank.
 
         Args:
-            results: Features (D,) and classes of the queries.
+            results: Features (D,) and classes of the queries; empty for one that is unreadable.
 
         Raises:
             ValueError: If there are no queries.
@@ -57,13 +62,14 @@ class BankMetric(BaseMetric):
         features, labels = self._bank
         # Otherwise a bank of ImageNet (2 GB) would stay in memory until the next validation.
         self._bank = None
-        if not results:
+        readable = [result for result in results if result]
+        if not readable:
             raise ValueError(
-                f"{type(self).__name__} got no query images: val_dataloader is empty. Check its "
-                "data set, and drop_last, which must be False."
+                f"{type(self).__name__} got no query images: val_dataloader is empty, or none of "
+                "its images can be read. Check its data set, and drop_last, which must be False."
             )
-        queries = torch.stack([feature for feature, _ in results]).to(features)
-        query_labels = torch.tensor([label for _, label in results])
+        queries = torch.stack([feature for feature, _ in readable]).to(features)
+        query_labels = torch.tensor([label for _, label in readable])
         return BankAndQueries(features, labels, queries, query_labels)
 
 

@@ -73,7 +73,7 @@ class KNNMetric(BankMetric):
         )
         best = max(accuracies, key=lambda k: accuracies[k])
         print_log(
-            f"Weighted k-NN: {len(labels)} bank and {len(results)} query images, "
+            f"Weighted k-NN: {len(labels)} bank and {len(queries)} query images, "
             f"{int(labels.max()) + 1} classes, temperature {self.temperature}, best k {best}.",
             logger="current",
         )

@@ -105,8 +105,6 @@ class KNNValLoop(ValLoop):
         self.runner.call_hook("before_val_iter", batch_idx=idx, data_batch=data_batch)
         samples = predict_features(self.runner.model, data_batch, self.fp16)
         self._skipped |= skipped_for(samples)
-        # Others stand in for unreadable images, and come by themselves too.
-        samples = [sample for sample in samples if not sample.get("skipped_paths")]
         self.evaluator.process(data_samples=samples, data_batch=data_batch)
         self.runner.call_hook(
             "after_val_iter", batch_idx=idx, data_batch=data_batch, outputs=samples

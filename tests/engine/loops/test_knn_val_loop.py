@@ -278,3 +278,9 @@ def test_two_ranks_divide_a_validation_of_simsiam(tmp_path):
     assert torch.equal(ranks[0]["labels"], alone["labels"])
     torch.testing.assert_close(ranks[0]["features"], alone["features"])
     assert not len(ranks[1]["features"])
+    alone, *ranks = (seen["unreadable"] for seen in (alone, *ranks))
+    for rank in ranks:
+        assert rank["metrics"] == alone["metrics"]
+    assert len(alone["labels"]) == 26
+    assert torch.equal(ranks[0]["labels"], alone["labels"])
+    torch.testing.assert_close(ranks[0]["features"], alone["features"])
