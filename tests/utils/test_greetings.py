@@ -37,6 +37,7 @@ def test_one_warning_is_ignored(message, category):
     assert not seen
 
 
+@pytest.mark.slow
 def test_opencv_and_pillow_are_silent_about_images_that_they_cannot_decode(tmp_path):
     bands = np.zeros((8, 8, 5), np.uint8)
     tifffile.imwrite(tmp_path / "bad.tif", bands, photometric="minisblack", planarconfig="contig")

@@ -59,6 +59,7 @@ def test_a_benchmark_prints_a_table_and_writes_its_files(tmp_path, capsys, name,
     assert sorted(tmp_path.iterdir()) == sorted(files)
 
 
+@pytest.mark.slow
 def test_a_script_finds_the_common_code_from_any_directory(tmp_path):
     command = [sys.executable, str(FOLDER / "views.py"), "--help"]
     result = subprocess.run(
