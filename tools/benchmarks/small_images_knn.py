@@ -7,8 +7,9 @@ images, sizes of views and the sets of k-NN are those of the config, the rest is
 - reference: views by Pillow and torchvision, and the head and the loss of DINO's authors, in the
   sizes of the config, in the same loop.
 
-The rate falls by a cosine over the processor time. What k-NN takes does not count. Ours is
-tools/compare.py CONFIG --minutes 40.
+The rate falls by a cosine over the time, which does not count k-NN: on a CPU the processor time,
+with a loader in the process, and on a GPU the time elapsed, with --workers to load. Ours is
+tools/compare.py CONFIG --minutes 40, or on a GPU tools/train.py CONFIG, whose log has the time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from common.dino_step import DTYPES
 from common.lightly_views import LightlyImages, views_of
-from common.options import benchmark_parser, positive, use_machine
+from common.options import benchmark_parser, not_negative, positive, use_machine
 from common.plain_step import PlainHead, move_one_by_one, per_pair_loss
 from common.report import draw_lines, print_table, write_json
 from common.view_chains import PILLOW
@@ -64,7 +65,15 @@ def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = benchmark_parser(__doc__, rounds=None)
     parser.add_argument("config", help="config of DINO on small images")
-    parser.add_argument("--minutes", type=float, default=40, help="processor time of a case")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=40,
+        help="time of a case: of the processor, or elapsed on a GPU",
+    )
+    parser.add_argument(
+        "--workers", type=not_negative, default=0, help="processes that load images, on a GPU"
+    )
     parser.add_argument("--batch", type=positive, default=BASE_BATCH, help="images per step")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16", help="of autocast")
     parser.add_argument(
@@ -91,14 +100,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Trains, prints and writes.
 
     Raises:
-        ValueError: If there are fewer images than a batch, the time is not positive, the device is
-            no CPU, or lightly alone is asked for and not installed.
+        ValueError: If there are fewer images than a batch, the time is not positive, workers are
+            asked for on a CPU, or lightly alone is asked for and not installed.
     """
     args = parser().parse_args(argv)
     if args.smoke:
         vars(args).update(SMOKE)
-    if args.device != "cpu":
-        raise ValueError(f"invalid --device {args.device}: the time measured is the processor's.")
+    if args.device == "cpu" and args.workers:
+        raise ValueError(
+            f"invalid --workers {args.workers} with --device cpu: the time measured is that of this "
+            "process. Leave them out."
+        )
     if not args.minutes > 0:
         raise ValueError(f"invalid --minutes {args.minutes:g}: expected more than 0.")
     use_machine(args)
@@ -119,25 +131,30 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{name}: {row['minutes']:.1f} of {args.minutes:g} minutes", flush=True)
     print_table(
         rows,
-        f"{args.config}, batch {args.batch}, {args.dtype}, {torch.get_num_threads()} thread(s), "
-        "processor time",
+        f"{args.config}, batch {args.batch}, {args.dtype}, {args.device}, "
+        f"{torch.get_num_threads()} thread(s), {args.workers} worker(s), {time_of(args.device)}",
     )
     if LIGHTLY not in parts:
         print("\nlightly is not installed and was skipped.")
     if args.json:
-        write_json(args.json, "small_images_knn", vars(args), {"knn": rows}, argv)
+        write_json(args.json, "small_images_knn", vars(args), {"knn": rows}, argv, args.device)
     if args.figure:
-        draw_curves(args.figure, rows)
+        draw_curves(args.figure, rows, time_of(args.device))
 
 
-def draw_curves(path: str, rows: Sequence[dict[str, Any]]) -> None:
+def time_of(device: str) -> str:
+    """Returns the name of the time that is measured on a device."""
+    return "processor time" if device == "cpu" else "elapsed time"
+
+
+def draw_curves(path: str, rows: Sequence[dict[str, Any]], time_name: str) -> None:
     """Draws the highest k-NN accuracy of each network of each case against the time."""
     series: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for network in ("student", "teacher"):
             highest = max(value for name, value in row.items() if name.startswith(network))
             series.setdefault(f"{row['case']}, {network}", []).append((row["minutes"], highest))
-    draw_lines(path, series, "processor time (minutes)", "k-NN top-1 (%)")
+    draw_lines(path, series, f"{time_name} (minutes)", "k-NN top-1 (%)")
 
 
 def run(
@@ -145,10 +162,21 @@ def run(
 ) -> Iterator[dict[str, Any]]:
     """Trains a case; yields a row after each part of the time."""
     torch.manual_seed(args.seed)
-    model = MODELS.build(config.model)
+    model = MODELS.build(config.model).to(args.device)
     paths = image_paths(config, args.batch)
     heads, loss, images = case(model, config, paths)
-    batches = endless(DataLoader(images, args.batch, sampler=RandomSampler(paths), drop_last=True))
+    for head in heads:
+        head.to(args.device)
+    loader = DataLoader(
+        images,
+        args.batch,
+        sampler=RandomSampler(paths),
+        drop_last=True,
+        num_workers=args.workers,
+        persistent_workers=args.workers > 0,
+        pin_memory=args.device != "cpu",
+    )
+    batches = endless(loader, args.device)
     student = nn.ModuleList([model.backbone, heads[0]]).train()
     teacher = nn.ModuleList([copy.deepcopy(model.backbone), heads[1]]).requires_grad_(False)
     teacher.load_state_dict(student.state_dict())
@@ -156,13 +184,14 @@ def run(
     base_lr = optimizer.param_groups[0]["lr"]
     seen, used, budget = 0, 0.0, 60 * args.minutes
     dtype = DTYPES[args.dtype]
-    start = time.process_time()
+    clock = time.process_time if args.device == "cpu" else time.perf_counter
+    start = clock()
     for part in range(1, PARTS + 1):
         while used < budget * part / PARTS:
             optimizer.param_groups[0]["lr"] = base_lr * (1 + math.cos(math.pi * used / budget)) / 2
             train_step(student, teacher, next(batches), loss, optimizer, dtype)
             seen += args.batch
-            used = time.process_time() - start
+            used = clock() - start
         accuracies = {
             name: knn_of(network[0], model.data_preprocessor, config, dtype is not None)
             for name, network in (("student", student), ("teacher", teacher))
@@ -176,7 +205,7 @@ def run(
                 for k, top1 in accuracy.items()
             },
         }
-        start = time.process_time() - used
+        start = clock() - used
 
 
 def image_paths(config: Config, batch: int) -> list[str]:
@@ -190,11 +219,12 @@ def image_paths(config: Config, batch: int) -> list[str]:
     return [dataset.get_data_info(index)["img_path"] for index in range(len(dataset))]
 
 
-def endless(batches: DataLoader) -> Iterator[list[Tensor]]:
+def endless(batches: DataLoader, device: str) -> Iterator[list[Tensor]]:
     """Yields the views of batches, in another order each time through the images."""
     while True:
         for batch in batches:
-            yield batch["inputs"] if isinstance(batch, dict) else batch
+            views = batch["inputs"] if isinstance(batch, dict) else batch
+            yield [view.to(device, non_blocking=True) for view in views]
 
 
 def lightly_parts(model: nn.Module, config: Config, paths: list[str]) -> Parts:
@@ -213,12 +243,14 @@ def lightly_parts(model: nn.Module, config: Config, paths: list[str]) -> Parts:
             nn.GELU(),
             nn.Linear(HIDDEN, BOTTLENECK),
         )
-    return heads, DINOLoss(output_dim=PROTOTYPES), LightlyImages(paths, views_of(config))
+    loss = DINOLoss(output_dim=PROTOTYPES).to(next(model.parameters()).device)
+    return heads, loss, LightlyImages(paths, views_of(config))
 
 
 def reference_parts(model: nn.Module, config: Config, paths: list[str]) -> Parts:
     """Returns two heads of DINO's authors in the sizes of the config, their loss and views."""
-    center = torch.zeros(1, config.model.head.out_channels)
+    device = next(model.parameters()).device
+    center = torch.zeros(1, config.model.head.out_channels, device=device)
 
     def loss(teacher_logits: list[Tensor], student_logits: list[Tensor]) -> Tensor:
         targets = at_least_float32(torch.cat(teacher_logits))
@@ -250,7 +282,7 @@ def train_step(
 ) -> None:
     """Moves the teacher and trains on a batch of views, in lightly's order."""
     move_one_by_one(list(teacher.parameters()), list(student.parameters()), MOMENTUM)
-    with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+    with torch.autocast(views[0].device.type, dtype=dtype, enabled=dtype is not None):
         with torch.no_grad():
             targets = [teacher[1](feature_of(teacher[0], view)) for view in views[:2]]
         logits = [student[1](feature_of(student[0], view)) for view in views]

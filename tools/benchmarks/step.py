@@ -46,6 +46,8 @@ TARGETS = {
     "dinov2": {"fp32": 0.9, "bf16": 0.9},
 }
 GPU_TARGET = 0.7
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")
+"""Of ``torch.compile``; the second records CUDA graphs, the third tries kernels as well."""
 PLAIN, OURS, PRODUCTS = "plain step", "ours", "matrix products alone"
 SMOKE = {**SMOKE_MODEL, "batch": [2], "rounds": 2}
 
@@ -59,7 +61,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shared-head", action="store_true", help="dinov2: one head for class tokens and patches"
     )
-    parser.add_argument("--compile", action="store_true", help="with torch.compile too")
+    parser.add_argument(
+        "--compile",
+        nargs="*",
+        choices=COMPILE_MODES,
+        metavar="MODE",
+        help=f"with torch.compile too, in each of the modes ({', '.join(COMPILE_MODES)})",
+    )
     parser.add_argument("--with-cp", action="store_true", help="with activation checkpointing too")
     parser.add_argument(
         "--processor-time",
@@ -138,8 +146,9 @@ def steps(args: argparse.Namespace, batch: int) -> dict[str, Callable[[], Any]]:
         for side in [args.global_size] * 2 + [args.local_size] * args.locals
     ]
     options = {OURS: {}}
-    if args.compile:
-        options["ours, compiled"] = {"compile": {}}
+    if args.compile is not None:
+        for mode in args.compile or COMPILE_MODES[:1]:
+            options[f"ours, compiled, {mode}"] = {"compile": {"mode": mode}}
     if args.with_cp:
         options["ours, checkpointed"] = {"with_cp": True}
     sizes = args.arch, args.patch, args.global_size, args.prototypes, args.device

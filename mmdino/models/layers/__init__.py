@@ -1,6 +1,7 @@
 """Layers and arithmetic that the networks share."""
 
 from mmdino.models.layers.attention import fastest_attention
+from mmdino.models.layers.blocks import numbers_at_once
 from mmdino.models.layers.collectives import (
     gather,
     gather_with_grad,
@@ -72,6 +73,7 @@ __all__ = [
     "is_autocast",
     "no_autocast",
     "normalised_rows",
+    "numbers_at_once",
     "own_rows",
     "product_dtype",
     "read_tokens",

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmdino.models.layers.blocks import numbers_at_once
 from mmdino.models.layers.precision import at_least_float32, no_autocast, product_dtype
 
-CACHED_NUMBERS, ACCELERATED_NUMBERS = 2**18, 2**21
-"""Numbers that are worked on at a time: few enough for a CPU's cache, many for an accelerator."""
+CACHED_NUMBERS = 2**18
+"""Of a matrix of rows, at a time on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class PlainLinear(nn.Linear):
 
 def row_blocks(matrix: Tensor) -> Iterator[slice]:
     """Yields slices that cover the rows of a matrix (K, D), of many numbers each."""
-    numbers = CACHED_NUMBERS if matrix.device.type == "cpu" else ACCELERATED_NUMBERS
+    numbers = numbers_at_once(matrix.device, CACHED_NUMBERS)
     rows = max(1, numbers // max(1, matrix.shape[1]))
     return (slice(start, start + rows) for start in range(0, len(matrix), rows))
 

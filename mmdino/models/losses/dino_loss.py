@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -39,8 +41,9 @@ class DINOLoss(PrototypeLoss):
         sinkhorn_per_view: Whether each global view is assigned by itself, as in SwAV. By default
             all global views are assigned together, as in DINOv2.
         chunk: Number of images whose student logits are in memory at a time, where the head leaves
-            its last layer to the loss (:class:`LazyLogits`). None computes all at once: the same
-            loss with several times the memory.
+            its last layer to the loss (:class:`LazyLogits`). "auto" takes 32 on a CPU and some 256
+            MiB of logits on an accelerator. None computes all at once: the same loss with several
+            times the memory.
 
     Attributes:
         current_teacher_temp: Temperature in force; follows from the epoch.
@@ -64,7 +67,7 @@ class DINOLoss(PrototypeLoss):
         targets: Targets = "centered",
         sinkhorn_iterations: int = 3,
         sinkhorn_per_view: bool = False,
-        chunk: int | None = 32,
+        chunk: int | Literal["auto"] | None = "auto",
     ) -> None:
         super().__init__(
             num_prototypes,
@@ -125,7 +128,7 @@ class DINOLoss(PrototypeLoss):
                     log_targets,
                     pairs,
                     self.student_temp,
-                    self.chunk or num_images,
+                    self.samples_at_once(student_logits),
                     rows,
                 )
             else:

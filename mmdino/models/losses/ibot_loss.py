@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,7 +39,8 @@ class IBOTLoss(PrototypeLoss):
             only sharpens.
         sinkhorn_iterations: Iterations of Sinkhorn-Knopp.
         chunk: Number of patches whose student logits are in memory at a time, where the head leaves
-            its last layer to the loss (:class:`LazyLogits`). None computes all at once.
+            its last layer to the loss (:class:`LazyLogits`). "auto" takes 64 on a CPU and some 256
+            MiB of logits on an accelerator. None computes all at once.
 
     Attributes:
         current_teacher_temp: Temperature in force; follows from the epoch.
@@ -52,6 +54,7 @@ class IBOTLoss(PrototypeLoss):
     """
 
     chunk_unit = "masked patches"
+    cpu_chunk = 64
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class IBOTLoss(PrototypeLoss):
         center_momentum: float = 0.9,
         targets: Targets = "centered",
         sinkhorn_iterations: int = 3,
-        chunk: int | None = 64,
+        chunk: int | Literal["auto"] | None = "auto",
     ) -> None:
         super().__init__(
             num_prototypes,
@@ -101,12 +104,13 @@ class IBOTLoss(PrototypeLoss):
             if isinstance(student_logits, LazyLogits):
                 # Weights are about 1 within the sum, where float16 would lose small ones.
                 scale = weights.amax() if count else 1.0
+                logits = student_logits.unflatten(0, (1, count))
                 loss, teacher_entropy, _ = prototype_cross_entropy(
-                    student_logits.unflatten(0, (1, count)),
+                    logits,
                     log_targets,
                     [(0, 0)],
                     self.student_temp,
-                    self.chunk or max(count, 1),
+                    self.samples_at_once(logits),
                     (weights / scale).unsqueeze(0),
                 )
                 loss = loss * scale

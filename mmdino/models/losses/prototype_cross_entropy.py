@@ -22,6 +22,8 @@ LogTargets = Callable[[slice], Tensor]
 """Maps a slice of the images to their targets, as log-probabilities (G, b, K)."""
 
 FLOAT16_HEADROOM = 2**14
+FLOAT16_FACTOR = 2**5
+"""Least factor of gradients in float16, for which few rows are taken at a time."""
 
 
 def prototype_cross_entropy(
@@ -192,6 +194,11 @@ def _to_gradient_(
     log_probs.sub_(target, alpha=factor)
     if weights is not None:
         log_probs.mul_(weights.unsqueeze(1))
+
+
+def most_rows(dtype: torch.dtype) -> int:
+    """Returns the number of rows of logits that a precision has enough range for at a time."""
+    return FLOAT16_HEADROOM // FLOAT16_FACTOR if dtype is torch.float16 else 1 << 62
 
 
 def _factor(dtype: torch.dtype, rows: int) -> float:

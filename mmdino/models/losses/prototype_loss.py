@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.models.layers import at_least_float32
+from mmdino.models.layers import LazyLogits, at_least_float32, numbers_at_once
 from mmdino.models.losses.centered_loss import CenteredLoss, CenterMean
-from mmdino.models.losses.prototype_cross_entropy import LogTargets
+from mmdino.models.losses.prototype_cross_entropy import LogTargets, most_rows
 from mmdino.models.losses.targets import centered, sinkhorn_center
 from mmdino.utils.numbers import require_number
 
@@ -32,7 +32,8 @@ class PrototypeLoss(CenteredLoss):
             centre; "softmax" only sharpens.
         sinkhorn_iterations: Iterations of Sinkhorn-Knopp.
         chunk: Number of samples whose student logits are in memory at a time, where the head leaves
-            its last layer to the loss (:class:`LazyLogits`). None computes all at once.
+            its last layer to the loss (:class:`LazyLogits`). "auto" takes few on a CPU and some
+            256 MiB of logits on an accelerator; None computes all at once.
         center_mean: As in :class:`CenteredLoss`.
 
     Attributes:
@@ -43,8 +44,10 @@ class PrototypeLoss(CenteredLoss):
             momentum is outside [0, 1] or the kind of targets is unknown.
     """
 
-    chunk_unit = "images"
+    chunk_unit: ClassVar[str] = "images"
     """What ``chunk`` counts."""
+    cpu_chunk: ClassVar[int] = 32
+    """What "auto" is on a CPU."""
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class PrototypeLoss(CenteredLoss):
         center_momentum: float,
         targets: Targets,
         sinkhorn_iterations: int,
-        chunk: int | None,
+        chunk: int | Literal["auto"] | None,
         center_mean: CenterMean = "samples",
     ) -> None:
         super().__init__(num_prototypes, center_momentum, center_mean)
@@ -65,8 +68,8 @@ class PrototypeLoss(CenteredLoss):
         if targets not in TARGETS:
             raise ValueError(f"{owner} got targets={targets!r}; it must be one of {TARGETS}.")
         require_number(owner, "sinkhorn_iterations", sinkhorn_iterations, least=1, whole=True)
-        if chunk is not None:
-            advice = f"It is a number of {self.chunk_unit}; None takes all at once."
+        if chunk not in ("auto", None):
+            advice = f"It is a number of {self.chunk_unit}, 'auto', or None for all at once."
             require_number(owner, "chunk", chunk, least=1, whole=True, advice=advice)
         self.targets = targets
         self.sinkhorn_iterations = sinkhorn_iterations
@@ -90,6 +93,19 @@ class PrototypeLoss(CenteredLoss):
     def compares_images(self) -> bool:
         """Whether the loss of an image depends on the others of its batch."""
         return self.targets == "sinkhorn_knopp"
+
+    def samples_at_once(self, logits: LazyLogits) -> int:
+        """Returns how many of N samples to compute the logits (V, N, K) of at a time."""
+        num_views, num_samples, num_prototypes = logits.shape
+        device = logits.inputs.device
+        if self.chunk is None:
+            return max(1, num_samples)
+        if self.chunk != "auto":
+            return self.chunk
+        if device.type == "cpu":
+            return self.cpu_chunk
+        rows = min(numbers_at_once(device, 0) // num_prototypes, most_rows(logits.dtype))
+        return max(1, rows // num_views)
 
     def log_targets(self, teacher_logits: Tensor) -> LogTargets:
         """Returns the targets of teacher logits (G, N, K), computed when they are asked for."""

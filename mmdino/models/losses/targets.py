@@ -10,7 +10,7 @@ from mmengine.dist import all_reduce
 from torch import Tensor
 from torch.nn import functional
 
-from mmdino.models.layers import at_least_float32
+from mmdino.models.layers import at_least_float32, numbers_at_once
 
 LOGITS_AT_ONCE = 2**21
 """Logits whose exponentials are in memory at a time: few enough for a cache."""
@@ -68,7 +68,8 @@ def sinkhorn_center(logits: Tensor, temperature: float, iterations: int = 3) -> 
         The centre (K,), the same on all ranks, in float32 at least.
     """
     logits = logits.flatten(0, -2)
-    blocks = logits.split(max(1, LOGITS_AT_ONCE // logits.shape[1]))
+    numbers = numbers_at_once(logits.device, LOGITS_AT_ONCE)
+    blocks = logits.split(max(1, numbers // logits.shape[1]))
     # Of no samples it is minus infinity.
     largest = at_least_float32(
         logits.amax(0) if len(logits) else logits.new_full((logits.shape[1],), -torch.inf)

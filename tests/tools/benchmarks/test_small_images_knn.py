@@ -64,5 +64,5 @@ def test_mistakes_are_told(small_run):
         main(smaller)
     with pytest.raises(ValueError, match="invalid --minutes 0: expected more than 0"):
         main([CONFIG, "--minutes", "0"])
-    with pytest.raises(ValueError, match="invalid --device cuda: the time measured"):
-        main([CONFIG, "--device", "cuda"])
+    with pytest.raises(ValueError, match="invalid --workers 2 with --device cpu"):
+        main([CONFIG, "--workers", "2"])
