@@ -15,10 +15,16 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in HALF else tensor
 
 
+@torch.compiler.assume_constant_result
+def _has_autocast(device_type: str) -> bool:
+    """Whether a kind of device has autocast, which torch.compile of torch 2.11 cannot trace."""
+    return torch.amp.is_autocast_available(device_type)
+
+
 def no_autocast(tensor: Tensor) -> AbstractContextManager:
     """A context in which operations on the device of ``tensor`` keep their inputs' precision."""
     # Not on the meta device, on which networks are built to see their shapes.
-    if not torch.amp.is_autocast_available(tensor.device.type):
+    if not _has_autocast(tensor.device.type):
         return nullcontext()
     return torch.autocast(tensor.device.type, enabled=False)
 
@@ -26,7 +32,7 @@ def no_autocast(tensor: Tensor) -> AbstractContextManager:
 def is_autocast(tensor: Tensor) -> bool:
     """Whether autocast is on for the device of ``tensor``."""
     device = tensor.device.type
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return _has_autocast(device) and torch.is_autocast_enabled(device)
 
 
 def linear_dtype(tensor: Tensor) -> torch.dtype:
