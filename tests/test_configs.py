@@ -393,6 +393,7 @@ class MethodRecipe:
     momentum: float | None = None
     precision: str = "auto"
     views: tuple
+    interpolation: str = "bicubic"
 
 
 TWO = ((1, 224, (0.08, 1.0)), (1, 224, (0.08, 1.0)))
@@ -401,7 +402,8 @@ SWAV = {"in_channels": 128, "num_prototypes": 3000, "temperature": 0.1, "epsilon
 SWAV |= {"sinkhorn_iterations": 3}
 METHOD_RECIPES = {
     "byol_resnet50": MethodRecipe(
-        source="byol/configs/byol.py of the authors, 1000 epochs; byol/utils/augmentations.py",
+        source="byol/configs/byol.py of the authors, 1000 epochs; byol/utils/augmentations.py and "
+        "networks.py",
         head=(2, 4096, 256),
         predictor=(2, 4096, 256),
         loss={},
@@ -448,11 +450,12 @@ METHOD_RECIPES = {
         epochs=100,
         batch=512,
         optimizer="SGD",
-        peak_lr=0.05,
+        peak_lr=0.1,
         warmup=0,
         decay=1e-4,
         precision="float32",
         views=((2, 224, (0.2, 1.0)),),
+        interpolation="bilinear",
     ),
     "barlowtwins_resnet50": MethodRecipe(
         source="main.py of the authors",
@@ -476,6 +479,7 @@ METHOD_RECIPES = {
         decay=1.5e-6,
         momentum=0.996,
         views=((1, 224, (0.2, 1.0)), (1, 224, (0.2, 1.0))),
+        interpolation="bilinear",
     ),
     "mocov3_vits16": MethodRecipe(
         source="CONFIG.md of the authors, ViT-Small; main_moco.py; moco/builder.py",
@@ -491,6 +495,7 @@ METHOD_RECIPES = {
         decay=0.1,
         momentum=0.99,
         views=TWO,
+        interpolation="bilinear",
     ),
     "swav_resnet50": MethodRecipe(
         source="scripts/swav_800ep_pretrain.sh of the authors",
@@ -503,6 +508,7 @@ METHOD_RECIPES = {
         end=0.001,
         decay=1e-6,
         views=SWAV_CROPS,
+        interpolation="bilinear",
     ),
     "swav_resnet50_2crops": MethodRecipe(
         source="scripts/swav_400ep_2x224_pretrain.sh of the authors",
@@ -515,6 +521,7 @@ METHOD_RECIPES = {
         end=0.001,
         decay=1e-6,
         views=((2, 224, (0.08, 1.0)),),
+        interpolation="bilinear",
     ),
     "swav_resnet50_bs256": MethodRecipe(
         source="README of the authors, command for 8 GPUs",
@@ -528,6 +535,7 @@ METHOD_RECIPES = {
         end=0.001,
         decay=1e-6,
         views=SWAV_CROPS,
+        interpolation="bilinear",
     ),
     "swav_vits16": MethodRecipe(
         source="none published with all its numbers: DINO's optimisation, SwAV's network",
@@ -542,6 +550,7 @@ METHOD_RECIPES = {
         end=1e-6 / 0.002,
         decay=0.04,
         views=SWAV_CROPS,
+        interpolation="bilinear",
     ),
 }
 OWN = ("_cifar10", "_demo", "_multicrop")
@@ -588,7 +597,14 @@ def method_recipe_of(cfg, gpus=8):
         momentum=ema and ema.momentum,
         precision=cfg.optim_wrapper.get("precision", "float32"),
         views=views_of(cfg.train_dataloader.dataset.pipeline),
+        interpolation=interpolation_of(cfg.train_dataloader.dataset.pipeline),
     )
+
+
+def interpolation_of(pipeline):
+    (crops,) = [step for step in pipeline if step["type"] == "mmdino.MultiCropTransform"]
+    (name,) = {group.interpolation for group in TRANSFORMS.build(dict(crops)).groups}
+    return name
 
 
 @pytest.mark.parametrize("path", FAMILY, ids=lambda path: path.stem)
@@ -608,8 +624,15 @@ def layers_of(neck):
     return neck.get("num_layers", 2), neck.hid_channels, neck.out_channels
 
 
+def test_byol_has_the_last_layers_and_residual_blocks_of_its_authors():
+    (path,) = [path for path in FAMILY if path.stem == "byol_resnet50"]
+    model = Config.fromfile(path).model
+    assert model.backbone.zero_init_residual
+    assert not (model.head.with_last_bias or model.predictor.with_last_bias)
+
+
 def test_swav_freezes_its_prototypes_for_an_epoch():
-    steps = {"swav_resnet50": 313, "swav_resnet50_bs256": 5005, "swav_vits16": 1252}
+    steps = {"swav_resnet50": 313, "swav_resnet50_bs256": 5005, "swav_vits16": 1251}
     for path in FAMILY:
         if path.stem in steps:
             cfg = Config.fromfile(path)

@@ -1,4 +1,5 @@
-# UPerNet on ViT-B/16, fine-tuned with layer-wise learning rates. 8 GPUs of 2 images.
+# UPerNet on ViT-B/16, fine-tuned with layer-wise learning rates. 8 GPUs of 2 images. As in iBOT's
+# repository the head is as wide as the network, and all four outputs pass the last norm.
 _base_ = [
     "../_base_/models/upernet_vit.py",
     "../_base_/datasets/ade20k.py",
@@ -12,8 +13,12 @@ checkpoint = "work_dirs/dino_vitb16/epoch_400.pth"
 width = 768
 
 model = dict(
-    backbone=dict(arch="deit-base", init_cfg=dict(type="Pretrained", checkpoint=checkpoint)),
+    backbone=dict(
+        arch="deit-base",
+        norm_outputs=True,
+        init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
+    ),
     neck=dict(embed_dim=width),
-    decode_head=dict(in_channels=[width] * 4),
+    decode_head=dict(in_channels=[width] * 4, channels=width),
     auxiliary_head=dict(in_channels=width),
 )

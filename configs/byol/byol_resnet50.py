@@ -15,6 +15,13 @@ _base_ = [
     "../_base_/hooks/ema_teacher.py",
 ]
 
+# As in byol/utils/networks.py: no bias in the last layers, and residual blocks that start as the
+# identity.
+model = dict(
+    backbone=dict(zero_init_residual=True),
+    head=dict(with_last_bias=False),
+    predictor=dict(with_last_bias=False),
+)
 train_dataloader = dict(batch_size=128)
 optim_wrapper = dict(accumulative_counts=4, optimizer=dict(lr=0.2, weight_decay=1.5e-6))
 default_hooks = dict(ema_teacher=dict(momentum=0.996))

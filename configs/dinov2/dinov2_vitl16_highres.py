@@ -3,7 +3,9 @@
 # when the checkpoint is loaded. All schedules run again, in 10,000 iterations: 16 passes.
 # The authors released neither code nor rate: a quarter of the main run's and local views of 112
 # pixels are those of DINOv3's high-resolution stage. Prototypes are not frozen: they are trained.
-#   tools/dist_train.sh configs/dinov2/dinov2_vitl16_highres.py 8 --cfg-options load_from=PATH
+# On 8 GPUs, with 256 images each as the main run:
+#   tools/dist_train.sh configs/dinov2/dinov2_vitl16_highres.py 8 \
+#       --cfg-options load_from=PATH train_dataloader.batch_size=256
 # k-NN at iteration 0 is that of the main run at 224 pixels; the log warns if it drops.
 _base_ = ["dinov2_vitl16_short.py"]
 

@@ -2,9 +2,10 @@
 # 125,000 iterations with a batch of 2048 (theirs 32 GPUs x 64 images), which here are 200 passes.
 # Source: configs/train/vitl16_short.yaml and ssl_default_config.yaml of the authors. Published
 # (their README): k-NN 81.6, linear 82.9.
-#   tools/dist_train.sh configs/dinov2/dinov2_vitl16_short.py 8
-# With fewer than 32 GPUs raise train_dataloader.batch_size to keep the batch, and set
-# model.micro_batch to what fits into memory: KoLeo compares the images of a rank.
+# On 8 GPUs the batch is kept by 256 images each, of which the backbone sees 64 at a time; KoLeo
+# compares the images of a rank.
+#   tools/dist_train.sh configs/dinov2/dinov2_vitl16_short.py 8 \
+#       --cfg-options train_dataloader.batch_size=256 model.micro_batch=64
 _base_ = [
     "../_base_/models/dinov2_vit.py",
     "../_base_/views/dinov2.py",

@@ -3,12 +3,12 @@
 # 0.001 has a factor of 4 in their rule for the batch, so it is the 0.004 here. Published: k-NN
 # 82.0, linear 83.5 (README of their code; its config says 82.2 and 83.3), 14 hours on 32 H100.
 # Neither Gram anchoring nor the stages after it are part of this recipe.
-# Stochastic depth, views and schedules beyond batch and length are those of DINOv2's short recipe;
-# we have not seen that they are the same.
-#   tools/dist_train.sh configs/dinov3/dinov3_vitl16.py 8
-# With fewer than 32 GPUs raise train_dataloader.batch_size to keep the batch, and set
-# model.micro_batch to what fits into memory: Sinkhorn-Knopp and KoLeo compare images, which
-# accumulation would keep apart.
+# Source: configs/train/vitl_im1k_lin834.yaml of the authors, whose stochastic depth, views,
+# schedules and optimisation are those of DINOv2's short recipe.
+# On 8 GPUs the batch is kept by 256 images each, of which the backbone sees 64 at a time:
+# Sinkhorn-Knopp and KoLeo compare images, which accumulation would keep apart.
+#   tools/dist_train.sh configs/dinov3/dinov3_vitl16.py 8 \
+#       --cfg-options train_dataloader.batch_size=256 model.micro_batch=64
 _base_ = [
     "../_base_/models/dinov3_vit.py",
     "../_base_/views/dinov2.py",

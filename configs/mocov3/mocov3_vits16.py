@@ -8,7 +8,7 @@
 # The negatives are all 4096 images; the networks run on 256 of the 512 at a time.
 _base_ = [
     "../_base_/models/mocov3.py",
-    "../_base_/views/byol.py",
+    "../_base_/views/mocov3.py",
     "../_base_/schedules/adamw_100ep.py",
     "../_base_/hooks/ema_teacher.py",
 ]
@@ -29,7 +29,16 @@ model = dict(
     predictor=dict(with_last_bn=True),
     loss=dict(temperature=0.2),
 )
-train_dataloader = dict(batch_size=512)
+train_pipeline = [
+    dict(type="LoadImageFromFile", ignore_empty=True),
+    dict(
+        type="mmdino.MultiCropTransform",
+        color="fused",
+        views=[dict(view, scale=(0.08, 1.0)) for view in _base_.global_views],
+    ),
+    dict(type="mmdino.PackViews"),
+]
+train_dataloader = dict(batch_size=512, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(
     # mmengine's: biases and norms are decayed too.
     constructor="DefaultOptimWrapperConstructor",

@@ -2,9 +2,8 @@
 # Published: linear 68.1 (README of the authors; 71.3 after 800 epochs in Chen and He 2021,
 # second-hand). Source: the defaults of main_simsiam.py and the README's --fix-pred-lr: SGD, weight
 # decay 1e-4, a cosine without warm-up, the predictor's rate constant, float32.
-# The rate is 0.05 for the batch of 512: the authors' code does not scale it (the paper's rule,
-# second-hand, is 0.05 for 256, which is mmpretrain's too at a batch of 256). The authors decay
-# biases and norms too; here they are not decayed.
+# The rate is 0.05 for a batch of 256, so 0.1 here, for the predictor too. The authors decay biases
+# and norms too; here they are not decayed.
 _base_ = [
     "../_base_/models/simsiam.py",
     "../_base_/views/mocov2.py",
@@ -18,5 +17,4 @@ optim_wrapper = dict(
     clip_grad=None,
     paramwise_cfg=dict(constant_lr=["predictor"]),
 )
-auto_scale_lr = dict(enable=False)
 param_scheduler = [dict(_base_.lr_schedule, warmup=0, end_lr=0.0)]

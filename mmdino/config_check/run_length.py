@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
@@ -22,13 +23,14 @@ def check_run_length(cfg: Mapping[str, Any], problems: Problems) -> list[str]:
         problems: Gets what is longer than the run.
 
     Returns:
-        A line for each length that is that of the run, and for each of mmengine's schedules that
-        does not come to its end: they may be meant, but change what the run is.
+        A line for each length that is that of the run, for each of mmengine's schedules that does
+        not come to its end, and for schedules that end before the run: they may be meant, but
+        change what the run is.
     """
     loop = cfg.get("train_cfg")
     if not isinstance(loop, Mapping):
         return []
-    doubts = _left_out(cfg, loop)
+    doubts = [*_left_out(cfg, loop), *_ends_early(cfg, loop)]
     _check_end(cfg, loop, problems)
     for path, length, by_epoch, is_start in _lengths(cfg):
         key = "max_epochs" if by_epoch else "max_iters"
@@ -81,6 +83,28 @@ def _left_out(cfg: Mapping[str, Any], loop: Mapping[str, Any]) -> list[str]:
             "default_hooks.checkpoint is None: no checkpoint is written, so none can be resumed."
         )
     return doubts
+
+
+def _ends_early(cfg: Mapping[str, Any], loop: Mapping[str, Any]) -> Iterator[str]:
+    """A line if the last of mmengine's schedules ends before the run."""
+    members = list(_members(cfg.get("param_scheduler"), "param_scheduler"))
+    if not members:
+        return
+    path, last = max(members, key=lambda member: _end_of(member[1]))
+    key = "max_epochs" if last.get("by_epoch", True) else "max_iters"
+    end, run = _end_of(last), loop.get(key)
+    if _is_number(run) and end < run:
+        yield (
+            f"{join(path, 'end')}={end:g} is before the end of the run of {run:g} "
+            f"(train_cfg.{key}): the rest has the last rate. Without an end a schedule ends with "
+            "the run."
+        )
+
+
+def _end_of(scheduler: Mapping[str, Any]) -> float:
+    """Where a schedule ends; infinity if that is the end of the run."""
+    end = scheduler.get("end")
+    return end if _is_number(end) else math.inf
 
 
 def _lengths(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool, bool]]:

@@ -325,6 +325,20 @@ def test_a_schedule_of_mmengine_that_does_not_come_to_its_end_is_told():
     assert any("does not come to its end" in doubt for doubt in check_config(cfg))
 
 
+def test_schedules_that_end_before_the_run_are_told():
+    schedules = [
+        {"type": "LinearLR", "by_epoch": False, "end": 100},
+        {"type": "PolyLR", "by_epoch": False, "begin": 100, "end": 4000},
+    ]
+    early = "param_scheduler.1.end=4000 is before the end of the run of 8000 (train_cfg.max_iters)"
+    for iters, told in ((8000, True), (4000, False)):
+        cfg = changed(SEGMENTATION, train_cfg__max_iters=iters, param_scheduler=schedules)
+        assert any(early in doubt for doubt in check_config(cfg)) is told
+    del schedules[1]["end"]
+    cfg = changed(SEGMENTATION, train_cfg__max_iters=8000, param_scheduler=schedules)
+    assert not any("before the end" in doubt for doubt in check_config(cfg))
+
+
 @pytest.mark.parametrize(
     ("kind", "package"),
     [

@@ -108,8 +108,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         vars(args).update(SMOKE)
     if args.device == "cpu" and args.workers:
         raise ValueError(
-            f"invalid --workers {args.workers} with --device cpu: the time measured is that of this "
-            "process. Leave them out."
+            f"invalid --workers {args.workers} with --device cpu: the time measured is that of "
+            "this process. Leave them out."
         )
     if not args.minutes > 0:
         raise ValueError(f"invalid --minutes {args.minutes:g}: expected more than 0.")

@@ -1,9 +1,8 @@
 # What DINOv3's recipe for ImageNet-1k changes in DINOv2's model, with ViT-S/16: rotary positions,
-# Sinkhorn-Knopp targets, a head each for classes and patches with 65536 plain prototypes, keys
-# without bias, and class tokens that start from 0.02. The published models have 4 registers and a
-# layer-norm eps of 1e-5 too; the recipe for ImageNet-1k has neither.
-# Rescaled coordinates are those of the published models; whether the recipe has them is not known
-# to us. position_encoding.rescale=None leaves them out.
+# Sinkhorn-Knopp targets, a head each for classes and patches with 65536 plain prototypes, and
+# class tokens that start from 0.02 (configs/train/vitl_im1k_lin834.yaml of the authors). The
+# published models have 4 registers, keys without bias (key_bias=False), rescaled coordinates
+# (position_encoding.rescale=2) and a layer-norm eps of 1e-5 too; this recipe has none of them.
 _base_ = ["dinov2_vit.py"]
 
 num_prototypes = 65536
@@ -19,9 +18,8 @@ model = dict(
         img_size=224,
         patch_size=16,
         token_std=0.02,
-        key_bias=False,
         learned_positions=False,
-        position_encoding=dict(type="mmdino.RotaryPositions", head_dims=64, rescale=2),
+        position_encoding=dict(type="mmdino.RotaryPositions", head_dims=64),
     ),
     head=head,
     patch_head=head,
