@@ -105,33 +105,76 @@ def evaluate(
     """Segments and scores a video, unless that has been done; returns scores by object.
 
     Raises:
-        ValueError: If there are masks of other settings, or a frame or mask does not fit.
+        ValueError: If there are masks of other settings or images, or a frame or mask does not fit.
     """
-    import time
-
     from mmdino.evaluation.davis import object_scores
-    from mmdino.visualization.mask_overlay import write_palette_png
 
     folder, record = args.out / "masks" / video.name, args.out / "videos" / f"{video.name}.json"
-    about = {**settings, "frames": [path.name for path in video.frames]}
-    if record.is_file() and not args.overwrite:
-        found = read_results(record, ("settings", "objects"))
-        require_same(found["settings"], about, args.out)
-        if all((folder / f"{path.stem}.png").is_file() for path in video.frames):
-            print(f"{line}: done before{text(found['objects'])}")
-            return found["objects"]
+    about, truth = {**settings, **content(video)}, truth_of(video)
+    found = None if args.overwrite else finished(record, about, video, args.out)
+    if found and found.get("truth") == truth:
+        print(f"{line}: done before{text(found['objects'])}")
+        return found["objects"]
+    # Without it, masks that are replaced only in part are of no settings.
+    record.unlink(missing_ok=True)
+    how = "segmented before, compared with other masks now"
+    if not found:
+        how = segment(line, video, evaluated, options, folder)
+    objects = {str(number): rounded(of) for number, of in object_scores(video, folder).items()}
+    write_results(record, {"settings": about, "truth": truth, "objects": objects})
+    print(f"{line}: {how}{text(objects)}", flush=True)
+    return objects
+
+
+def content(video: Video) -> dict[str, Any]:
+    """Returns what the predicted masks of a video depend on, wherever its files are."""
+    from mmdino.diagnostics.images import content_sha256
+
+    return {
+        "frames": [path.name for path in video.frames],
+        "frames_sha256": content_sha256(video.frames),
+        "first_mask_sha256": content_sha256([video.mask(video.frames[0])]),
+    }
+
+
+def truth_of(video: Video) -> dict[str, Any]:
+    """Returns what the scores of a video depend on beside its predicted masks."""
+    from mmdino.diagnostics.images import content_sha256
+
+    masks = [video.mask(frame) for frame in video.frames[1:-1]]
+    masks = [mask for mask in masks if mask.is_file()]
+    return {"masks": [mask.name for mask in masks], "sha256": content_sha256(masks)}
+
+
+def finished(
+    record: Path, about: Mapping[str, Any], video: Video, out: Path
+) -> dict[str, Any] | None:
+    """Returns the record of a video whose masks are all there, None if it is to be segmented.
+
+    Raises:
+        ValueError: If there are masks of other settings or images.
+    """
+    if not record.is_file():
+        return None
+    found = read_results(record, ("settings", "objects"))
+    require_same(found["settings"], about, out)
+    masks = [out / "masks" / video.name / f"{path.stem}.png" for path in video.frames]
+    return found if all(mask.is_file() for mask in masks) else None
+
+
+def segment(
+    line: str, video: Video, evaluated: Evaluated, options: Propagation, folder: Path
+) -> str:
+    """Writes the predicted masks of a video; returns how many, and how fast."""
+    import time
+
+    from mmdino.visualization.mask_overlay import write_palette_png
+
     started = time.monotonic()
     for path, labels in zip(video.frames, labelled(line, video, evaluated, options), strict=True):
         write_palette_png(folder / f"{path.stem}.png", labels)
-    seconds = time.monotonic() - started
-    objects = {str(number): rounded(of) for number, of in object_scores(video, folder).items()}
-    write_results(record, {"settings": about, "objects": objects})
-    rate = len(video.frames) / seconds
-    print(
-        f"{line}: {len(video.frames)} frames, {rate:.1f} frames/s{text(objects)}",
-        flush=True,
-    )
-    return objects
+    rate = len(video.frames) / (time.monotonic() - started)
+    return f"{len(video.frames)} frames, {rate:.1f} frames/s"
 
 
 def labelled(
@@ -169,8 +212,8 @@ def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], out: Path)
     ]
     if different:
         raise ValueError(
-            f"{out} holds results of other settings: {', '.join(different)} differ. Give another "
-            "--out, or add --overwrite to replace them."
+            f"{out} holds results of other settings or images: {', '.join(different)} differ. Give "
+            "another --out, or add --overwrite to replace them."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -82,10 +83,68 @@ def test_a_run_goes_on_where_it_was_interrupted(tmp_path, root, done, monkeypatc
 def test_results_of_other_options_are_not_mixed(root, done):
     out, _ = done
     arguments = (out, root / "vit.pth", root, *HEADS, "--topk", 3)
-    with pytest.raises(ValueError, match="results of other settings: topk differ"):
+    with pytest.raises(ValueError, match="results of other settings or images: topk differ"):
         run(*arguments)
     with pytest.raises(ValueError, match="network, network_sha256 differ"):
         run(*arguments[:-2], "--untrained")
+
+
+@pytest.fixture
+def copied(tmp_path, root, done):
+    """A copy of the data set and of the results, to be changed."""
+    for kind in ("ImageSets", "JPEGImages", "Annotations"):
+        shutil.copytree(root / kind, tmp_path / "data" / kind)
+    shutil.copytree(done[0], tmp_path / "out")
+    return tmp_path / "out", root / "vit.pth", tmp_path / "data", *HEADS, "--videos", "bear"
+
+
+def move_objects(mask):
+    """Moves the objects of a mask to the right."""
+    image = Image.open(mask)
+    moved = Image.fromarray(np.roll(np.asarray(image), 20, axis=1))
+    moved.putpalette(image.getpalette())
+    moved.save(mask)
+
+
+def test_the_same_files_in_another_folder_are_not_segmented_again(copied, done, capsys):
+    assert run(*copied)["videos"] == {"bear": done[1]["videos"]["bear"]}
+    assert "bear: done before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("changed", ["frames", "first_mask"])
+def test_results_of_other_images_are_not_mixed(copied, changed):
+    root = copied[2]
+    if changed == "frames":
+        frame = root / "JPEGImages" / "480p" / "bear" / "00003.jpg"
+        Image.open(frame).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(frame)
+    else:
+        move_objects(root / "Annotations" / "480p" / "bear" / "00000.png")
+    with pytest.raises(ValueError, match=rf"or images: {changed}_sha256 differ.*--overwrite"):
+        run(*copied)
+    run(*copied, "--overwrite")
+
+
+def test_results_of_another_resolution_are_not_mixed(copied):
+    root = copied[2]
+    for kind in ("JPEGImages", "Annotations"):
+        for path in sorted((root / kind / "480p" / "bear").iterdir()):
+            other = root / kind / "Full" / "bear" / path.name
+            other.parent.mkdir(parents=True, exist_ok=True)
+            image = Image.open(path)
+            image.resize((2 * image.width, 2 * image.height), Image.Resampling.NEAREST).save(other)
+    with pytest.raises(ValueError, match="frames_sha256, first_mask_sha256 differ"):
+        run(*copied, "--resolution", "Full")
+
+
+def test_corrected_masks_are_compared_with_anew(copied, done, capsys, monkeypatch):
+    monkeypatch.setattr(label_propagation, "segment_video", None)
+    for step in range(1, 5):
+        move_objects(copied[2] / "Annotations" / "480p" / "bear" / f"{step:05}.png")
+    scores = run(*copied)["videos"]["bear"]
+    assert "bear: segmented before, compared with other masks now, J" in capsys.readouterr().out
+    assert scores["1"]["J"]["mean"] < done[1]["videos"]["bear"]["1"]["J"]["mean"] / 2
+    assert run(*copied)["videos"]["bear"] == scores
+    assert "bear: done before" in capsys.readouterr().out
 
 
 def test_a_damaged_record_is_named(tmp_path, root):
