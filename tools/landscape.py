@@ -24,7 +24,6 @@ from mmdino.utils.tool_errors import ToolParser, run_tool
 # What imports torch and mmengine is imported in the functions: --help does not need it.
 if TYPE_CHECKING:
     from mmengine.config import Config
-    from torch import nn
 
     from mmdino.diagnostics.landscape_run import Surface
 
@@ -133,27 +132,24 @@ def load_config(path: str, args: argparse.Namespace, needs: Sequence[str]) -> Co
     return cfg
 
 
-def load_models(
-    cfg: Config, args: argparse.Namespace, names: Sequence[str]
-) -> dict[str, nn.Module]:
-    """Loads the classifiers by name.
+def load_configs(cfg: Config, args: argparse.Namespace, names: Sequence[str]) -> dict[str, Config]:
+    """Returns the config of each classifier by name.
 
     Raises:
-        ValueError: If their losses differ, or a checkpoint does not fit.
+        ValueError: If their losses differ.
     """
-    from mmdino.diagnostics.classifiers import load_classifier
-
-    models = {}
-    for index, (name, checkpoint) in enumerate(zip(names, args.checkpoint, strict=True)):
-        own = load_config(args.models[index], args, ("model",)) if args.models else cfg
+    if not args.models:
+        return dict.fromkeys(names, cfg)
+    configs = {}
+    for name, path in zip(names, args.models, strict=True):
+        configs[name] = own = load_config(path, args, ("model",))
         if loss_of(own) != loss_of(cfg):
             raise ValueError(
-                f"{args.models[index]} has the loss {loss_of(own)}, {args.config} has "
-                f"{loss_of(cfg)}: landscapes are only compared with the same loss. Set it with "
-                "--cfg-options model.head.loss=..."
+                f"{path} has the loss {loss_of(own)}, {args.config} has {loss_of(cfg)}: landscapes "
+                "are only compared with the same loss. Set it with --cfg-options "
+                "model.head.loss=..."
             )
-        models[name] = load_classifier(own.model, checkpoint)
-    return models
+    return configs
 
 
 def loss_of(cfg: Config) -> str:
@@ -209,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from mmengine.registry import init_default_scope
 
-    from mmdino.diagnostics.classifiers import batches_sha256
+    from mmdino.diagnostics.classifiers import batches_sha256, load_classifier
     from mmdino.diagnostics.landscape_run import RECORD, Landscape
     from mmdino.diagnostics.networks import network_names
     from mmdino.weights.runner_loading import restrict_loading
@@ -219,7 +215,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = network_names(args.checkpoint, args.names)
     require_writable(args.out, "folder", "Choose another with --out.")
     cfg = load_config(args.config, args, ("model", "val_dataloader", f"{args.split}_dataloader"))
-    models = load_models(cfg, args, names)
+    configs = load_configs(cfg, args, names)
+    models = {
+        name: load_classifier(configs[name].model, path)
+        for name, path in zip(names, args.checkpoint, strict=True)
+    }
     batches = images_of(cfg, args)
     grid = Grid(**{field.name: getattr(args, field.name) for field in fields(Grid)})
     count = sum(len(batch["inputs"]) for batch in batches)
@@ -230,7 +230,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "loss": loss_of(cfg),
     }
     landscape = Landscape(args.out, grid, data)
-    missing = {name: landscape.missing(name, model) for name, model in models.items()}
+    missing = {
+        name: landscape.missing(name, model, configs[name].model.get("data_preprocessor"))
+        for name, model in models.items()
+    }
     total = len(grid.coordinates())
     for name, points in missing.items():
         done = total - len(points)

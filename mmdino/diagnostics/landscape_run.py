@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +29,12 @@ from mmdino.diagnostics.record import read_record, write_record
 from mmdino.evaluation.bank_extraction import network_sha256
 
 RECORD = "landscape.json"
+IDENTITY = {
+    "sha256": "the weights",
+    "data_preprocessor": "the options of the data preprocessor",
+    "moved_sha256": "the trained parameters",
+}
+"""What the points of a network go by, as messages name it."""
 
 
 @dataclass(frozen=True)
@@ -83,20 +91,30 @@ class Landscape:
                 "remove that one."
             )
 
-    def missing(self, name: str, model: nn.Module) -> list[str]:
+    def missing(
+        self, name: str, model: nn.Module, preprocessor: Mapping[str, Any] | None = None
+    ) -> list[str]:
         """Returns which points of a network are still to be computed.
 
-        Points of other weights under the same name are forgotten.
+        Points of another network under the same name are forgotten.
+
+        Args:
+            name: Its name.
+            model: The classifier.
+            preprocessor: Config of its data preprocessor.
         """
-        sha256 = network_sha256(model)
+        identity = _identity(model, preprocessor)
         entry = self._record["networks"].get(name)
-        if entry is not None and entry["sha256"] != sha256:
-            print(f"{name}: the weights have changed, so its points are computed again")
-            entry = None
+        if entry is not None:
+            changed = [of for of in identity if entry.get(of) != identity[of]]
+            if changed:
+                what = " and ".join(IDENTITY[of] for of in changed)
+                print(f"{name}: {what} differ from before, so its points are computed again")
+                entry = None
         if entry is None:
             weights = moved_parameters(model)
             self._record["networks"][name] = entry = {
-                "sha256": sha256,
+                **identity,
                 "moved": sum(weight.numel() for weight in weights.values()),
                 "batch_norm": self.grid.batch_norm if has_batch_norm(model) else "none",
                 "points": {},
@@ -174,6 +192,15 @@ class Landscape:
         write_record(self.path, self._record)
         networks = self._record["networks"]
         return {n: e["near_minimum"] for n, e in networks.items() if "near_minimum" in e}
+
+
+def _identity(model: nn.Module, preprocessor: Mapping[str, Any] | None) -> dict[str, str]:
+    moved_names = "\n".join(moved_parameters(model))
+    return {
+        "sha256": network_sha256(model),
+        "data_preprocessor": json.dumps(preprocessor or {}, sort_keys=True, default=str),
+        "moved_sha256": hashlib.sha256(moved_names.encode()).hexdigest(),
+    }
 
 
 def _key(place: tuple[tuple[int, ...], tuple[int, ...]]) -> str:

@@ -100,6 +100,27 @@ def test_other_points_images_or_losses_need_another_folder(root):
         run(root, "--images", 6)
 
 
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("model.data_preprocessor.mean=[0.,0.,0.]", "the options of the data preprocessor"),
+        ("model.backbone.frozen_stages=1", "the trained parameters"),
+    ],
+)
+def test_points_of_other_options_are_not_taken_over(root, capsys, option, named):
+    line = ("--no-plane", "--lines", 1)
+    out = f"changed_{named.split()[-1]}"
+    run(root, *line, names=["first"], out=out)
+    before = record(root, out)["networks"]["first"]
+    run(root, *line, "--cfg-options", option, names=["first"], out=out)
+    assert f"first: {named} differ from before" in capsys.readouterr().out
+    after = record(root, out)["networks"]["first"]
+    assert after["points"] != before["points"]
+    assert after["sha256"] == before["sha256"]
+    run(root, *line, "--cfg-options", option, names=["first"], out=out)
+    assert "first: 3 points, 3 of them are there, skipped" in capsys.readouterr().out
+
+
 def landscape_of(root, name, text):
     """A line of an untrained classifier whose config is ``text``."""
     (root / f"{name}.py").write_text(text)
