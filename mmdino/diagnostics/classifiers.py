@@ -104,11 +104,13 @@ def batches_sha256(batches: Sequence[Mapping[str, Any]]) -> str:
 
 def forward_all(
     model: nn.Module, batches: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[Any, list]]:
-    """Yields the features and samples of each batch, without augmentation of the batch."""
+) -> Iterator[tuple[Tensor, Any, list]]:
+    """Yields loss, features and samples of each batch, without augmentation of the batch."""
     for batch in batches:
         data = model.data_preprocessor(batch, training=False)
-        yield model.extract_feat(data["inputs"]), data["data_samples"]
+        feats, samples = model.extract_feat(data["inputs"]), data["data_samples"]
+        loss, _ = model.parse_losses(model.head.loss(feats, samples))
+        yield loss, feats, samples
 
 
 @torch.no_grad()
@@ -124,8 +126,7 @@ def evaluate(model: nn.Module, batches: Sequence[Mapping[str, Any]]) -> LossAndA
     """
     total, images = 0.0, 0
     hits: Tensor | int = 0
-    for feats, samples in forward_all(model, batches):
-        loss, _ = model.parse_losses(model.head.loss(feats, samples))
+    for loss, feats, samples in forward_all(model, batches):
         total += loss.item() * len(samples)
         images += len(samples)
         labels = torch.cat([sample.gt_label for sample in samples])
