@@ -219,5 +219,7 @@ def class_and_map(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 def _files_sha256(images: Sequence[ListedImage]) -> str:
     digest = hashlib.sha256()
     for path, box in images:
-        digest.update(f"{printable(path.resolve())}\t{box}\n".encode())
+        file = path.stat()
+        what = f"{printable(path.resolve())}\t{file.st_size}\t{file.st_mtime_ns}\t{box}\n"
+        digest.update(what.encode())
     return digest.hexdigest()

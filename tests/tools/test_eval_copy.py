@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import tiny_evaluations
 import tiny_tools
@@ -47,6 +48,20 @@ def test_copies_are_found_among_distractors(tmp_path, root, capsys):
     again = run(tmp_path, root / "vit.pth", *HEADS, *copydays(root, *others))
     assert again == results
     assert "the features of 4 images are there already" in capsys.readouterr().out
+
+
+def test_features_of_replaced_images_are_not_taken_over(tmp_path, root):
+    shutil.copytree(root / "copydays", tmp_path / "copydays")
+    command = (tmp_path / "out", root / "vit.pth", *HEADS, *copydays(tmp_path))
+    run(*command)
+    features = tmp_path / "out" / "features" / "strong" / "features.npy"
+    before = np.load(features)
+    for path in (tmp_path / "copydays" / "strong").iterdir():
+        tiny_evaluations.save(path, picture(20))
+    with pytest.raises(ValueError, match=r"made with other settings: files_sha256.*--overwrite"):
+        run(*command)
+    run(*command, "--overwrite")
+    assert (np.load(features) != before).any(axis=1).all()
 
 
 def test_an_exact_copy_is_the_nearest(tmp_path, root):
