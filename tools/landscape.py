@@ -188,15 +188,25 @@ def write_figures(
 
 def describe_fractions(fractions: Mapping[str, Any]) -> str:
     """Says in a line how much of the points is near the smallest loss."""
-    parts = []
-    if fractions["lines"]:
+    parts, diverged = [], []
+    finite = [fraction for fraction in fractions["lines"] if fraction is not None]
+    if finite:
         parts.append(
-            f"{100 * fractions['lines_mean']:.0f} % of the points on {len(fractions['lines'])} "
-            f"line(s) (deviation {100 * fractions['lines_deviation']:.0f})"
+            f"{100 * fractions['lines_mean']:.0f} % of the points on {len(finite)} line(s) "
+            f"(deviation {100 * fractions['lines_deviation']:.0f})"
         )
-    if "plane" in fractions:
+    if len(finite) < len(fractions["lines"]):
+        diverged.append(f"on {len(fractions['lines']) - len(finite)} line(s)")
+    if fractions.get("plane") is not None:
         parts.append(f"{100 * fractions['plane']:.0f} % of the plane")
-    return f"within {fractions['within']:g} of the smallest loss: {', '.join(parts)}"
+    elif "plane" in fractions:
+        diverged.append("in the plane")
+    texts = []
+    if parts:
+        texts.append(f"within {fractions['within']:g} of the smallest loss: {', '.join(parts)}")
+    if diverged:
+        texts.append(f"no finite loss {' and '.join(diverged)}: the network may have diverged")
+    return "; ".join(texts)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -242,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, model in models.items():
         landscape.compute(name, model, batches, missing[name], bar)
     bar.file.write("\n")
-    fractions = landscape.write_fractions(args.within)
+    fractions = landscape.write_fractions(names, args.within)
     surfaces = {name: landscape.surface(name) for name in names}
     notes = [
         f"{count} images ({args.split}, not augmented), loss {loss_of(cfg)}",

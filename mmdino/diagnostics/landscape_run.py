@@ -52,15 +52,25 @@ class Surface:
     lines: np.ndarray
 
     def fractions(self, within: float) -> dict[str, Any]:
-        """Returns the fractions of points with a loss near the smallest of their plane or line."""
-        lines = [fraction_near_minimum(torch.from_numpy(line), within) for line in self.lines[0]]
+        """Returns the fractions of points with a loss near the smallest of their plane or line.
+
+        That of a plane or line without a finite loss is None.
+        """
+        lines = [_fraction(line, within) for line in self.lines[0]]
         found: dict[str, Any] = {"within": within, "lines": lines}
-        if lines:
-            found["lines_mean"] = float(np.mean(lines))
-            found["lines_deviation"] = float(np.std(lines))
+        finite = [fraction for fraction in lines if fraction is not None]
+        if finite:
+            found["lines_mean"] = float(np.mean(finite))
+            found["lines_deviation"] = float(np.std(finite))
         if self.plane is not None:
-            found["plane"] = fraction_near_minimum(torch.from_numpy(self.plane[0]), within)
+            found["plane"] = _fraction(self.plane[0], within)
         return found
+
+
+def _fraction(losses: np.ndarray, within: float) -> float | None:
+    if not np.isfinite(losses).any():
+        return None
+    return fraction_near_minimum(torch.from_numpy(losses), within)
 
 
 class Landscape:
@@ -184,14 +194,18 @@ class Landscape:
         lines = values[in_plane:].T.reshape(2, self.grid.lines, number)
         return Surface(np.array(self.grid.steps), plane, lines)
 
-    def write_fractions(self, within: float) -> dict[str, dict[str, Any]]:
-        """Writes the fractions of points near the minimum of each network, and returns them."""
-        for name, entry in self._record["networks"].items():
-            if all(_key(place) in entry["points"] for place in self.grid.coordinates()):
-                entry["near_minimum"] = self.surface(name).fractions(within)
+    def write_fractions(self, names: Sequence[str], within: float) -> dict[str, dict[str, Any]]:
+        """Writes the fractions of points near the minimum, and returns them by name.
+
+        Args:
+            names: Networks all of whose points are there.
+            within: How near.
+        """
+        found = {name: self.surface(name).fractions(within) for name in names}
+        for name, fractions in found.items():
+            self._record["networks"][name]["near_minimum"] = fractions
         write_record(self.path, self._record)
-        networks = self._record["networks"]
-        return {n: e["near_minimum"] for n, e in networks.items() if "near_minimum" in e}
+        return found
 
 
 def _identity(model: nn.Module, preprocessor: Mapping[str, Any] | None) -> dict[str, str]:

@@ -127,6 +127,7 @@ def _write_notes(figure: Figure, notes: Sequence[str]) -> None:
 
 
 def _range(planes: Sequence[np.ndarray]) -> tuple[float, float]:
-    low, high = (float(bound(planes)) for bound in (np.nanmin, np.nanmax))
+    finite = np.concatenate([plane[np.isfinite(plane)] for plane in planes])
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     # Contours need levels that rise.
-    return low, max(high, low + 1e-9)
+    return float(low), float(max(high, low + 1e-9))

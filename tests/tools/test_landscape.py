@@ -121,6 +121,24 @@ def test_points_of_other_options_are_not_taken_over(root, capsys, option, named)
     assert "first: 3 points, 3 of them are there, skipped" in capsys.readouterr().out
 
 
+def test_a_diverged_network_is_named_and_does_not_block_others(root, capsys):
+    content = torch.load(root / "first.pth", weights_only=False)
+    for tensor in content["state_dict"].values():
+        tensor *= float("nan")
+    torch.save(content, root / "diverged.pth")
+    run(root, "--lines", 1, names=["diverged"], out="beside")
+    named = "diverged, no finite loss on 1 line(s) and in the plane: the network may have diverged"
+    assert named in capsys.readouterr().out
+    found = record(root, "beside")["networks"]["diverged"]["near_minimum"]
+    assert found == {"within": 0.5, "lines": [None], "plane": None}
+    run(root, "--lines", 1, names=["first"], out="beside")
+    assert "first, within 0.5 of the smallest loss: " in capsys.readouterr().out
+    networks = record(root, "beside")["networks"]
+    assert networks["diverged"]["near_minimum"] == found
+    run(root, "--lines", 1, names=["diverged", "first"], out="beside")
+    assert record(root, "beside")["networks"] == networks
+
+
 def landscape_of(root, name, text):
     """A line of an untrained classifier whose config is ``text``."""
     (root / f"{name}.py").write_text(text)
