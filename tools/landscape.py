@@ -162,10 +162,11 @@ def loss_of(cfg: Config) -> str:
 
 def images_of(cfg: Config, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Reads the images, through the transforms of the validation."""
-    from mmdino.diagnostics.classifiers import fixed_batches
+    from mmdino.diagnostics.classifiers import fixed_batches, pipeline_of
 
     dataset = cfg[f"{args.split}_dataloader"].dataset
-    return fixed_batches(dataset, cfg.val_dataloader.dataset.pipeline, args.images, args.batch)
+    pipeline = pipeline_of(cfg.val_dataloader.dataset)
+    return fixed_batches(dataset, pipeline, args.images, args.batch)
 
 
 def write_figures(

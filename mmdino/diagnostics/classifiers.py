@@ -62,6 +62,73 @@ def load_classifier(cfg: Mapping[str, Any], checkpoint: str) -> nn.Module:
     return model.to(get_device())
 
 
+def pipeline_of(dataset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns the transforms of a data set's config, also of one within others.
+
+    Raises:
+        ValueError: If it has none, or the data sets within it have different ones.
+    """
+    found: list[Any] = []
+    for one in _innermost(dataset):
+        if one.get("pipeline") not in [None, *found]:
+            found.append(one["pipeline"])
+    if len(found) != 1:
+        raise ValueError(
+            f"A {_type_name(dataset)} has {len(found) or 'no'} pipelines of transforms within it, "
+            "but images are read through one. Give all its data sets the same pipeline."
+        )
+    return list(found[0])
+
+
+def with_pipeline(
+    dataset: Mapping[str, Any], pipeline: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Returns the config of a data set with other transforms, also of one within others.
+
+    Raises:
+        ValueError: If it wraps others and has transforms besides theirs.
+    """
+    inner = _inner(dataset)
+    if not inner:
+        return {**dataset, "pipeline": list(pipeline)}
+    if "pipeline" in dataset:
+        raise ValueError(
+            f"A {_type_name(dataset)} has a pipeline besides those of the data sets within it, so "
+            "its images cannot be read without augmentation. Leave it out: give the data set "
+            "within it with --cfg-options or another config."
+        )
+    replaced = {}
+    for key, ones in inner.items():
+        new = [with_pipeline(one, pipeline) for one in ones]
+        replaced[key] = new[0] if isinstance(dataset[key], Mapping) else new
+    return {**dataset, **replaced}
+
+
+def _inner(dataset: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Returns the data sets within a data set's config, by the option that has them."""
+    found = {}
+    for key in ("dataset", "datasets"):
+        value = dataset.get(key)
+        ones = value if isinstance(value, (list, tuple)) else [value]
+        if ones and all(isinstance(one, Mapping) for one in ones):
+            found[key] = list(ones)
+    return found
+
+
+def _innermost(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    inner = _inner(dataset)
+    if not inner:
+        yield dataset
+    for ones in inner.values():
+        for one in ones:
+            yield from _innermost(one)
+
+
+def _type_name(dataset: Mapping[str, Any]) -> str:
+    kind = dataset.get("type")
+    return getattr(kind, "__name__", str(kind))
+
+
 def fixed_batches(
     dataset: Mapping[str, Any], pipeline: Sequence[Mapping[str, Any]], count: int, size: int
 ) -> list[dict[str, Any]]:
@@ -69,14 +136,14 @@ def fixed_batches(
 
     Args:
         dataset: Config of the data set.
-        pipeline: Transforms, without augmentation.
+        pipeline: Transforms, without augmentation, in place of those of the data set.
         count: Most images.
         size: Most images of a batch.
 
     Raises:
-        ValueError: If there is no image, or one has no label.
+        ValueError: If there is no image, one has no label, or the transforms cannot be replaced.
     """
-    built = DATASETS.build({**dataset, "pipeline": list(pipeline)})
+    built = DATASETS.build(with_pipeline(dataset, pipeline))
     total = len(built)
     taken = min(count, total)
     if not taken:

@@ -192,3 +192,20 @@ def test_unlabelled_images_and_empty_folders_are_refused(root):
     (root / "empty").mkdir()
     with pytest.raises((ValueError, FileNotFoundError), match="empty"):
         run(root, "--cfg-options", f"val_dataloader.dataset.data_root={root / 'empty'}", out="none")
+
+
+def test_data_sets_within_others_are_read_without_augmentation(root):
+    wrapper = """
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type="RepeatDataset",
+        times=1,
+        dataset=_base_.val_dataloader.dataset,
+    )
+)
+"""
+    text = f'_base_ = ["{root / "finetune.py"}"]{wrapper}'
+    landscape_of(root, "wrapped", text)
+    plain = record(root)["setting"]["images_sha256"]
+    assert record(root, "wrapped")["setting"]["images_sha256"] == plain
