@@ -628,7 +628,7 @@ def test_byol_has_the_last_layers_and_residual_blocks_of_its_authors():
     (path,) = [path for path in FAMILY if path.stem == "byol_resnet50"]
     model = Config.fromfile(path).model
     assert model.backbone.zero_init_residual
-    assert not (model.head.with_last_bias or model.predictor.with_last_bias)
+    assert not any(mlp.with_last_bias for mlp in (model.head, model.predictor))
 
 
 def test_swav_freezes_its_prototypes_for_an_epoch():
