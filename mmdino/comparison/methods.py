@@ -174,8 +174,3 @@ def _check_validation(cfg: Config, config: str) -> None:
 
 def _is(section: Mapping[str, Any], name: str) -> bool:
     return str(section.get("type")).rpartition(".")[2] == name
-
-
-def has_own_loop(method: Method) -> bool:
-    """Whether a method trains in mmdino's loop, which can validate at the start."""
-    return _is(method.cfg.train_cfg, OWN_LOOP)

@@ -8,11 +8,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mmdino.comparison.log import SCALARS, last_iteration, last_lines, read_log
-from mmdino.comparison.methods import Method, has_own_loop
+from mmdino.comparison.log import last_iteration, last_lines, read_log
+from mmdino.comparison.methods import Method
 from mmdino.comparison.plan import Run
 from mmdino.comparison.process import TrainingProcess
 from mmdino.comparison.training import LOG, train_command
+from mmdino.comparison.trial_hook import STARTED
 from mmdino.utils.atomic_write import atomic_write
 
 FOLDER, FILE = "trial", "trial.json"
@@ -24,6 +25,11 @@ LEAST_ITERATIONS, LEAST_SECONDS = 20, 5.0
 MOST_SECONDS = 120.0
 """Seconds of processor time after which fewer iterations do."""
 SECONDS_BETWEEN_LOOKS = 0.05
+OPTIONS = (
+    "default_hooks.logger.interval=1",
+    "default_hooks.trial.type=mmdino.comparison.trial_hook.TrialHook",
+)
+"""Changes to the config of a trial."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +109,7 @@ def _cost(method: Method, tool: Path, folder: Path) -> Cost:
 def _measure(run: Run, tool: Path) -> Cost:
     shutil.rmtree(run.folder, ignore_errors=True)
     run.folder.mkdir(parents=True)
-    options = ["default_hooks.logger.interval=1"]
-    if has_own_loop(run.method):
-        options.append("train_cfg.val_at_start=True")
-    process = TrainingProcess(train_command(tool, run, run.folder, options), run.folder / LOG)
+    process = TrainingProcess(train_command(tool, run, run.folder, OPTIONS), run.folder / LOG)
     try:
         cost = _watch(run, process)
     finally:
@@ -123,7 +126,7 @@ def _watch(run: Run, process: TrainingProcess) -> Cost:
     while process.poll() is None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
         used = process.usage().processor_s
-        if started is None and any(run.folder.glob(SCALARS.replace("scalars.json", "*"))):
+        if started is None and (run.folder / STARTED).is_file():
             started = used
         if validated is None and started is not None and read_log(run.folder).validation:
             validated = used
