@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with Progress([run for run, _ in records], trained) as progress:
         train_all(records, TRAIN, args.jobs, progress)
         measure_all(records, args.linear, args.linear_c, progress)
-    results = read_results(records)
+    results = read_results(records, args.linear_c)
     report(results, out, args.curves, notes, shlex.join(["python", "tools/compare.py", *argv]))
     refuse_unlogged(results, args.curves)
     if any(record.error for _, record in records):
@@ -177,19 +177,23 @@ def measure_all(
     from mmdino.comparison.record import save_record
 
     for run, record in records:
+        if record.state != "trained":
+            continue
         is_measured = "parameters" in record.measured
         if linear:
             is_measured = record.measured.get("linear_strengths", ()) == strengths
-        if record.state != "trained" or is_measured:
+        if is_measured and not record.error:
             continue
-        progress.say(f"{run}: {'linear probe' if linear else 'counting parameters'}")
+        # That of a trained run is of a measurement, which may be one that is not asked for now.
         record.error = ""
-        try:
-            record.measured = measure(run, linear, strengths)
-        # The others are measured, and the next start tries again.
-        except (ValueError, FileNotFoundError) as error:
-            record.error = f"cannot be measured: {error}"
-            progress.say(f"{run}: {record.error}")
+        if not is_measured:
+            progress.say(f"{run}: {'linear probe' if linear else 'counting parameters'}")
+            try:
+                record.measured = measure(run, linear, strengths)
+            # The others are measured, and the next start tries again.
+            except (ValueError, FileNotFoundError) as error:
+                record.error = f"cannot be measured: {error}"
+                progress.say(f"{run}: {record.error}")
         save_record(run, record)
 
 

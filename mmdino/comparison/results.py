@@ -39,11 +39,20 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """A run with its record and its log."""
+    """A run with its record and its log.
+
+    Attributes:
+        run: The run.
+        record: Its record.
+        log: Its log.
+        strengths: Those of the linear probes that count, as ``tools/compare.py --linear-c``
+            gives them.
+    """
 
     run: Run
     record: Record
     log: RunLog
+    strengths: Sequence[float] | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -61,6 +70,14 @@ class Result:
         return {column: last[name] for name, column in names.items() if name in last}
 
     @property
+    def linear(self) -> dict[str, object]:
+        """What the linear probe has measured; nothing if it chose from other strengths."""
+        measured = self.record.measured
+        if measured.get("linear_strengths") != self.strengths:
+            return {}
+        return {name: measured.get(name) for name in ("linear_top1", "linear_c")}
+
+    @property
     def row(self) -> dict[str, object]:
         """What ``comparison.csv`` has of it; None where there is no value."""
         method, record, usage = self.run.method, self.record, self.record.usage
@@ -72,8 +89,8 @@ class Result:
             "knn_highest_top1": max(
                 (v[BEST_K] for v in self.log.validation.values() if BEST_K in v), default=None
             ),
-            "linear_top1": record.measured.get("linear_top1"),
-            "linear_c": record.measured.get("linear_c"),
+            "linear_top1": self.linear.get("linear_top1"),
+            "linear_c": self.linear.get("linear_c"),
             "epochs": method.epochs,
             "images": method.images,
             "optimizer_steps": method.optimizer_steps,
@@ -173,9 +190,16 @@ class Result:
         return max(self.log.training, default=1)
 
 
-def read_results(records: Sequence[tuple[Run, Record]]) -> list[Result]:
-    """Reads the logs of all runs."""
-    return [Result(run, record, read_log(run.folder)) for run, record in records]
+def read_results(
+    records: Sequence[tuple[Run, Record]], strengths: Sequence[float] | None = None
+) -> list[Result]:
+    """Reads the logs of all runs.
+
+    Args:
+        records: The runs and their records.
+        strengths: Those of the linear probes that count; a probe of others is left out.
+    """
+    return [Result(run, record, read_log(run.folder), strengths) for run, record in records]
 
 
 @dataclass(frozen=True)

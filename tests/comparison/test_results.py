@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -61,6 +62,15 @@ def test_a_row_has_the_last_validation_and_the_sum_over_all_starts(tmp_path):
         "options": "randomness.seed=0",
     }
     assert {name: row[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("strengths", "top1"), [([1.0], 55.5), ([2.0], None), (None, None)])
+def test_a_linear_probe_of_other_strengths_is_left_out(tmp_path, strengths, top1):
+    found = result(tmp_path, linear=55.5)
+    found.record.measured |= {"linear_strengths": [1.0], "linear_c": 1.0}
+    row = dataclasses.replace(found, strengths=strengths).row
+    assert (row["linear_top1"], row["linear_c"]) == (top1, top1 and 1.0)
+    assert row["parameters"] == 1234
 
 
 def test_curves_have_images_and_the_share_of_the_processor_time(tmp_path):

@@ -228,6 +228,25 @@ def test_a_run_that_cannot_be_measured_leaves_its_other_measures(
     assert (code, row["linear_c"], row["error"]) == (0, "2.0", "")
 
 
+def test_a_measure_that_is_there_takes_back_the_error_of_another(
+    root, compared, compare, monkeypatch, tmp_path
+):
+    def refuse(*arguments):
+        raise ValueError("its features are not finite")
+
+    out = tmp_path / "compare"
+    shutil.copytree(compared[0], out)
+    monkeypatch.setattr("mmdino.comparison.measuring.measure", refuse)
+    assert compare(out, root / "mae.py", "--linear-c", "2")[0] == 1
+    (row,) = rows_of(out / "comparison.csv")
+    assert (row["linear_top1"], row["linear_c"]) == ("", ""), "those there are of another strength"
+    assert float(row["parameters"]) > 0
+    assert compare(out, root / "mae.py", "--linear-c", "1")[0] == 0
+    (row,) = rows_of(out / "comparison.csv")
+    assert (row["linear_c"], row["error"]) == ("1.0", "")
+    assert '"error": ""' in (out / "mae" / "seed_0" / "result.json").read_text()
+
+
 def test_ctrl_c_is_one_word(root, compare, monkeypatch, tmp_path):
     def interrupt(*arguments):
         raise KeyboardInterrupt
