@@ -15,10 +15,11 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmdino.comparison.plan import Run
-from mmdino.engine.checkpoints import checkpoint_to_resume
+from mmdino.engine.checkpoints import newest_checkpoint
 from mmdino.engine.precision import validates_under_autocast
 from mmdino.evaluation.bank_metric import label_of
 from mmdino.evaluation.features import extract_features
+from mmdino.utils.printable import printable
 from mmdino.weights.files import read_checkpoint
 
 
@@ -33,19 +34,22 @@ def measure(run: Run, linear: bool, strengths: Sequence[float] | None = None) ->
             :mod:`mmdino.evaluation.logistic_regression`.
 
     Returns:
-        ``checkpoint``, ``parameters`` that are trained; with ``linear`` also ``linear_top1`` in
-        percent, the ``linear_c`` chosen of ``linear_strengths``, and ``linear_converged``.
+        ``checkpoint``, None if it is gone; ``parameters`` that are trained; with ``linear`` also
+        ``linear_top1`` in percent, the ``linear_c`` chosen of ``linear_strengths``, and
+        ``linear_converged``.
 
     Raises:
-        FileNotFoundError: If the run has no whole checkpoint.
+        FileNotFoundError: If there is no whole checkpoint to fit a linear classifier to.
         ValueError: If its features are not finite.
     """
     cfg = run.method.cfg
     init_default_scope(cfg.get("default_scope") or "mmengine")
-    checkpoint = checkpoint_to_resume(run.folder).found.path
+    search = newest_checkpoint(run.folder)
+    if linear and search.found is None:
+        raise FileNotFoundError(_without_checkpoint(run, search.passed_over))
     model = build_model(cfg)
     measured = {
-        "checkpoint": checkpoint.name,
+        "checkpoint": None if search.found is None else search.found.path.name,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
     if not linear:
@@ -53,7 +57,7 @@ def measure(run: Run, linear: bool, strengths: Sequence[float] | None = None) ->
     # Here, since it needs scikit-learn.
     from mmdino.evaluation.logistic_regression import STRENGTHS, few_label_accuracy
 
-    model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
+    model.load_state_dict(read_checkpoint(search.found.path)["state_dict"])
     model.to(get_device()).eval()
     amp = validates_under_autocast(cfg.val_cfg.get("fp16", False))
     features, labels = features_of(model, cfg.val_cfg.bank_dataloader, amp)
@@ -65,6 +69,15 @@ def measure(run: Run, linear: bool, strengths: Sequence[float] | None = None) ->
         "linear_strengths": strengths,
         "linear_converged": result.converged,
     }
+
+
+def _without_checkpoint(run: Run, passed_over: Sequence[str]) -> str:
+    damaged = "".join(f" {printable(reason).rstrip('.')}." for reason in passed_over)
+    return (
+        f"the linear probe needs a whole checkpoint of the run, and {str(run.folder)!r} has none "
+        f"any more.{damaged} Remove that folder to train the run again, or leave out the probe "
+        "with --no-linear."
+    )
 
 
 def build_model(cfg: Config) -> nn.Module:
