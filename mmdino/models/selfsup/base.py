@@ -267,10 +267,11 @@ def check_extras(model: SelfSupervisedModel, extras: Iterable[str]) -> None:
 
 
 def has_too_few_images(network: nn.Module, num_images: int) -> bool:
-    """Whether a network has batch norms that would see one image of all ranks."""
+    """Whether a network has batch norms that would take statistics of one image of all ranks."""
     if num_images > 1:
         return False
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    norms = [norm for norm in norms if norm.training or norm.running_mean is None]
     ranks = get_world_size() if any(isinstance(m, SYNCHRONISED) for m in norms) else 1
     return bool(norms) and ranks < 2
 

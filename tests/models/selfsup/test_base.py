@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmdino.models.selfsup.base import view_features
+from mmdino.models.selfsup.base import has_too_few_images, view_features
 
 BACKBONES = {
     "resnet": {"type": "mmpretrain.ResNet_CIFAR", "depth": 18, "base_channels": 4},
@@ -47,3 +47,13 @@ def test_convolutions_in_half_precision_see_the_channels_last(name, dtype, expec
     assert bool(maps) == (name == "resnet")
     exact = view_features(views, backbone, neck)
     torch.testing.assert_close(found.float(), exact, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize(("tracks", "expected"), [(True, False), (False, True)])
+def test_batch_norms_count_that_take_statistics_of_the_batch(tracks, expected):
+    norm = nn.BatchNorm1d(4, track_running_stats=tracks)
+    network = nn.Sequential(norm, nn.Linear(4, 4))
+    assert has_too_few_images(network, 1)
+    assert not has_too_few_images(network, 2)
+    norm.eval()
+    assert has_too_few_images(network, 1) is expected
