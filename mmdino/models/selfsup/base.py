@@ -222,7 +222,8 @@ class SelfSupervisedModel(BaseSelfSupervisor):
                 f"{name} got a batch of one image, and the model has batch norm, which needs at "
                 "least two. Use a larger batch_size, set drop_last=True in train_dataloader if it "
                 "is the last batch of an epoch, or a ViT and a head without batch norm (DINOHead's "
-                "use_bn=False; norm_cfg=dict(type='LN') of mmpretrain's necks)."
+                "use_bn=False; norm_cfg=dict(type='LN') with with_last_bn=False of mmpretrain's "
+                "NonLinearNeck)."
             )
 
     def require_needs_met(self) -> None:

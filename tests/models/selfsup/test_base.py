@@ -57,3 +57,26 @@ def test_batch_norms_count_that_take_statistics_of_the_batch(tracks, expected):
     assert not has_too_few_images(network, 2)
     norm.eval()
     assert has_too_few_images(network, 1) is expected
+
+
+def test_the_advice_for_a_batch_of_one_image_can_be_followed():
+    torch.manual_seed(0)
+    head = {"type": "NonLinearNeck", "in_channels": 8, "hid_channels": 8, "out_channels": 8}
+    head |= {"with_avg_pool": False, "norm_cfg": {"type": "BN1d"}}
+    views = [torch.randn(1, 3, 16, 16)] * 2
+
+    def loss(**changes):
+        model = MODELS.build(
+            {
+                "type": "mmdino.StudentTeacher",
+                "backbone": BACKBONES["vit"],
+                "head": head | changes,
+                "loss": {"type": "mmdino.SimSiamLoss"},
+                "teacher": "student",
+            }
+        )
+        return model.train()(views, mode="loss")["loss"]
+
+    with pytest.raises(ValueError, match=r"norm_cfg=dict\(type='LN'\) with with_last_bn=False of"):
+        loss()
+    assert loss(norm_cfg={"type": "LN"}, with_last_bn=False).isfinite()
