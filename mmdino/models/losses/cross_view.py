@@ -100,7 +100,8 @@ def check_images(owner: str, num_images: int) -> None:
     if num_images < 2:
         raise ValueError(
             f"{owner} compares the images of a batch, but the batch of all ranks has "
-            f"{num_images}. Set train_dataloader.batch_size to 2 at least."
+            f"{num_images}. Set train_dataloader.batch_size to 2 at least, or, if it is the last "
+            "batch of an epoch, train_dataloader.drop_last=True."
         )
 
 
