@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from mmdino.weights.specs import NORM_EPS
 
+Activation = Callable[[Tensor], Tensor]
 CHUNK = re.compile(r"^blocks\.\d+\.(?=\d)")
 
 
@@ -25,6 +26,7 @@ def vit_feature(
     num_heads: int,
     source_grid: Sequence[int] | None = None,
     eps: float = NORM_EPS,
+    activation: Activation = functional.gelu,
 ) -> Tensor:
     """Computes the class tokens after the final norm of a ViT of DINO, DINOv2 or DINOv3.
 
@@ -34,6 +36,7 @@ def vit_feature(
         num_heads: Number of heads h, a divisor of the width D.
         source_grid: Rows and columns of the position embeddings; a square if not given.
         eps: Epsilon of the layer norms.
+        activation: Activation of the feed-forward networks that have no gates.
 
     Returns:
         Features (B, D).
@@ -62,9 +65,14 @@ def vit_feature(
         turns = _turns(tensors["rope_embed.periods"], grid)
     index = 0
     while f"blocks.{index}.norm1.weight" in tensors:
-        tokens = _block(tensors, f"blocks.{index}.", tokens, num_heads, eps, turns)
+        tokens = _block(tensors, f"blocks.{index}.", tokens, num_heads, eps, turns, activation)
         index += 1
     return _layer_norm(tensors, "norm.", tokens[:, 0], eps)
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """OpenAI's approximation of GELU."""
+    return x * torch.sigmoid(1.702 * x)
 
 
 def head_logits(tensors: Mapping[str, Tensor], features: Tensor) -> Tensor:
@@ -109,6 +117,7 @@ def _block(
     num_heads: int,
     eps: float,
     turns: Tensor | None,
+    activation: Activation,
 ) -> Tensor:
     normed = _layer_norm(tensors, f"{prefix}norm1.", tokens, eps)
     qkv = _linear(tensors, f"{prefix}attn.qkv.", normed)
@@ -121,14 +130,14 @@ def _block(
     attended = _linear(tensors, f"{prefix}attn.proj.", mixed)
     tokens = tokens + attended * tensors.get(f"{prefix}ls1.gamma", 1)
     normed = _layer_norm(tensors, f"{prefix}norm2.", tokens, eps)
-    return tokens + _mlp(tensors, f"{prefix}mlp.", normed) * tensors.get(f"{prefix}ls2.gamma", 1)
+    mapped = _mlp(tensors, f"{prefix}mlp.", normed, activation)
+    return tokens + mapped * tensors.get(f"{prefix}ls2.gamma", 1)
 
 
-def _mlp(tensors: Mapping[str, Tensor], prefix: str, x: Tensor) -> Tensor:
+def _mlp(tensors: Mapping[str, Tensor], prefix: str, x: Tensor, activation: Activation) -> Tensor:
     if f"{prefix}w3.weight" not in tensors:
-        return _linear(
-            tensors, f"{prefix}fc2.", functional.gelu(_linear(tensors, f"{prefix}fc1.", x))
-        )
+        hidden = activation(_linear(tensors, f"{prefix}fc1.", x))
+        return _linear(tensors, f"{prefix}fc2.", hidden)
     if f"{prefix}w12.weight" in tensors:
         gate, value = _linear(tensors, f"{prefix}w12.", x).chunk(2, dim=-1)
     else:

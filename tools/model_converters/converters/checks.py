@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from torch.nn import functional
 
-from converters.authors_forward import head_logits, vit_feature
+from converters.authors_forward import head_logits, quick_gelu, vit_feature
 from converters.conversion import (
     FullWeights,
     convert_backbone,
@@ -34,7 +35,15 @@ from mmdino.weights.layouts.authors_full import (
 from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import compare
 from mmdino.weights.networks import BackboneWeights, build_backbone
-from mmdino.weights.specs import DINOV3_EPS, NORM_EPS, PERIODS, RELATIVE, RESNET, norm_eps
+from mmdino.weights.specs import (
+    DINOV3_EPS,
+    NORM_EPS,
+    PERIODS,
+    QUICK_GELU,
+    RELATIVE,
+    RESNET,
+    norm_eps,
+)
 
 TOLERANCE = 1e-5
 
@@ -177,7 +186,8 @@ def features_by(
         heads = config["arch"]["num_heads"]
         if authors_eps is None:
             authors_eps = DINOV3_EPS if "storage_tokens" in tensors else NORM_EPS
-        return vit_feature(_double(tensors), images, heads, grid, authors_eps)
+        activation = quick_gelu if config.get("ffn") == QUICK_GELU else functional.gelu
+        return vit_feature(_double(tensors), images, heads, grid, authors_eps, activation)
     if project == "huggingface":
         model = _huggingface_model(config, tensors).double().eval()
         return model(images).last_hidden_state[:, 0]
@@ -229,12 +239,16 @@ def _huggingface_model(config: Mapping[str, Any], tensors: Mapping[str, Tensor])
         write_huggingface_folder(Path(folder), tensors, config)
         name = huggingface_layout_for(config).huggingface_config(config)["architectures"][0]
         options = {"add_pooling_layer": False} if name == "ViTModel" else {}
+        # Tensors of other shapes are in the report then, where transformers names none of them.
         model, report = getattr(transformers, name).from_pretrained(
-            folder, output_loading_info=True, **options
+            folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
     wrong = {name: sorted(map(str, found)) for name, found in report.items() if found}
     if wrong:
-        raise ValueError(f"{name}.from_pretrained does not load all tensors: {wrong}.")
+        raise ValueError(
+            f"The check failed, nothing was written: {name}.from_pretrained does not load all "
+            f"tensors: {wrong}. Convert the checkpoint of the run, whose config is that network."
+        )
     return model
 
 

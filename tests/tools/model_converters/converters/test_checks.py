@@ -96,6 +96,25 @@ def test_tensors_without_a_place_fail(tmp_path, project):
         check_backbone(weights, project, tensors)
 
 
+def test_a_tensor_of_another_shape_fails_in_transformers(tmp_path):
+    weights = vit_weights(tmp_path)
+    tensors = convert_backbone(weights, "huggingface")
+    tensors["embeddings.cls_token"] = torch.zeros(1, 1, 5)
+    with pytest.raises(ValueError, match=r"from_pretrained does not load .*embeddings\.cls_token"):
+        check_backbone(weights, "huggingface", tensors)
+
+
+def test_a_quick_gelu_is_checked_with_its_own_activation(tmp_path):
+    weights = vit_weights(tmp_path)
+    quick = weights._replace(config=weights.config | {"ffn": "mlp_quick_gelu"})
+    assert check_backbone(quick, "mmdino", quick.state_dict) < 1e-9
+    model = tiny_weights.dino()
+    path = tiny_weights.save_training_checkpoint(tmp_path / "epoch_2.pth", model)
+    full = full_weights(path, num_heads=2)
+    full.config["backbone"]["ffn"] = "mlp_quick_gelu"
+    assert check_full(full) < 1e-9
+
+
 @pytest.mark.parametrize("use_bn", [False, True])
 @pytest.mark.parametrize("source", ["authors", "mmdino"])
 def test_full_file(tmp_path, use_bn, source):
