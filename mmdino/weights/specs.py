@@ -104,6 +104,8 @@ DISTILLED = ("dist_token", "embeddings.distillation_token")
 """The second class token, which has a position too, of networks that were distilled as DeiT."""
 GATED = "layers.0.ffn.w3.weight"
 QUICK_GELU = "mlp_quick_gelu"
+ACTIVATIONS = {"gelu": "mlp", "quick_gelu": QUICK_GELU}
+"""Feed-forward networks without gates by the ``hidden_act`` of Hugging Face."""
 TOKEN_SIZES = 14
 """Patches on a side of the image size of a network without learned positions, 224 pixels for 16."""
 MAX_GROWTH = 8
@@ -261,6 +263,16 @@ def resnet_config(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 def norm_eps(config: Mapping[str, Any]) -> float:
     """Returns the layer-norm eps of a ViT config."""
     return config.get("norm_cfg", {}).get("eps", NORM_EPS)
+
+
+def is_gated(config: Mapping[str, Any]) -> bool:
+    """Returns whether the feed-forward networks of a ViT config have gates."""
+    return config.get("ffn", "mlp").startswith("swiglu")
+
+
+def hidden_act(config: Mapping[str, Any]) -> str:
+    """Returns the ``hidden_act`` in Hugging Face's words of a ViT config without gates."""
+    return "quick_gelu" if config.get("ffn") == QUICK_GELU else "gelu"
 
 
 def config_in_text(text: str) -> dict[str, Any] | None:

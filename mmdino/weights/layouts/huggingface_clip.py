@@ -13,13 +13,13 @@ from torch import Tensor
 
 from mmdino.weights.layouts import clip
 from mmdino.weights.layouts.renaming import join_rows, rename
+from mmdino.weights.specs import ACTIVATIONS
 
 TOWER = "vision_model."
 MARKER = "embeddings.class_embedding"
 """A tensor in every file of this layout."""
 UNUSED = ("embeddings.position_ids",)
 TYPES = ("clip", "clip_vision_model")
-ACTIVATIONS = {"gelu": "mlp", "quick_gelu": "mlp_quick_gelu"}
 PARTS = ("query", "key", "value")
 
 _BLOCK = r"encoder\.layers\.(\d+)\."

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmdino.utils.swiglu import swiglu_width
 from mmdino.weights.layouts.renaming import join_rows, rename, split_rows
-from mmdino.weights.specs import norm_eps
+from mmdino.weights.specs import ACTIVATIONS, hidden_act, is_gated, norm_eps
 
 MARKER = "encoder.layer.0.norm1.weight"
 """A tensor in every file of this layout."""
@@ -80,14 +80,14 @@ def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the ``mmdino.VisionTransformer`` config of a ``config.json``.
 
     Raises:
-        ValueError: If it is not the config of one of the two models with GELU.
+        ValueError: If it is not the config of one of the two models with GELU or its approximation.
     """
     kind, activation = config.get("model_type"), config.get("hidden_act", "gelu")
-    if kind not in TYPES or activation != "gelu":
+    if kind not in TYPES or activation not in ACTIVATIONS:
         raise ValueError(
             f"The config.json has model_type={kind!r} and hidden_act={activation!r}: expected "
-            f"model_type {' or '.join(map(repr, TYPES))} and hidden_act 'gelu' for tensors with "
-            "these names."
+            f"model_type {' or '.join(map(repr, TYPES))} and hidden_act "
+            f"{' or '.join(map(repr, ACTIVATIONS))} for tensors with these names."
         )
     width = config.get("hidden_size", 768)
     registers = kind == "dinov2_with_registers"
@@ -103,6 +103,8 @@ def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "norm_cfg": {"type": "LN", "eps": config.get("layer_norm_eps", 1e-6)},
         "pos_embed_offset": 0.0 if registers else 0.1,
         "pos_embed_antialias": registers,
+        # The tensors tell a gated network, which does not have this activation.
+        "ffn": ACTIVATIONS[activation],
     }
 
 
@@ -113,7 +115,7 @@ def huggingface_config(config: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: If the model of Hugging Face cannot be the same network.
     """
     arch, size = config["arch"], config["img_size"]
-    gated = config.get("ffn", "mlp") != "mlp"
+    gated = is_gated(config)
     ratio = _mlp_ratio(arch["feedforward_channels"], arch["embed_dims"], gated)
     if not config.get("layer_scale_init_value"):
         raise ValueError(
@@ -133,7 +135,7 @@ def huggingface_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "num_hidden_layers": arch["num_layers"],
         "num_attention_heads": arch["num_heads"],
         "mlp_ratio": ratio,
-        "hidden_act": "gelu",
+        "hidden_act": hidden_act(config),
         "image_size": size,
         "patch_size": config["patch_size"],
         "num_channels": config["in_channels"],

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmdino.utils.swiglu import swiglu_width
 from mmdino.weights.layouts.key_bias import has_key_bias
 from mmdino.weights.layouts.renaming import join_rows, rename, split_rows
-from mmdino.weights.specs import ROTARY, norm_eps
+from mmdino.weights.specs import ACTIVATIONS, ROTARY, hidden_act, is_gated, norm_eps
 
 MARKER = "embeddings.patch_embeddings.weight"
 """A tensor in every file of this layout."""
@@ -116,14 +116,16 @@ def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the ``mmdino.VisionTransformer`` config of a ``config.json``.
 
     Raises:
-        ValueError: If it is not the config of a ``DINOv3ViTModel`` with GELU or SwiGLU.
+        ValueError: If it is not the config of a ``DINOv3ViTModel`` with GELU, its approximation
+            or SwiGLU.
     """
-    wanted = "silu" if config.get("use_gated_mlp", False) else "gelu"
+    allowed = {"silu": "swiglu"} if config.get("use_gated_mlp", False) else ACTIVATIONS
     kind, activation = config.get("model_type"), config.get("hidden_act", "gelu")
-    if kind != TYPE or activation != wanted:
+    if kind != TYPE or activation not in allowed:
         raise ValueError(
             f"The config.json has model_type={kind!r} and hidden_act={activation!r}: expected "
-            f"model_type {TYPE!r} and hidden_act {wanted!r} for tensors with these names."
+            f"model_type {TYPE!r} and hidden_act {' or '.join(map(repr, allowed))} for tensors "
+            "with these names."
         )
     return {
         "type": "mmdino.VisionTransformer",
@@ -134,6 +136,7 @@ def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
         },
         "img_size": config.get("image_size", 224),
         "norm_cfg": {"type": "LN", "eps": config.get("layer_norm_eps", 1e-5)},
+        "ffn": allowed[activation],
         "learned_positions": False,
         "position_encoding": {"type": ROTARY, "base": config.get("rope_theta", 100.0)},
     }
@@ -151,7 +154,7 @@ def huggingface_config(config: Mapping[str, Any]) -> dict[str, Any]:
             "The backbone has no LayerScale, but Hugging Face's DINOv3ViTModel has. Train it with "
             "layer_scale_init_value=1e-5, or convert it to the authors or timm."
         )
-    gated = config.get("ffn", "mlp") != "mlp"
+    gated = is_gated(config)
     bias = config.get("qkv_bias", True)
     hidden = arch["feedforward_channels"]
     return {
@@ -161,7 +164,7 @@ def huggingface_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "num_hidden_layers": arch["num_layers"],
         "num_attention_heads": arch["num_heads"],
         "intermediate_size": swiglu_width(hidden) if gated else hidden,
-        "hidden_act": "silu" if gated else "gelu",
+        "hidden_act": "silu" if gated else hidden_act(config),
         "use_gated_mlp": gated,
         "image_size": size if isinstance(size, int) else list(size),
         "patch_size": config["patch_size"],

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from mmdino.weights.layouts.renaming import join_rows, rename, split_rows
-from mmdino.weights.specs import norm_eps
+from mmdino.weights.specs import ACTIVATIONS, hidden_act, norm_eps
 
 MARKER = "embeddings.cls_token"
 """A tensor in every file of this layout."""
@@ -65,13 +65,14 @@ def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the ``mmdino.VisionTransformer`` config of a ``config.json``.
 
     Raises:
-        ValueError: If it is not the config of one of the two models with GELU.
+        ValueError: If it is not the config of one of the two models with GELU or its approximation.
     """
-    if config.get("model_type") not in TYPES or config.get("hidden_act", "gelu") != "gelu":
+    activation = config.get("hidden_act", "gelu")
+    if config.get("model_type") not in TYPES or activation not in ACTIVATIONS:
         raise ValueError(
             f"The config.json has model_type={config.get('model_type')!r} and "
-            f"hidden_act={config.get('hidden_act')!r}: expected a ViTModel, with model_type "
-            f"{' or '.join(map(repr, TYPES))} and hidden_act 'gelu'."
+            f"hidden_act={activation!r}: expected a ViTModel, with model_type "
+            f"{' or '.join(map(repr, TYPES))} and hidden_act {' or '.join(map(repr, ACTIVATIONS))}."
         )
     return {
         "type": "mmdino.VisionTransformer",
@@ -86,6 +87,7 @@ def backbone_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "in_channels": config.get("num_channels", 3),
         "qkv_bias": config.get("qkv_bias", True),
         "norm_cfg": {"type": "LN", "eps": config.get("layer_norm_eps", 1e-12)},
+        "ffn": ACTIVATIONS[activation],
     }
 
 
@@ -99,7 +101,7 @@ def huggingface_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "num_hidden_layers": arch["num_layers"],
         "num_attention_heads": arch["num_heads"],
         "intermediate_size": arch["feedforward_channels"],
-        "hidden_act": "gelu",
+        "hidden_act": hidden_act(config),
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "image_size": size if isinstance(size, int) else list(size),

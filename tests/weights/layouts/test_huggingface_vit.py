@@ -44,6 +44,7 @@ def test_config_comes_back():
     back = huggingface_vit.backbone_config(huggingface_vit.huggingface_config(CONFIG))
     assert back.pop("norm_cfg") == {"type": "LN", "eps": 1e-6}
     assert back.pop("qkv_bias")
+    assert back.pop("ffn") == "mlp"
     assert back == CONFIG
 
 

@@ -19,7 +19,6 @@ from converters.authors_forward import head_logits, quick_gelu, vit_feature
 from converters.conversion import (
     FullWeights,
     convert_backbone,
-    full_checkpoint,
     huggingface_layout_for,
     write_huggingface_folder,
 )
@@ -28,6 +27,7 @@ from mmdino.utils.rotary import rotary_periods
 from mmdino.utils.swiglu import swiglu_width
 from mmdino.weights.layouts.authors_full import (
     HEADS_OF_DINOV2,
+    authors_checkpoint,
     authors_networks,
     dino_state_dict,
     has_dinov2_heads,
@@ -42,6 +42,7 @@ from mmdino.weights.specs import (
     QUICK_GELU,
     RELATIVE,
     RESNET,
+    is_gated,
     norm_eps,
 )
 
@@ -104,7 +105,7 @@ def check_full(weights: FullWeights) -> float:
         ModuleNotFoundError: If the backbone is a ResNet and torchvision is not installed.
     """
     ours = weights.state_dict
-    theirs = weights.source or full_checkpoint(weights, "authors")
+    theirs = weights.source or authors_checkpoint(ours, weights.epoch)
     config = weights.config["backbone"]
     images = random_images(config)
     networks = authors_networks(theirs)
@@ -215,7 +216,9 @@ def package(name: str) -> ModuleType:
 
 
 def _plain_features(weights: BackboneWeights, images: Tensor) -> Tensor:
-    tensors = convert_backbone(weights, "authors")
+    # The names do not depend on the activation, which the authors' files cannot say.
+    named = weights._replace(config={**weights.config, "ffn": "mlp"})
+    tensors = convert_backbone(named, "authors")
     return features_by("authors", weights.config, tensors, images, norm_eps(weights.config))
 
 
@@ -264,7 +267,7 @@ def _resnet(project: str, config: Mapping[str, Any]) -> nn.Module:
 def _timm_vit(config: Mapping[str, Any]) -> nn.Module:
     timm = package("timm")
     arch, size = config["arch"], config["img_size"]
-    gated = config.get("ffn", "mlp") != "mlp"
+    gated = is_gated(config)
     hidden = arch["feedforward_channels"]
     width = swiglu_width(hidden) if gated else hidden
     common = {

@@ -32,9 +32,11 @@ from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import Match, compare
 from mmdino.weights.networks import BackboneWeights, describe
 from mmdino.weights.specs import (
+    QUICK_GELU,
     RELATIVE,
     RESNET,
     config_in_meta,
+    is_gated,
     resnet_config,
     vit_config,
 )
@@ -138,24 +140,7 @@ def convert_backbone(weights: BackboneWeights, project: str) -> dict[str, Tensor
                 "timm, which has the same ResNet."
             )
         return dict(weights.state_dict)
-    for name, value in OWN_OPTIONS.items():
-        if weights.config.get(name, value) != value:
-            raise ValueError(
-                f"The backbone has {name}={weights.config[name]!r}, which the other projects' ViTs "
-                f"do not support; to be converted it needs {name}={value!r}."
-            )
-    encoding = weights.config.get("position_encoding")
-    if encoding and encoding["type"] == RELATIVE:
-        raise ValueError(
-            "The backbone has a table of relative positions, which the other projects' ViTs do not "
-            "support. Use it in mmdino, or extract it."
-        )
-    if encoding and weights.config["learned_positions"]:
-        raise ValueError(
-            "The backbone has learned positions and rotary positions, of which the other projects' "
-            "ViTs have one; to be converted it needs learned_positions=False or no "
-            "position_encoding."
-        )
+    _require_options(weights.config, project)
     if project == "huggingface":
         layout = huggingface_layout_for(weights.config)
         # Says what the model cannot have, before anything is written.
@@ -165,13 +150,44 @@ def convert_backbone(weights: BackboneWeights, project: str) -> dict[str, Tensor
     return layout.from_mmdino(weights.state_dict)
 
 
+def _require_options(config: Mapping[str, Any], project: str) -> None:
+    """Checks that another project's ViT can be the network of a ViT config.
+
+    Raises:
+        ValueError: If it cannot, or if its files cannot say it.
+    """
+    for name, value in OWN_OPTIONS.items():
+        if config.get(name, value) != value:
+            raise ValueError(
+                f"The backbone has {name}={config[name]!r}, which the other projects' ViTs do not "
+                f"support; to be converted it needs {name}={value!r}."
+            )
+    if project != "huggingface" and config.get("ffn") == QUICK_GELU:
+        raise ValueError(
+            f"The backbone has ffn={QUICK_GELU!r}, OpenAI's approximation of GELU. No tensor shows "
+            f"it, so that a file for {project} would be another network. Convert it to "
+            "huggingface, whose config.json says it, or extract it for mmdino."
+        )
+    encoding = config.get("position_encoding")
+    if encoding and encoding["type"] == RELATIVE:
+        raise ValueError(
+            "The backbone has a table of relative positions, which the other projects' ViTs do not "
+            "support. Use it in mmdino, or extract it."
+        )
+    if encoding and config["learned_positions"]:
+        raise ValueError(
+            "The backbone has learned positions and rotary positions, of which the other projects' "
+            "ViTs have one; to be converted it needs learned_positions=False or no "
+            "position_encoding."
+        )
+
+
 def huggingface_layout_for(config: Mapping[str, Any]) -> ModuleType:
     """Returns the layout of the Hugging Face model that is the network of a ViT config."""
     if config.get("position_encoding"):
         return huggingface_dinov3
     dinov2 = config.get("layer_scale_init_value") or config.get("num_registers")
-    gated = config.get("ffn", "mlp") != "mlp"
-    return huggingface_dinov2 if dinov2 or gated else huggingface_vit
+    return huggingface_dinov2 if dinov2 or is_gated(config) else huggingface_vit
 
 
 def write_backbone(
@@ -271,9 +287,10 @@ def full_checkpoint(weights: FullWeights, project: str) -> dict[str, Any]:
         project: ``"mmdino"``, for ``load_from``, or ``"authors"``.
 
     Raises:
-        ValueError: If the project has no such files.
+        ValueError: If the project has no such files, or no such network.
     """
     if project == "authors":
+        _require_options(weights.config["backbone"], project)
         return authors_checkpoint(weights.state_dict, weights.epoch)
     if project == "mmdino":
         about = {"backbone": json.dumps(weights.config["backbone"])}

@@ -185,6 +185,22 @@ def test_dinov2_and_dinov3_there_and_back(tmp_path, name, project):
     torch.testing.assert_close(first, second, rtol=0, atol=rounding)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, tiny_weights.DINOV2["dinov2_registers"], tiny_weights.DINOV3["dinov3"]]
+)
+def test_a_quick_gelu_goes_to_huggingface_and_back(tmp_path, options):
+    options = {**options, "ffn": "mlp_quick_gelu"}
+    vit = tiny_weights.vit(**options)
+    config, _ = vit_config(vit.state_dict(), {**tiny_weights.VIT, **options})
+    write_tensors(tmp_path / "vit.pth", vit.state_dict(), {"backbone": json.dumps(config)})
+    weights = backbone_weights(tmp_path / "vit.pth")
+    tensors = convert_backbone(weights, "huggingface")
+    assert check_backbone(weights, "huggingface", tensors) < 1e-5
+    write_backbone(tmp_path / "hf", "huggingface", weights, tensors)
+    assert json.loads((tmp_path / "hf" / "config.json").read_text())["hidden_act"] == "quick_gelu"
+    assert backbone_weights(tmp_path / "hf").config["ffn"] == "mlp_quick_gelu"
+
+
 def test_periods_that_a_file_has_rounded_are_those_of_its_project(tmp_path):
     """The authors' files have them in bfloat16; timm and Hugging Face compute them."""
     vit = tiny_weights.vit(**tiny_weights.DINOV3["dinov3"])

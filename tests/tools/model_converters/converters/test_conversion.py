@@ -92,6 +92,22 @@ def test_networks_that_a_project_has_not_are_refused(tmp_path, weights):
         convert_backbone(weights, "keras")
 
 
+@pytest.mark.parametrize("project", ["authors", "timm"])
+def test_a_quick_gelu_that_no_file_says_is_refused(weights, project):
+    quick = weights._replace(config=weights.config | {"ffn": "mlp_quick_gelu"})
+    with pytest.raises(ValueError, match=r"ffn='mlp_quick_gelu'.* Convert it to huggingface"):
+        convert_backbone(quick, project)
+
+
+def test_a_full_file_of_the_authors_says_no_quick_gelu(tmp_path):
+    path = tiny_weights.save_training_checkpoint(tmp_path / "a.pth", tiny_weights.dino())
+    full = full_weights(path)
+    full.config["backbone"]["ffn"] = "mlp_quick_gelu"
+    with pytest.raises(ValueError, match="a file for authors would be another network"):
+        full_checkpoint(full, "authors")
+    assert full_checkpoint(full, "mmdino")["state_dict"].keys() == full.state_dict.keys()
+
+
 @pytest.mark.parametrize("use_bn", [False, True])
 def test_a_training_checkpoint_goes_to_the_authors_and_back(tmp_path, use_bn):
     model = tiny_weights.dino(use_bn)
