@@ -26,6 +26,8 @@ SIGNS = re.compile(
 GATES = ("fc1_g", "fc1_x")
 OWN_BIASES = {"blocks.0.attn.q_bias", "blocks.0.attn.q_proj.bias"}
 """Biases of queries, which keys do not have, in BEiT, EVA and DINOv3."""
+OF_DINOV2 = {"mask_token", "register_tokens", "storage_tokens"}
+"""Tokens that DeiT III does not have."""
 DROPPED = re.compile(r"mask_token|local_cls_norm\..*|rope_embed\.periods|.*\.bias_mask")
 """What timm's networks do not have."""
 
@@ -133,10 +135,10 @@ def is_square(number: int) -> bool:
 def _is_deit3(state_dict: Mapping[str, Tensor]) -> bool:
     """Whether tensors are those of DeiT III, whose class token has no position.
 
-    Of other networks with LayerScale, DINOv2's have a mask token.
+    Of other networks with LayerScale, DINOv2's have a mask token or registers.
     """
     positions = state_dict.get("pos_embed")
-    if positions is None or positions.dim() != 3 or "mask_token" in state_dict:
+    if positions is None or positions.dim() != 3 or OF_DINOV2 & state_dict.keys():
         return False
     number = positions.shape[1]
     return "blocks.0.ls1.gamma" in state_dict and is_square(number) and not is_square(number - 1)

@@ -7,7 +7,7 @@ import timm
 import tiny_weights
 import torch
 
-from mmdino.weights.layouts import timm_vit
+from mmdino.weights.layouts import authors_vit, timm_vit
 from mmdino.weights.networks import backbone_weights, build_backbone
 
 DINOV2 = {"num_classes": 0, "global_pool": "token", "dynamic_img_size": True}
@@ -83,6 +83,16 @@ def test_deit3_whose_class_token_has_no_position_is_read(tmp_path):
     network.reset_classifier(0)
     ours = build_backbone(weights.config, weights.state_dict)
     assert_same_features(ours, network.eval(), (64, 64))
+
+
+def test_registers_on_a_grid_that_is_not_square_are_no_deit3(tmp_path):
+    """4 x 6 patches and a class token are 25 positions, as 5 x 5 patches of DeiT III are."""
+    vit = tiny_weights.vit(img_size=(32, 48), num_registers=3, layer_scale_init_value=0.1)
+    tensors = authors_vit.from_mmdino(vit.state_dict())
+    assert not timm_vit.is_timm(tensors)
+    torch.save(tensors, tmp_path / "authors.pth")
+    with pytest.raises(ValueError, match="24 patches, which is not a square number"):
+        backbone_weights(tmp_path / "authors.pth", num_heads=2)
 
 
 def test_eva_without_rotary_positions_is_read(tmp_path):
