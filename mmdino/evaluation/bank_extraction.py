@@ -41,6 +41,9 @@ from mmdino.weights.networks import (
     untrained_like,
 )
 
+LATER_OPTIONS = {"quick_gelu": False, "interpolate_mode": "bicubic"}
+"""Options that enter the hash of a network only with another value, which keeps older banks."""
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -250,6 +253,9 @@ def network_sha256(backbone: nn.Module) -> str:
     for name, module in backbone.named_modules():
         for option in ("num_heads", "pos_embed_offset", "pos_embed_antialias", "eps"):
             if hasattr(module, option):
+                digest.update(f"{name} {option} {getattr(module, option)}\n".encode())
+        for option, default in LATER_OPTIONS.items():
+            if getattr(module, option, default) != default:
                 digest.update(f"{name} {option} {getattr(module, option)}\n".encode())
     for name, tensor in sorted(backbone.state_dict().items()):
         array = tensor.detach().cpu().contiguous().numpy()

@@ -14,12 +14,13 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from script_process import ScriptProcess
 
-from mmdino.evaluation.bank_extraction import load_evaluated, make_bank
+from mmdino.evaluation.bank_extraction import load_evaluated, make_bank, network_sha256
 from mmdino.evaluation.bank_images import evaluation_pipeline, labelled_images
 from mmdino.evaluation.extraction_options import ExtractionOptions
 from mmdino.evaluation.feature_bank import PART_SIZE, open_bank
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+DEFAULT_SHA256 = "f523b2e5dc44c7a7cd063e0ee10068641398a5208c6f29457172b4fc957e95fd"
 SIZES = {"size": 40, "crop": 32, "workers": 0}
 
 
@@ -136,6 +137,21 @@ def test_an_unfinished_bank_does_not_take_features_of_another_network_or_image(
         bank_of(checkpoint, folder, tmp_path / "bank", "student")
     with pytest.raises(ValueError, match=r"files_sha256 .*images is 15 there, 8 now"):
         bank_of(checkpoint, folder, tmp_path / "bank", every=2)
+
+
+def test_the_hash_of_a_network_knows_what_no_tensor_shows():
+    vit = {"type": "mmdino.VisionTransformer", "arch": tiny_run.ARCH, "img_size": 32}
+
+    def hash_of(**options):
+        backbone = MODELS.build({**vit, "patch_size": 8, **options})
+        for parameter in backbone.parameters():
+            parameter.data.fill_(0.5)
+        return network_sha256(backbone)
+
+    # As it was before these options entered it, so that older banks are found.
+    assert hash_of() == DEFAULT_SHA256
+    others = ({"ffn": "mlp_quick_gelu"}, {"interpolate_mode": "bilinear"}, {"pos_embed_offset": 0})
+    assert len({hash_of(), *(hash_of(**options) for options in others)}) == 4
 
 
 def test_unreadable_images_are_named(tmp_path, folder, checkpoint):
