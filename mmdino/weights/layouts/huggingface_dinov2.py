@@ -59,6 +59,8 @@ FROM_MMDINO = (
     (r"layers\.(\d+)\.ffn\.w3\.", r"encoder.layer.\1.mlp.weights_out."),
     (r"ln1\.", "layernorm."),
 )
+LOCAL_NORM = "local_ln1."
+"""The start of what the models of Hugging Face do not have."""
 
 
 def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -67,12 +69,15 @@ def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Splits queries, keys and values and renames the tensors.
+    """Splits queries, keys and values and renames the tensors, without the norm of local views.
 
     A network without mask token gets one of 0, which the features do not depend on.
     """
     width = state_dict["cls_token"].shape[-1]
-    tensors = {"mask_token": torch.zeros(1, width), **state_dict}
+    tensors = {
+        "mask_token": torch.zeros(1, width),
+        **{name: tensor for name, tensor in state_dict.items() if not name.startswith(LOCAL_NORM)},
+    }
     return rename(split_rows(tensors, PARTS, "qkv"), FROM_MMDINO)
 
 

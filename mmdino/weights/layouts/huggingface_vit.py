@@ -7,6 +7,7 @@ memory (``layers.0.attention.q_proj``). The first is written, since both version
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +49,8 @@ FROM_MMDINO = (
     (r"layers\.(\d+)\.ffn\.layers\.1\.", r"encoder.layer.\1.output.dense."),
     (r"ln1\.", "layernorm."),
 )
+DROPPED = re.compile(r"mask_token|local_ln1\..*")
+"""What the model of Hugging Face does not have."""
 
 
 def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,8 +59,8 @@ def to_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Splits queries, keys and values and renames the tensors, without a mask token."""
-    tensors = {name: tensor for name, tensor in state_dict.items() if name != "mask_token"}
+    """Splits queries, keys and values and renames the tensors that ``ViTModel`` has."""
+    tensors = {name: tensor for name, tensor in state_dict.items() if not DROPPED.fullmatch(name)}
     return rename(split_rows(tensors, PARTS, "qkv"), FROM_MMDINO)
 
 

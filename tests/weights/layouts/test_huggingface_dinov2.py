@@ -74,6 +74,13 @@ def test_the_backbone_of_a_classifier_is_read(tmp_path, cls, config, prefix):
     assert_same_features(ours, getattr(classifier, prefix), (56, 56))
 
 
+def test_the_norm_of_local_views_is_left_out():
+    state = tiny_weights.vit(local_norm=True, **tiny_weights.MORE).state_dict()
+    back = huggingface_dinov2.to_mmdino(huggingface_dinov2.from_mmdino(state))
+    assert state.keys() - back.keys() == {"local_ln1.weight", "local_ln1.bias"}
+    assert back.keys() < state.keys()
+
+
 def test_features_are_those_of_transformers(tmp_path, model):
     model.save_pretrained(tmp_path)
     weights = backbone_weights(tmp_path)

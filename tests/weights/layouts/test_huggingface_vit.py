@@ -19,6 +19,13 @@ def test_names_come_back():
     assert all(torch.equal(back[name], state[name]) for name in state)
 
 
+def test_what_the_model_does_not_have_is_left_out():
+    state = tiny_weights.vit(local_norm=True, mask_token=True).state_dict()
+    back = huggingface_vit.to_mmdino(huggingface_vit.from_mmdino(state))
+    assert state.keys() - back.keys() == {"local_ln1.weight", "local_ln1.bias", "mask_token"}
+    assert back.keys() < state.keys()
+
+
 def test_names_of_a_model_in_memory_are_read():
     settings = ViTConfig(**huggingface_vit.huggingface_config(CONFIG))
     model = ViTModel(settings, add_pooling_layer=False).eval()
