@@ -33,6 +33,7 @@ from mmdino.weights.layouts.key_bias import without_key_bias
 from mmdino.weights.layouts.renaming import strip_prefix
 from mmdino.weights.matching import compare
 from mmdino.weights.specs import (
+    BLOCK_PERIODS,
     NORM_EPS,
     PERIODS,
     PRE_NORM,
@@ -392,7 +393,7 @@ def _completed(state_dict: dict[str, Tensor], config: Mapping[str, Any]) -> dict
     rotary = config.get("position_encoding")
     if not config.get("key_bias", True):
         state_dict = without_key_bias(state_dict)
-    if rotary is None or rotary["type"] != ROTARY:
+    if rotary is None or rotary["type"] != ROTARY or BLOCK_PERIODS in state_dict:
         return state_dict
     return {PERIODS: rotary_periods(rotary["head_dims"], rotary["base"]), **state_dict}
 

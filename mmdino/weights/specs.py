@@ -96,6 +96,8 @@ DINOV3_EPS = 1e-5
 LAYER_SCALE = 1e-5
 """Start of LayerScale in a network whose file does not say it."""
 PERIODS = "position_encoding.periods"
+BLOCK_PERIODS = f"layers.0.{PERIODS}"
+"""The periods of the first block, where each has its own."""
 PRE_NORM = "pre_norm.weight"
 TABLE = "position_encoding.table"
 """The table of relative positions that blocks share; else each has ``layers.N.`` before it."""
@@ -144,13 +146,13 @@ def vit_config(
     stored = stored or {}
     table = next((state_dict[name] for name in (TABLE, BLOCK_TABLE) if name in state_dict), None)
     encoding = stored.get("position_encoding")
-    rotary = PERIODS in state_dict or (bool(encoding) and not _is_relative(encoding))
+    rotary = _periods(state_dict) is not None or (bool(encoding) and not _is_relative(encoding))
     gated = GATED in state_dict
     last = GATED if gated else "layers.0.ffn.layers.1.weight"
     dims = {"cls_token": 3, "patch_embed.projection.weight": 4, "layers.0.ln1.weight": 1, last: 2}
     if not rotary and table is None:
         dims["pos_embed"] = 3
-    optional = {"pos_embed": 3, "register_tokens": 3, "mask_token": 2, PERIODS: 1}
+    optional = {"pos_embed": 3, "register_tokens": 3, "mask_token": 2, PERIODS: 1, BLOCK_PERIODS: 1}
     missing = [name for name in dims if name not in state_dict]
     if missing:
         raise ValueError(
@@ -203,6 +205,8 @@ def vit_config(
         config["ffn"] = QUICK_GELU
     if rotary:
         config["learned_positions"] = "pos_embed" in state_dict
+        if BLOCK_PERIODS in state_dict:
+            config["position_encoding_per_block"] = True
         config["position_encoding"] = _rotary(width // heads, state_dict, stored)
     if table is not None:
         config["learned_positions"] = "pos_embed" in state_dict
@@ -379,9 +383,10 @@ def _known_heads(
 ) -> int | None:
     """The number of heads that the file says, by its config or by the periods of its rotation."""
     heads = _stored_heads(stored)
-    if PERIODS not in state_dict:
+    periods = _periods(state_dict)
+    if periods is None:
         return heads
-    head_width = 4 * max(1, len(state_dict[PERIODS]))
+    head_width = 4 * max(1, len(periods))
     if width % head_width or heads not in (None, width // head_width):
         raise ValueError(
             f"The ViT of width {width} has {heads or 'an unknown number of'} heads, but its rotary "
@@ -390,14 +395,20 @@ def _known_heads(
     return width // head_width
 
 
+def _periods(state_dict: Mapping[str, Tensor]) -> Tensor | None:
+    """Returns the periods of rotary positions, those of the first block if each has its own."""
+    return state_dict.get(PERIODS, state_dict.get(BLOCK_PERIODS))
+
+
 def _rotary(
     head_dims: int, state_dict: Mapping[str, Tensor], stored: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns the config of the rotary positions."""
     stored = stored.get("position_encoding") or {}
     base = stored.get("base", ROTARY_BASE)
-    if PERIODS in state_dict:
-        base = rotary_base(state_dict[PERIODS])
+    periods = _periods(state_dict)
+    if periods is not None:
+        base = rotary_base(periods)
     return {**stored, "type": ROTARY, "head_dims": head_dims, "base": base}
 
 

@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from mmdino.utils.rotary import rotary_periods
 from mmdino.weights.networks import backbone_weights
 from mmdino.weights.specs import (
     config_in_meta,
@@ -84,6 +85,18 @@ def test_tables_of_relative_positions_tell_heads_and_grid(per_block):
     assert config["arch"]["num_heads"] == 2
     assert config["position_encoding_per_block"] is per_block
     assert config["key_bias"] is False
+    MODELS.build(config).load_state_dict(vit.state_dict())
+
+
+def test_rotary_positions_of_each_block_are_told_by_their_periods():
+    options = tiny_weights.DINOV3["dinov3"]
+    vit = tiny_weights.vit(**options, position_encoding_per_block=True)
+    for layer in vit.layers:
+        layer.position_encoding.periods.copy_(rotary_periods(8, 50.0))
+    config, _ = vit_config(vit.state_dict())
+    assert config["position_encoding_per_block"] is True
+    assert config["position_encoding"]["base"] == pytest.approx(50)
+    assert config["arch"]["num_heads"] == 2
     MODELS.build(config).load_state_dict(vit.state_dict())
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from mmdino.weights.layouts.key_bias import has_key_bias, without_key_bias
 from mmdino.weights.layouts.renaming import join_rows, rename, split_rows
+from mmdino.weights.layouts.shared_periods import PERIODS, with_shared_periods
 
 MARKER = re.compile(r"blocks\.(?:0\.)?0\.norm1\.weight")
 """A tensor in every file of this layout."""
-PERIODS = "position_encoding.periods"
 BIAS_MASK = re.compile(r"blocks\.(?:\d+\.)?\d+\.attn\.qkv\.bias_mask")
 GATES = ("w1", "w2")
 
@@ -76,7 +76,11 @@ def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames ``layers.0.attn.qkv.weight`` to ``blocks.0.attn.qkv.weight``, and so on.
 
     A network with rotary positions gets the names of DINOv3.
+
+    Raises:
+        ValueError: If blocks have different periods of rotary positions.
     """
+    state_dict = with_shared_periods(state_dict)
     if PERIODS not in state_dict:
         return rename(state_dict, FROM_MMDINO)
     masked = not has_key_bias(state_dict)

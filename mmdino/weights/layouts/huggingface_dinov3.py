@@ -16,6 +16,7 @@ from torch import Tensor
 from mmdino.utils.swiglu import swiglu_width
 from mmdino.weights.layouts.key_bias import has_key_bias
 from mmdino.weights.layouts.renaming import join_rows, rename, split_rows
+from mmdino.weights.layouts.shared_periods import with_shared_periods
 from mmdino.weights.specs import ACTIVATIONS, ROTARY, hidden_act, is_gated, norm_eps
 
 MARKER = "embeddings.patch_embeddings.weight"
@@ -91,7 +92,11 @@ def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Splits queries, keys and values, and the gates, and renames the tensors.
 
     A network without mask token gets one of 0, which the features do not depend on.
+
+    Raises:
+        ValueError: If blocks have different periods of rotary positions.
     """
+    state_dict = with_shared_periods(state_dict)
     key_bias = has_key_bias(state_dict)
     width = state_dict["cls_token"].shape[-1]
     absent = {"mask_token": torch.zeros(1, width), "register_tokens": torch.zeros(1, 0, width)}

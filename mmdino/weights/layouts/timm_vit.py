@@ -18,6 +18,7 @@ from torch import Tensor
 from mmdino.weights.layouts import authors_vit
 from mmdino.weights.layouts.key_bias import has_key_bias
 from mmdino.weights.layouts.renaming import join_rows, rename
+from mmdino.weights.layouts.shared_periods import PERIODS, with_shared_periods
 
 SIGNS = re.compile(
     r"reg_token|norm_pre\.weight|blocks\.0\.(?:gamma_1|mlp\.fc1_g\.weight|attn\.q_bias)"
@@ -105,9 +106,11 @@ def from_mmdino(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames the tensors, and leaves out what timm does not have.
 
     Raises:
-        ValueError: If rotary positions meet a bias of the keys, which timm's network lacks.
+        ValueError: If rotary positions meet a bias of the keys, which timm's network lacks, or
+            blocks have different periods of them.
     """
-    rotary = authors_vit.PERIODS in state_dict
+    state_dict = with_shared_periods(state_dict)
+    rotary = PERIODS in state_dict
     if rotary and has_key_bias(state_dict):
         raise ValueError(
             "The keys of the backbone have a bias, but timm's ViT with rotary positions has none. "

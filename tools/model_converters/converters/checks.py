@@ -231,7 +231,10 @@ def _as_run_by(project: str, weights: BackboneWeights) -> dict[str, Tensor]:
     if rotary is None or project not in ("timm", "huggingface"):
         return weights.state_dict
     periods = rotary_periods(rotary["head_dims"], rotary["base"])
-    return {**weights.state_dict, PERIODS: periods}
+    return {
+        name: periods if name.endswith(PERIODS) else tensor
+        for name, tensor in weights.state_dict.items()
+    }
 
 
 def _huggingface_model(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:

@@ -12,6 +12,7 @@ import torchvision
 
 from converters.checks import check_backbone, check_full, features_by, random_images
 from converters.conversion import convert_backbone, full_weights, write_backbone
+from mmdino.utils.rotary import rotary_periods
 from mmdino.weights.files import write_tensors
 from mmdino.weights.networks import backbone_weights
 from mmdino.weights.specs import RELATIVE, vit_config
@@ -211,6 +212,21 @@ def test_periods_that_a_file_has_rounded_are_those_of_its_project(tmp_path):
     weights = weights._replace(config={**weights.config, "norm_cfg": {"type": "LN", "eps": 1e-5}})
     for project in ("authors", "timm", "huggingface"):
         assert check_backbone(weights, project, convert_backbone(weights, project)) < 1e-5
+
+
+@pytest.mark.parametrize("project", ["mmdino", "authors", "timm", "huggingface"])
+def test_rotary_positions_of_each_block_become_those_of_all(tmp_path, project):
+    options = tiny_weights.DINOV3["dinov3"]
+    vit = tiny_weights.vit(**options, position_encoding_per_block=True)
+    for layer in vit.layers:
+        layer.position_encoding.periods.copy_(rotary_periods(8))
+    config, _ = vit_config(vit.state_dict(), options)
+    write_tensors(tmp_path / "vit.pth", vit.state_dict(), {"backbone": json.dumps(config)})
+    weights = backbone_weights(tmp_path / "vit.pth")
+    assert weights.state_dict.keys() == vit.state_dict().keys()
+    tensors = convert_backbone(weights, project)
+    assert check_backbone(weights, project, tensors) < 1e-5
+    assert not any(name.startswith("blocks.0.position_encoding") for name in tensors)
 
 
 def test_learned_and_rotary_positions_at_once_are_no_other_projects(tmp_path):
