@@ -27,6 +27,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--allow-missing", action="store_true", help="write even if expected tensors are missing"
     )
     parser.add_argument(
+        "--allow-unexpected", action="store_true", help="drop tensors that DINO does not have"
+    )
+    parser.add_argument(
         "--check",
         action="store_true",
         help="compare the features of a random input with those of the authors' network",
@@ -39,7 +42,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
 
     from converters.checks import check_backbone
-    from converters.conversion import check_target, match_weights, require_match, write_backbone
+    from converters.conversion import (
+        check_target,
+        keep_expected,
+        match_weights,
+        require_match,
+        write_backbone,
+    )
     from mmdino.weights.networks import backbone_weights
 
     check_target(args.target, "mmdino", args.checkpoint)
@@ -47,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{args.checkpoint}: {weights}")
     match = match_weights(weights)
     print(match)
-    require_match(match, args.allow_missing, check=args.check)
+    require_match(match, args.allow_missing, args.allow_unexpected, args.check)
+    weights = weights._replace(state_dict=keep_expected(weights.state_dict, match))
     if args.check:
         difference = check_backbone(weights, "mmdino", weights.state_dict)
         print(f"checked on a random input: features differ by {difference:.1e} at most")
