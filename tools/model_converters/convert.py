@@ -60,6 +60,7 @@ def convert_one(args: argparse.Namespace) -> None:
     from converters.conversion import (
         check_target,
         convert_backbone,
+        grid_note,
         keep_expected,
         match_weights,
         require_match,
@@ -79,6 +80,7 @@ def convert_one(args: argparse.Namespace) -> None:
         _print_check(check_backbone(weights, args.to, tensors), "features")
     write_backbone(args.target, args.to, weights, tensors)
     print(f"{args.target}: written, {len(tensors)} tensors in the names of {args.to}")
+    _print_note(grid_note(weights.config, args.to))
 
 
 def convert_full(args: argparse.Namespace) -> None:
@@ -88,6 +90,7 @@ def convert_full(args: argparse.Namespace) -> None:
         check_target,
         full_checkpoint,
         full_weights,
+        grid_note,
         keep_expected,
         match_weights,
         require_match,
@@ -109,6 +112,12 @@ def convert_full(args: argparse.Namespace) -> None:
         f"{args.target}: written, {len(weights.state_dict)} tensors of student, teacher, heads and "
         f"centre in the names of {args.to}"
     )
+    _print_note(grid_note(weights.config["backbone"], args.to))
+
+
+def _print_note(note: str) -> None:
+    if note:
+        print(note)
 
 
 def _print_check(difference: float, what: str) -> None:

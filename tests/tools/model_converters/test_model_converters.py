@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import runpy
 from pathlib import Path
 
@@ -152,6 +153,15 @@ def test_missing_tensors(tmp_path, capsys, request, vit_file, tool):
     main([*arguments, "--allow-missing"])
     assert "1 missing: ln1.bias" in capsys.readouterr().out
     assert len(read_checkpoint(target)["state_dict"]) == 29
+
+
+def test_a_grid_that_is_not_square_is_noted(tmp_path, capsys, convert):
+    vit = tiny_weights.vit(img_size=(32, 128))
+    config = {**tiny_weights.VIT, "img_size": [32, 128], "patch_size": 8}
+    source = tmp_path / "vit.pth"
+    write_tensors(source, vit.state_dict(), {"backbone": json.dumps(config)})
+    convert([str(source), str(tmp_path / "out.pth"), "--to", "timm"])
+    assert "note: the file does not say that its positions are of 4 x 16" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("tool", ["convert", "extract"])

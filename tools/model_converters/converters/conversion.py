@@ -182,6 +182,33 @@ def _require_options(config: Mapping[str, Any], project: str) -> None:
         )
 
 
+def grid_note(config: Mapping[str, Any], project: str) -> str:
+    """Returns what a file of a project does not say about a grid of positions, or an empty text.
+
+    The files of the authors and timm have no image size, and readers take positions for those of a
+    square.
+
+    Args:
+        config: Config of the backbone.
+        project: Project whose file is written.
+    """
+    size = config.get("img_size")
+    learned = config.get("learned_positions", True)
+    if project not in ("authors", "timm") or not learned or not isinstance(size, list | tuple):
+        return ""
+    rows, columns = (side // config["patch_size"] for side in size)
+    if rows == columns:
+        return ""
+    readers = {
+        "timm": f"Pass img_size={tuple(size)} to timm.",
+        "authors": "The authors' code takes them for those of a square.",
+    }
+    return (
+        f"note: the file does not say that its positions are of {rows} x {columns} patches. "
+        f"{readers[project]} For mmdino keep the source, which says it."
+    )
+
+
 def huggingface_layout_for(config: Mapping[str, Any]) -> ModuleType:
     """Returns the layout of the Hugging Face model that is the network of a ViT config."""
     if config.get("position_encoding"):

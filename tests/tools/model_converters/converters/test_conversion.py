@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import tiny_weights
 import torch
@@ -12,6 +14,7 @@ from converters.conversion import (
     convert_backbone,
     full_checkpoint,
     full_weights,
+    grid_note,
     keep_expected,
     match_weights,
     require_match,
@@ -106,6 +109,23 @@ def test_a_full_file_of_the_authors_says_no_quick_gelu(tmp_path):
     with pytest.raises(ValueError, match="a file for authors would be another network"):
         full_checkpoint(full, "authors")
     assert full_checkpoint(full, "mmdino")["state_dict"].keys() == full.state_dict.keys()
+
+
+@pytest.mark.parametrize(
+    ("project", "message"),
+    [
+        ("timm", r"of 4 x 16 patches\. Pass img_size=\(32, 128\) to timm\."),
+        ("authors", r"of 4 x 16 patches\. The authors' code takes them for those of a square\."),
+        ("huggingface", "^$"),
+        ("mmdino", "^$"),
+    ],
+)
+def test_a_grid_that_a_file_does_not_say_is_noted(weights, project, message):
+    config = {**weights.config, "img_size": [32, 128]}
+    assert re.search(message, grid_note(config, project))
+    for other in ({"img_size": 64}, {"img_size": [64, 64]}, {"learned_positions": False}):
+        assert not grid_note({**config, **other}, project)
+    assert not grid_note({"type": "mmdino.ResNet", "depth": 18}, project)
 
 
 @pytest.mark.parametrize("use_bn", [False, True])
