@@ -8,16 +8,17 @@ from torch.nn import functional
 
 
 class PatchEmbedding(PatchEmbed):
-    """mmcv's ``PatchEmbed``, on a CPU by a matrix product where patches do not overlap.
+    """mmcv's ``PatchEmbed``, by a matrix product where patches do not overlap.
 
-    The convolution and its parameters stay; its backward pass is slow there, in bf16 five times as
-    slow as that of the product.
+    The convolution and its parameters stay. On a CPU its backward pass is five times as slow as
+    that of the product in bf16; on an H200 cuDNN computes it without tensor cores, 1.5 ms for 256
+    images of 224 pixels, and in float32 it would round to TF32.
     """
 
     def forward(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Maps images (B, C, H, W) to tokens (B, h * w, D) and the grid (h, w)."""
         conv = self.projection
-        if images.device.type != "cpu" or not _is_linear(conv, images):
+        if not _is_linear(conv, images):
             return super().forward(images)
         rows, columns = conv.kernel_size
         # (B, C, h, rows, w, columns)
