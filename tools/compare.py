@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with Progress([run for run, _ in records], trained) as progress:
         train_all(records, TRAIN, args.jobs, progress)
         measure_all(records, args.linear, args.linear_c, progress)
-    results = read_results(records, args.linear_c)
+    results = read_results(records, args.linear_c, probes=args.linear)
     report(results, out, args.curves, notes, shlex.join(["python", "tools/compare.py", *argv]))
     refuse_unlogged(results, args.curves)
     if any(record.error for _, record in records):

@@ -29,13 +29,11 @@ model = dict(
     predictor=dict(with_last_bn=True),
     loss=dict(temperature=0.2),
 )
+# _multi_crop_pipeline is that of the ResNet.
+global_views = [dict(view, scale=(0.08, 1.0)) for view in _base_.global_views]
 train_pipeline = [
     dict(type="LoadImageFromFile", ignore_empty=True),
-    dict(
-        type="mmdino.MultiCropTransform",
-        color="fused",
-        views=[dict(view, scale=(0.08, 1.0)) for view in _base_.global_views],
-    ),
+    dict(type="mmdino.MultiCropTransform", color="fused", views=global_views),
     dict(type="mmdino.PackViews"),
 ]
 train_dataloader = dict(batch_size=512, dataset=dict(pipeline=train_pipeline))

@@ -47,12 +47,14 @@ class Result:
         log: Its log.
         strengths: Those of the linear probes that count, as ``tools/compare.py --linear-c``
             gives them.
+        probes: Whether linear probes are asked for; else what was measured before counts.
     """
 
     run: Run
     record: Record
     log: RunLog
     strengths: Sequence[float] | None = None
+    probes: bool = True
 
     @property
     def is_trained(self) -> bool:
@@ -73,7 +75,7 @@ class Result:
     def linear(self) -> dict[str, object]:
         """What the linear probe has measured; nothing if it chose from other strengths."""
         measured = self.record.measured
-        if measured.get("linear_strengths") != self.strengths:
+        if self.probes and measured.get("linear_strengths") != self.strengths:
             return {}
         return {name: measured.get(name) for name in ("linear_top1", "linear_c")}
 
@@ -191,15 +193,19 @@ class Result:
 
 
 def read_results(
-    records: Sequence[tuple[Run, Record]], strengths: Sequence[float] | None = None
+    records: Sequence[tuple[Run, Record]],
+    strengths: Sequence[float] | None = None,
+    probes: bool = True,
 ) -> list[Result]:
     """Reads the logs of all runs.
 
     Args:
         records: The runs and their records.
         strengths: Those of the linear probes that count; a probe of others is left out.
+        probes: Whether linear probes are asked for; else what was measured before counts.
     """
-    return [Result(run, record, read_log(run.folder), strengths) for run, record in records]
+    logs = ((run, record, read_log(run.folder)) for run, record in records)
+    return [Result(*found, strengths, probes) for found in logs]
 
 
 @dataclass(frozen=True)

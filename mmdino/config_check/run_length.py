@@ -86,12 +86,18 @@ def _left_out(cfg: Mapping[str, Any], loop: Mapping[str, Any]) -> list[str]:
 
 
 def _ends_early(cfg: Mapping[str, Any], loop: Mapping[str, Any]) -> Iterator[str]:
-    """A line if the last of mmengine's schedules ends before the run."""
-    members = list(_members(cfg.get("param_scheduler"), "param_scheduler"))
+    """A line if the last of mmengine's schedules of the rate ends before the run."""
+    key = "max_epochs" if "max_epochs" in loop else "max_iters"
+    # Those of the other unit are warm-ups.
+    members = [
+        (path, scheduler)
+        for path, scheduler in _members(cfg.get("param_scheduler"), "param_scheduler")
+        if str(scheduler.get("type")).endswith("LR")
+        and bool(scheduler.get("by_epoch", True)) is (key == "max_epochs")
+    ]
     if not members:
         return
     path, last = max(members, key=lambda member: _end_of(member[1]))
-    key = "max_epochs" if last.get("by_epoch", True) else "max_iters"
     end, run = _end_of(last), loop.get(key)
     if _is_number(run) and end < run:
         yield (

@@ -72,10 +72,15 @@ def pipeline_of(dataset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     for one in _innermost(dataset):
         if one.get("pipeline") not in [None, *found]:
             found.append(one["pipeline"])
-    if len(found) != 1:
+    if not found:
         raise ValueError(
-            f"A {_type_name(dataset)} has {len(found) or 'no'} pipelines of transforms within it, "
-            "but images are read through one. Give all its data sets the same pipeline."
+            f"The data set {_type_name(dataset)} has no pipeline of transforms, through which "
+            "images are read. Give it one."
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"A {_type_name(dataset)} has {len(found)} pipelines of transforms within it, but "
+            "images are read through one. Give all its data sets the same pipeline."
         )
     return list(found[0])
 
@@ -169,7 +174,7 @@ def batches_sha256(batches: Sequence[Mapping[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def forward_all(
+def losses_of(
     model: nn.Module, batches: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[Tensor, Any, list]]:
     """Yields loss, features and samples of each batch, without augmentation of the batch."""
@@ -193,7 +198,7 @@ def evaluate(model: nn.Module, batches: Sequence[Mapping[str, Any]]) -> LossAndA
     """
     total, images = 0.0, 0
     hits: Tensor | int = 0
-    for loss, feats, samples in forward_all(model, batches):
+    for loss, feats, samples in losses_of(model, batches):
         total += loss.item() * len(samples)
         images += len(samples)
         labels = torch.cat([sample.gt_label for sample in samples])

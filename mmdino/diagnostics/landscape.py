@@ -135,14 +135,15 @@ def has_batch_norm(model: nn.Module) -> bool:
     return bool(_batch_norms(model))
 
 
-def reestimate_batch_norm(model: nn.Module, forward_all: Callable[[], Iterable[object]]) -> None:
+def reestimate_batch_norm(model: nn.Module, losses_of: Callable[[], Iterable[object]]) -> None:
     """Sets the running statistics of batch norms to the mean over batches at the current weights.
 
     Everything else stays in eval mode.
 
     Args:
         model: The network in eval mode.
-        forward_all: Passes each batch through the network, one for each element that it yields.
+        losses_of: Passes each batch through the network and its head, one for each element that it
+            yields.
     """
     norms = _batch_norms(model)
     momenta = [norm.momentum for norm in norms]
@@ -152,7 +153,7 @@ def reestimate_batch_norm(model: nn.Module, forward_all: Callable[[], Iterable[o
         norm.momentum = None
         norm.train()
     with torch.no_grad():
-        for _ in forward_all():
+        for _ in losses_of():
             pass
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -15,7 +15,7 @@ import torch
 from mmengine.utils import ProgressBar
 from torch import nn
 
-from mmdino.diagnostics.classifiers import LossAndAccuracy, evaluate, forward_all
+from mmdino.diagnostics.classifiers import LossAndAccuracy, evaluate, losses_of
 from mmdino.diagnostics.landscape import (
     fraction_near_minimum,
     has_batch_norm,
@@ -176,7 +176,7 @@ class Landscape:
             }
             with moved(parameters, [drawn[s] for s in seeds], [steps[i] for i in indices]):
                 if self.grid.batch_norm == "reestimated":
-                    reestimate_batch_norm(model, lambda: forward_all(model, batches))
+                    reestimate_batch_norm(model, lambda: losses_of(model, batches))
                 found = evaluate(model, batches)
             points[key] = [value if math.isfinite(value) else None for value in found]
             write_record(self.path, self._record)
@@ -210,9 +210,11 @@ class Landscape:
 
 def _identity(model: nn.Module, preprocessor: Mapping[str, Any] | None) -> dict[str, str]:
     moved_names = "\n".join(moved_parameters(model))
+    # Batch augmentations, which mmpretrain adds, are of training alone.
+    options = {k: v for k, v in (preprocessor or {}).items() if k != "batch_augments"}
     return {
         "sha256": network_sha256(model),
-        "data_preprocessor": json.dumps(preprocessor or {}, sort_keys=True, default=str),
+        "data_preprocessor": json.dumps(options, sort_keys=True, default=str),
         "moved_sha256": hashlib.sha256(moved_names.encode()).hexdigest(),
     }
 

@@ -71,6 +71,9 @@ def test_a_linear_probe_of_other_strengths_is_left_out(tmp_path, strengths, top1
     row = dataclasses.replace(found, strengths=strengths).row
     assert (row["linear_top1"], row["linear_c"]) == (top1, top1 and 1.0)
     assert row["parameters"] == 1234
+    # --no-linear asks for none, so it cannot be mistaken for what was asked for.
+    row = dataclasses.replace(found, strengths=strengths, probes=False).row
+    assert (row["linear_top1"], row["linear_c"]) == (55.5, 1.0)
 
 
 def test_curves_have_images_and_the_share_of_the_processor_time(tmp_path):

@@ -334,6 +334,10 @@ def test_schedules_that_end_before_the_run_are_told():
     for iters, told in ((8000, True), (4000, False)):
         cfg = changed(SEGMENTATION, train_cfg__max_iters=iters, param_scheduler=schedules)
         assert any(early in doubt for doubt in check_config(cfg)) is told
+    # A warm-up in epochs, and another parameter's schedule, say nothing of the rate's end.
+    others = [{"type": "LinearLR", "end": 10000}, {"type": "CosineAnnealingMomentum", "T_max": 9}]
+    cfg = changed(SEGMENTATION, train_cfg__max_iters=8000, param_scheduler=[*schedules, *others])
+    assert any(early in doubt for doubt in check_config(cfg))
     del schedules[1]["end"]
     cfg = changed(SEGMENTATION, train_cfg__max_iters=8000, param_scheduler=schedules)
     assert not any("before the end" in doubt for doubt in check_config(cfg))

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from mmdino.diagnostics.classifiers import (
     batches_sha256,
     fixed_batches,
-    forward_all,
+    losses_of,
     pipeline_of,
     with_pipeline,
 )
@@ -56,7 +56,7 @@ def test_batch_norms_of_a_head_are_reestimated():
     norm = next(part for part in model.head.modules() if isinstance(part, nn.BatchNorm1d))
     inputs = []
     norm.register_forward_pre_hook(lambda _, given: inputs.extend(given))
-    reestimate_batch_norm(model, lambda: forward_all(model, batches))
+    reestimate_batch_norm(model, lambda: losses_of(model, batches))
     assert norm.num_batches_tracked == 2
     assert_close(norm.running_mean, torch.stack(inputs).mean((0, 1)))
     assert_close(norm.running_var, torch.stack(inputs).var(1).mean(0))
@@ -104,7 +104,7 @@ def test_transforms_that_cannot_be_told_or_replaced_are_refused(tmp_path):
     one, other = images(tmp_path, AUGMENTED), images(tmp_path, PLAIN)
     with pytest.raises(ValueError, match="A ConcatDataset has 2 pipelines"):
         pipeline_of({"type": "ConcatDataset", "datasets": [one, other]})
-    with pytest.raises(ValueError, match="A Own has no pipelines"):
+    with pytest.raises(ValueError, match="The data set Own has no pipeline"):
         pipeline_of({"type": "Own"})
     mixed = {"type": "MultiImageMixDataset", "dataset": one, "pipeline": PLAIN}
     with pytest.raises(ValueError, match="A MultiImageMixDataset has a pipeline besides"):

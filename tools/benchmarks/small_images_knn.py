@@ -192,6 +192,10 @@ def run(
             train_step(student, teacher, next(batches), loss, optimizer, dtype)
             seen += args.batch
             used = clock() - start
+        if args.device != "cpu":
+            # Steps that the host has asked for and the GPU has not done count too.
+            torch.cuda.synchronize()
+            used = clock() - start
         accuracies = {
             name: knn_of(network[0], model.data_preprocessor, config, dtype is not None)
             for name, network in (("student", student), ("teacher", teacher))

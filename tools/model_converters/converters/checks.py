@@ -253,7 +253,8 @@ def _huggingface_model(config: Mapping[str, Any], tensors: Mapping[str, Tensor])
     if wrong:
         raise ValueError(
             f"The check failed, nothing was written: {name}.from_pretrained does not load all "
-            f"tensors: {wrong}. Convert the checkpoint of the run, whose config is that network."
+            f"tensors: {wrong}. The file may not say all options of its network: convert the "
+            "checkpoint of the run, which has them, if there is one."
         )
     return model
 
