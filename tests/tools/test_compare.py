@@ -209,12 +209,14 @@ def test_another_plan_for_the_same_folder_is_refused(root, compared, compare):
     assert (compared[0] / "comparison.csv").read_bytes() == before
 
 
+def refuse(*arguments):
+    """In place of a measurement."""
+    raise ValueError("its features are not finite")
+
+
 def test_a_run_that_cannot_be_measured_leaves_its_other_measures(
     root, compared, compare, monkeypatch, tmp_path
 ):
-    def refuse(*arguments):
-        raise ValueError("its features are not finite")
-
     out = tmp_path / "compare"
     shutil.copytree(compared[0], out)
     with monkeypatch.context() as patch:
@@ -231,9 +233,6 @@ def test_a_run_that_cannot_be_measured_leaves_its_other_measures(
 def test_a_measure_that_is_there_takes_back_the_error_of_another(
     root, compared, compare, monkeypatch, tmp_path
 ):
-    def refuse(*arguments):
-        raise ValueError("its features are not finite")
-
     out = tmp_path / "compare"
     shutil.copytree(compared[0], out)
     monkeypatch.setattr("mmdino.comparison.measuring.measure", refuse)
